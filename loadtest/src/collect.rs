@@ -421,7 +421,7 @@ mod tests {
         ]);
         let fact = shard("d#A#3", &item).unwrap();
         assert_eq!(fact.sku.as_str(), "A");
-        assert_eq!(fact.shard.adds_up(), true);
+        assert!(fact.shard.adds_up());
         let mut negative = item.clone();
         negative.insert("f".into(), AttributeValue::N("-1".into()));
         assert_eq!(shard("d#A#3", &negative), None, "units below zero are no shard");

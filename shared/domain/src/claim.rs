@@ -247,8 +247,8 @@ mod tests {
             let now = deadline.plus_millis(after_ms);
             assert_eq!(hold.is_live(now), live, "{after_ms}");
             assert_eq!(hold.is_returnable(now), returnable, "{after_ms}");
-            assert_eq!(ordered.is_live(now), true, "{after_ms}");
-            assert_eq!(ordered.is_returnable(now), false, "{after_ms}");
+            assert!(ordered.is_live(now), "{after_ms}");
+            assert!(!ordered.is_returnable(now), "{after_ms}");
             assert_eq!(ordered.ordered(now, payment), Ok(ordered.clone()));
         }
         assert_eq!(

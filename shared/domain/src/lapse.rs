@@ -89,7 +89,7 @@ mod tests {
         ] {
             let now = NOW.plus_millis(after_ms);
             assert_eq!(has_lapsed(&hold, now), lapsed);
-            assert_eq!(hold.is_returnable(now), false);
+            assert!(!hold.is_returnable(now));
             assert!(!has_lapsed(&order, now));
         }
     }

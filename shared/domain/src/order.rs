@@ -1270,7 +1270,7 @@ mod tests {
             .request_cancel(EndReason::GatewayUnavailable, at(930))
             .unwrap();
         assert_eq!(ended.effect, None);
-        assert_eq!(ended.order.waits_for_gateway(), true);
+        assert!(ended.order.waits_for_gateway());
         assert!(ended.order.keep(60, request(1), at(930)).is_err());
         assert!(paying.not_at_gateway(at(930)).is_err(), "nobody wants it to end");
         let stated = ended.order.not_at_gateway(at(931)).unwrap().order;

@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(shard.free, 4);
         assert_eq!(shard.claimed(), 2);
         assert_eq!(shard.sold, 3);
-        assert_eq!(shard.adds_up(), true);
+        assert!(shard.adds_up());
         for change in [
             |s: &mut Shard| s.free += 1,
             |s: &mut Shard| s.free -= 1,

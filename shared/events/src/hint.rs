@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(work, PaymentWork::Hint(hint.order.clone()));
         assert_eq!(work.order(), &hint.order);
         assert_eq!(work.as_str(), "hint");
-        assert_eq!(work.advances_payment(), true);
+        assert!(work.advances_payment());
         assert!(OrderEvent::decode(&text).is_err());
         for (from, to) in [
             ("\"1.0\"", "\"0.3\""),

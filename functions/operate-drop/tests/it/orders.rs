@@ -107,7 +107,7 @@ async fn an_order_is_kept_for_as_long_as_said_and_once_for_each_key() {
     assert_eq!(again["kept"], 2);
     let stored = read(&scene, &order).await;
     assert_eq!(stored.history.count(Cause::Kept), 2);
-    assert_eq!(stored.follows_from_history(), true);
+    assert!(stored.follows_from_history());
     for bad in [0, 59, 86_401] {
         assert_eq!(
             keep(&scene, &order, "three", bad).await.0,
@@ -139,7 +139,7 @@ async fn an_order_without_a_payment_ends_at_once_and_another_one_when_the_gatewa
     }
     let stored = read(&scene, &charged).await;
     assert_eq!(stored.history.count(Cause::GiveUpGateway), 1);
-    assert_eq!(stored.is_not_at_gateway(), false);
+    assert!(!stored.is_not_at_gateway());
     assert_eq!(
         keep(&scene, &charged, "k", 600).await.0,
         StatusCode::CONFLICT,

@@ -26,7 +26,7 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
     world.account.set_pace(slow());
     world.until(36);
     let before = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
-    assert_eq!(before.ready, false);
+    assert!(!before.ready);
     assert_eq!(before.ruling, Ruling::AsPlanned);
     assert_eq!(before.share, Share::WHOLE);
     world.until(40);
@@ -37,7 +37,7 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
     world.account.set_pace(Pace::default());
     world.until(45);
     let after = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
-    assert_eq!(after.ready, true, "{after:#?}");
+    assert!(after.ready, "{after:#?}");
     assert_eq!(after.share, Share::WHOLE, "{after:#?}");
 }
 

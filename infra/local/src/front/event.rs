@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(event.query_string_parameters.all("x"), Some(vec!["1", "2"]));
         assert_eq!(event.query_string_parameters.first("y"), Some("a b"));
         assert_eq!(event.body.as_deref(), Some("{}"));
-        assert_eq!(event.is_base64_encoded, false);
+        assert!(!event.is_base64_encoded);
         assert_eq!(event.request_context.http.source_ip.as_deref(), Some("127.0.0.1"));
         assert_eq!(event.request_context.stage.as_deref(), Some("$default"));
     }
@@ -269,7 +269,7 @@ mod tests {
             .header("content-type", "application/octet-stream");
         let event = arrive(binary.body(()).unwrap(), b"\x00\x01");
         assert_eq!(event.body.as_deref(), Some("AAE="));
-        assert_eq!(event.is_base64_encoded, true);
+        assert!(event.is_base64_encoded);
         let broken = http::Request::builder()
             .uri("/drops/a/status")
             .header("content-type", "application/json");

@@ -67,7 +67,7 @@ fn a_small_spike_is_served_in_full_and_sold_out() {
     assert_eq!(report.findings.sold_share, Some(1.0));
     assert!(report.surprises.is_empty(), "{:?}", report.surprises);
     assert_eq!(report.unfinished_shoppers, 0);
-    assert_eq!(report.left_undone, false);
+    assert!(!report.left_undone);
     assert!((3_000..5_000).contains(&report.peak_rps), "{}", report.peak_rps);
     assert!(
         (2.5..3.2).contains(&report.requests_per_shopper),

@@ -99,10 +99,10 @@ fn it_is_off_course_as_soon_as_the_estimate_is_beyond_the_gathering() {
     // The crowd gathers 600 s before the opening. Some units: 1 s, and 60 s to verify; no preparation, as some are there.
     let early = of(&docs, &seen, &measured, at(9_339));
     assert_eq!(early.estimated_at, at(9_400));
-    assert_eq!(early.on_course, true);
+    assert!(early.on_course);
     let late = of(&docs, &seen, &measured, at(9_340));
     assert_eq!(late.estimated_at, at(9_401));
-    assert_eq!(late.on_course, false);
+    assert!(!late.on_course);
     assert_eq!(late.ruling, Ruling::AsPlanned, "the start is not frozen yet");
 }
 

@@ -33,7 +33,7 @@ async fn the_connection_is_encrypted() {
     let (client, _running) = server.database(WRITER).connect().await.unwrap();
     let query = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let row = client.query_one(query, &[]).await.unwrap();
-    assert_eq!(row.get::<_, bool>(0), true);
+    assert!(row.get::<_, bool>(0));
     assert_eq!(row.get::<_, &str>(1), "TLSv1.3");
 }
 
