@@ -526,6 +526,8 @@ class Shop:
         body = {
             "title": "Trial",
             "currency": "EUR",
+            # A listed drop would be on pre-scaling's calendar, and the capacity that it holds would stop the deployments.
+            "listed": False,
             "starts_at": at(4),
             "ends_at": at(3_600),
             "hold_seconds": 600,
