@@ -1,6 +1,6 @@
 //! Applies the drops' own documents to the calendar, and moves a start when the capacity is not ready.
 
-use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
+use capacity::calendar::{CalendarDrop, CalendarState, LONGEST_OPEN_MS, NotReadyPolicy};
 use capacity::readiness::{Readiness, Ruling};
 use domain::drops::{Drop, DropState};
 use domain::limits::MAX_PAGE;
@@ -14,8 +14,6 @@ use crate::{Account, Drops, Prescaler, RunStore};
 
 /// How long after its end a listed drop is on the calendar, in milliseconds: as long as its load may teach something.
 const KEPT_MS: i64 = 86_400_000;
-/// The longest time from the start to the end of a drop for which capacity is planned, in milliseconds.
-const LONGEST_MS: i64 = 30 * 86_400_000;
 /// The largest number of listed drops that are read.
 const MOST_DROPS: usize = 500;
 
@@ -58,7 +56,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// The listed drops that have not ended long ago.
     async fn listed(&self) -> Result<Vec<Drop>, StoreError> {
         let oldest_end = self.runtime.now().plus_millis(-KEPT_MS);
-        let oldest_start = oldest_end.plus_millis(-LONGEST_MS);
+        let oldest_start = oldest_end.plus_millis(-LONGEST_OPEN_MS);
         let (mut found, mut seen, mut after) = (Vec::new(), 0, None);
         loop {
             let page = retry(&self.runtime, IN_WORKER, || {

@@ -16,22 +16,18 @@ use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Stroke};
 use crate::fleet::{Fleet, Invoked};
 use crate::plan::SystemPlan;
+use crate::process::Function;
 use crate::sabotage::Sabotage;
 use crate::world::World;
 
 /// The queues.
-const ALL: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
+pub const ALL: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
 /// The delivery delay of a hint, in milliseconds, by [`ports::messages::SendHint`].
 const HINT_MS: i64 = 1_000;
 
 /// The number of receives before a message becomes a dead letter, by the template.
 fn max_receives(of: Destination) -> u32 {
-    let function = match of {
-        Destination::Payments => process_order::LIMITS,
-        Destination::Ledger => project_ledger::LIMITS,
-        Destination::Mail => notify_shopper::LIMITS,
-    };
-    match function.trigger {
+    match consumer(of).limits().trigger {
         Trigger::Queue { max_receives, .. } => max_receives,
         _ => 0,
     }
@@ -65,11 +61,23 @@ pub struct Deliveries {
     more: [Notify; 3],
 }
 
-fn name(of: Destination) -> &'static str {
+/// The queue's name.
+#[must_use]
+pub const fn name(of: Destination) -> &'static str {
     match of {
         Destination::Payments => "payments",
         Destination::Ledger => "ledger",
         Destination::Mail => "mail",
+    }
+}
+
+/// The function that handles the queue's messages.
+#[must_use]
+pub const fn consumer(of: Destination) -> Function {
+    match of {
+        Destination::Payments => Function::ProcessOrder,
+        Destination::Ledger => Function::ProjectLedger,
+        Destination::Mail => Function::NotifyShopper,
     }
 }
 

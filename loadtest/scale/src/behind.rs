@@ -18,8 +18,7 @@ use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 use relay_events::StreamBatch;
 use replay::chance::key_of;
 use replay::fleet::Invoked;
-use replay::process::Function;
-use replay::queue::batch_json;
+use replay::queue::{self, batch_json, consumer, name};
 use replay::stream::record_json;
 
 use crate::fleet::Fleet;
@@ -87,24 +86,6 @@ pub struct Behind {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-const QUEUES: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
-
-const fn name(of: Destination) -> &'static str {
-    match of {
-        Destination::Payments => "payments",
-        Destination::Ledger => "ledger",
-        Destination::Mail => "mail",
-    }
-}
-
-const fn consumer(of: Destination) -> Function {
-    match of {
-        Destination::Payments => Function::ProcessOrder,
-        Destination::Ledger => Function::ProjectLedger,
-        Destination::Mail => Function::NotifyShopper,
-    }
 }
 
 const fn source(of: Destination) -> &'static str {
@@ -400,7 +381,7 @@ impl Behind {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let empty = |lane: &Mutex<Lane>| lock(lane).records.is_empty();
-        QUEUES.iter().all(|of| self.waiting(*of) == 0)
+        queue::ALL.iter().all(|of| self.waiting(*of) == 0)
             && self.lanes.iter().all(empty)
             && !self.world.is_busy()
     }
@@ -414,7 +395,7 @@ impl Behind {
     /// The queues' figures.
     #[must_use]
     pub fn report(&self) -> [QueueReport; 3] {
-        QUEUES.map(|of| {
+        queue::ALL.map(|of| {
             let queue = self.queue(of);
             QueueReport {
                 queue: name(of),

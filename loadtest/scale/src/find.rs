@@ -23,8 +23,6 @@ const SERVED: f64 = 0.9999;
 const LEAST: u32 = 5_000;
 /// The factor by which a resource is increased in a last probe.
 const MORE: f64 = 1.25;
-/// The ratio between the crowd of the last probes and the largest one that was served.
-const BEYOND: f64 = 1.1;
 
 /// What may end service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -176,11 +174,16 @@ fn probe(settings: &Settings, shoppers: u32, raised: Option<Resource>) -> anyhow
     Ok(if worse(&other) < worse(&one) { other } else { one })
 }
 
+/// The crowd of the last probes: 1.1 times the largest that was served.
+fn beyond(served: u32) -> u32 {
+    served.saturating_add(served.div_ceil(10))
+}
+
 /// The crowd of the next probe between the largest that was served and the smallest that was not; `None` when the two
 /// are close enough or nothing smaller is tried.
 fn next(served: Option<u32>, unserved: Option<u32>) -> Option<u32> {
     match (served, unserved) {
-        (Some(served), Some(unserved)) if f64::from(unserved) <= BEYOND * f64::from(served) => None,
+        (Some(served), Some(unserved)) if unserved <= beyond(served) => None,
         // The mean of the logarithms, so that the ratio to both ends is the same.
         (Some(served), Some(unserved)) => {
             u32::try_from((u64::from(served) * u64::from(unserved)).isqrt()).ok()
@@ -215,7 +218,7 @@ pub fn limit(settings: &Settings, tell: impl Fn(&Probe)) -> anyhow::Result<Limit
     }
     let mut first_limit = None;
     if let Some(served) = &served {
-        let beyond = served.shoppers.saturating_add(served.shoppers.div_ceil(10));
+        let beyond = beyond(served.shoppers);
         let mut lets = Vec::new();
         for resource in Resource::ALL {
             let probe = probe(settings, beyond, Some(resource))?;

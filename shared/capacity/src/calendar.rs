@@ -132,6 +132,9 @@ impl<M> CalendarDrop<M> {
     }
 }
 
+/// The longest time from the start to the end of a drop for which capacity is planned, in milliseconds.
+pub const LONGEST_OPEN_MS: i64 = 30 * 86_400_000;
+
 /// The shape of a drop that the calendar does not have: assumed, as the profile is, until drops have been measured.
 const ASSUMED_BEFORE: Stretch = Stretch {
     seconds: 600,
@@ -267,7 +270,7 @@ impl CalendarDrop {
         );
         let open_ms = self.ends_at.millis_since(self.starts_at);
         m.check(
-            open_ms <= 30 * 86_400_000,
+            open_ms <= LONGEST_OPEN_MS,
             format!("{at}.ends_at"),
             "at most 30 days after starts_at",
         );
