@@ -4,15 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::crowd::{self, Demand, LookBudget, StockTable};
 use domain::drops::Drop;
-use domain::ids::{DropId, SkuId};
+use domain::ids::{DropId, ShardKey, ShopperId, SkuId};
 use domain::search::{Act, Look, Refused, Request, Reserved, Scarcity, Step, Wanted};
 use domain::status::{Availability, SkuCounts};
 use domain::time::Timestamp;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::{FreeCounts, ReadCounts, ReadDrop, ReadStatus};
-use ports::retry::{IN_REQUEST, retry};
+use ports::retry::{IN_REQUEST, Policy, Transient, retry};
 use ports::runtime::Runtime;
-use ports::stock::{ClaimStock, PeekStock};
+use ports::stock::{ClaimStock, Peek, PeekStock};
 use ports::{Conditional, StoreError};
 use tokens::Scope;
 
@@ -132,10 +132,12 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                     if !self.may_look(&look, drop, scarcity.is_some(), now) {
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }
-                    let peek = retry(&self.runtime, IN_REQUEST, || {
-                        self.stock.peek(drop_id, shopper, &look.shards)
-                    })
-                    .await?;
+                    let peeked = self.peek(drop_id, shopper, &look.shards, now).await;
+                    // Then the look could only find an earlier reservation, which the next one finds as well.
+                    if peeked.as_ref().is_err_and(Transient::is_transient) && scarcity.is_some() {
+                        return Err(Refused::SoldOut(Availability::AllHeld).into());
+                    }
+                    let peek = peeked?;
                     for (key, shard) in &peek.shards {
                         known.free.note(key.clone(), shard.free, now);
                     }
@@ -189,6 +191,26 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                 }
             }
         }
+    }
+
+    /// Reads shards. A table that refuses looks gets no repeats of them, and fewer looks.
+    async fn peek(
+        &self,
+        drop: &DropId,
+        shopper: &ShopperId,
+        shards: &[ShardKey],
+        now: Timestamp,
+    ) -> Result<Peek, StoreError> {
+        let policy = if self.budget().looks.is_reduced(now) {
+            Policy::at_once(0)
+        } else {
+            IN_REQUEST
+        };
+        let peeked = retry(&self.runtime, policy, || self.stock.peek(drop, shopper, shards)).await;
+        if peeked.as_ref().is_err_and(Transient::is_transient) {
+            self.budget().looks.refused(now);
+        }
+        peeked
     }
 
     fn budget(&self) -> MutexGuard<'_, ProcessBudget> {

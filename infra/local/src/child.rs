@@ -3,9 +3,13 @@
 //! A child registers a signal with the kernel for the death of its parent, so that even SIGKILL of the stack
 //! leaves no process behind. The kernel sends this signal when the *thread* that started the child ends. So
 //! one dedicated thread starts all children and lives as long as the process.
+//!
+//! `setpriv` of util-linux registers the signal and then becomes the program. Code of our own between fork and exec would
+//! make the standard library copy the stack's page tables for each child, which takes longer than a function's start.
 
 use std::io;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -22,13 +26,14 @@ type Order = (Command, oneshot::Sender<io::Result<Child>>);
 #[derive(Debug, Clone)]
 pub struct Spawner {
     orders: mpsc::Sender<Order>,
+    setpriv: PathBuf,
 }
 
 impl Spawner {
     /// Starts the spawner. The current runtime waits for its children.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// When the thread cannot be started, or setpriv is not installed.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
@@ -44,19 +49,32 @@ impl Spawner {
                 }
             })
             .context("the spawner's thread")?;
-        Ok(Self { orders })
+        Ok(Self {
+            orders,
+            setpriv: setpriv()?,
+        })
     }
 
-    /// Starts `command`. The child gets the signal `farewell` when this process dies. `niceness` is added to the
-    /// child's nice value.
+    /// A command that runs `program`. The child gets the signal `farewell` when this process dies. `niceness` is added to
+    /// its nice value.
+    #[must_use]
+    pub fn command(&self, program: &Path, farewell: Signal, niceness: i32) -> Command {
+        let mut command = Command::new(&self.setpriv);
+        command.args(["--pdeathsig", farewell.as_str().trim_start_matches("SIG")]);
+        if niceness != 0 {
+            command.args(["nice", "-n", &niceness.to_string()]);
+        }
+        command.arg(program);
+        command
+    }
+
+    /// Starts a command of [`Self::command`].
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub async fn spawn(&self, mut command: Command, farewell: Signal, niceness: i32) -> Result<Child> {
-        let program = command.as_std().get_program().to_string_lossy().into_owned();
+    pub async fn spawn(&self, mut command: Command) -> Result<Child> {
         // Ctrl-C in a terminal signals the whole process group. The stack stops its children itself, in order.
         command.process_group(0);
-        hook::before_exec(&mut command, farewell, niceness);
         let (reply, answer) = oneshot::channel();
         self.orders
             .send((command, reply))
@@ -64,8 +82,17 @@ impl Spawner {
         answer
             .await
             .context("the spawner has ended")?
-            .with_context(|| format!("{program} could not be started"))
+            .context("setpriv could not be started")
     }
+}
+
+/// The path of util-linux's setpriv. A path with a directory lets the standard library start it without a copy of this process.
+fn setpriv() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("setpriv"))
+        .find(|file| file.is_file())
+        .context("setpriv is not installed: it is in util-linux")
 }
 
 /// Signals a child to end, and kills it if it still runs after `limit`. Returns whether it ended without the kill.
@@ -89,32 +116,4 @@ pub async fn end(child: &mut Child, farewell: Signal, limit: Duration) -> bool {
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
     Ok(listener.local_addr()?.port())
-}
-
-/// The only module with unsafe code: it runs between fork and exec.
-mod hook {
-    #![allow(
-        unsafe_code,
-        reason = "std offers no safe way to run code between fork and exec"
-    )]
-
-    use nix::libc;
-    use nix::sys::{prctl, signal::Signal};
-    use nix::unistd::{Pid, getppid};
-
-    pub(super) fn before_exec(command: &mut tokio::process::Command, farewell: Signal, niceness: i32) {
-        let parent = Pid::this();
-        let prepare = move || {
-            prctl::set_pdeathsig(farewell)?;
-            // The parent may have died before the call above.
-            if getppid() != parent {
-                return Err(nix::errno::Errno::ESRCH.into());
-            }
-            // SAFETY: a plain system call on the calling process.
-            unsafe { libc::nice(niceness) };
-            Ok(())
-        };
-        // SAFETY: the closure makes three system calls, allocates nothing and takes no lock.
-        unsafe { command.pre_exec(prepare) };
-    }
 }

@@ -251,7 +251,7 @@ impl Postgres {
             data,
             log: logs.join("postgres.log"),
         };
-        let mut initdb = cluster.command("initdb")?;
+        let mut initdb = cluster.command(spawner, "initdb", Signal::SIGKILL)?;
         initdb
             .args([
                 "--username=postgres",
@@ -262,7 +262,7 @@ impl Postgres {
                 "-D",
             ])
             .arg(&cluster.data);
-        let status = spawner.spawn(initdb, Signal::SIGKILL, 0).await?.wait().await?;
+        let status = spawner.spawn(initdb).await?.wait().await?;
         if !status.success() {
             bail!("initdb failed ({status}); see {}", cluster.log.display());
         }
@@ -386,9 +386,9 @@ impl Postgres {
 }
 
 impl Cluster {
-    fn command(&self, program: &str) -> Result<Command> {
+    fn command(&self, spawner: &Spawner, program: &str, farewell: Signal) -> Result<Command> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(self.binaries.join(program));
+        let mut command = spawner.command(&self.binaries.join(program), farewell, 0);
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -421,7 +421,8 @@ impl Cluster {
     }
 
     async fn serve(&self, port: u16, spawner: &Spawner) -> Result<Child> {
-        let mut server = self.command("postgres")?;
+        // SIGQUIT stops the server at once, with its children and its shared memory; SIGKILL would leave both.
+        let mut server = self.command(spawner, "postgres", Signal::SIGQUIT)?;
         server.arg("-D").arg(&self.data).args(["-p", &port.to_string()]);
         for setting in [
             "listen_addresses=127.0.0.1",
@@ -436,7 +437,6 @@ impl Cluster {
         ] {
             server.args(["-c", setting]);
         }
-        // SIGQUIT stops the server at once, with its children and its shared memory; SIGKILL would leave both.
-        spawner.spawn(server, Signal::SIGQUIT, 0).await
+        spawner.spawn(server).await
     }
 }

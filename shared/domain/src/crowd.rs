@@ -12,6 +12,9 @@
 //! **The budget** counts read units. A look while the process knows that no unit is free takes one. A look after which
 //! the request may write takes as many as the table gives for each write unit: three of a new table, and one where the
 //! table gives more writes than reads.
+//!
+//! **Under throttling** a table gives less than planned: its keys are badly distributed, or others use it. Each refused
+//! look halves the process's part of the budget, which then grows again within a minute.
 
 use crate::limits::{CONDUCTOR_PERIOD_MS, STATUS_REPLICAS};
 use crate::time::Timestamp;
@@ -39,11 +42,14 @@ const PROCESSES_PER_COPY: u32 = 320;
 const FEWEST_COPIES: u8 = 4;
 /// The longest wait that a process without remaining looks requests, in seconds.
 const MOST_SPREAD_SECONDS: u32 = 300;
-/// The largest number of read units a second for all looks together. A look also reads half a unit of the
-/// purchases, and pre-scaling does not raise that table.
-const MOST_LOOKS: u32 = 2 * StockTable::NEW.read_units / 100 * PLANNED_PERCENT;
 /// The cost of a look while the process has read that no unit is free, in millionths of a read unit.
 const LOOK: i64 = 1_000_000;
+/// The parts of a whole share.
+const WHOLE: i64 = 1_000_000;
+/// The smallest share of its part that a process uses while the table refuses looks.
+const LEAST_SHARE: i64 = WHOLE / 64;
+/// The time in which a share grows from nothing to its whole, in milliseconds.
+const REGROWTH_MS: i64 = 60_000;
 /// The largest cost of a look after which the request may write, in looks.
 const LOOKS_PER_WRITE: u32 = 3;
 /// The number of requests that try one unit in another shard, in each [`CONDUCTOR_PERIOD_MS`]. More requests
@@ -57,11 +63,12 @@ pub const MOST_FURTHER: usize = 6;
 const MOST_FURTHER_IN_BUDGET: usize = 2;
 
 const _: () = assert!(
-    StockTable::NEW.looks() == 7_200 && LOOKS_PER_SHARD == 450 && MOST_LOOKS == 14_400,
+    StockTable::NEW.looks() == 7_200 && LOOKS_PER_SHARD == 450,
     "the documentation has these numbers"
 );
 
-/// The capacity of the stock table in a second, by its warm throughput.
+/// The capacity of the stock table in a second, by its warm throughput. A look also reads half a unit of the
+/// purchases, so that table has at least half as many read units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StockTable {
     /// Read units.
@@ -138,6 +145,8 @@ pub struct LookBudget {
     table: StockTable,
     /// The budget in millionths of a read unit, and the time of that value; below 0 after a further look.
     left: Option<(i64, Timestamp)>,
+    /// The share after the table last refused a look, in millionths, and the time of the refusal.
+    reduced: Option<(i64, Timestamp)>,
 }
 
 impl Default for LookBudget {
@@ -151,7 +160,11 @@ impl LookBudget {
     /// The budget of a process that has just started.
     #[must_use]
     pub const fn at(table: StockTable) -> Self {
-        Self { table, left: None }
+        Self {
+            table,
+            left: None,
+            reduced: None,
+        }
     }
 
     /// The read units a second for the looks of all processes, by the capacity of the tables and the drop's
@@ -159,20 +172,43 @@ impl LookBudget {
     fn in_a_second(self, shards: u32) -> u32 {
         self.table
             .looks()
-            .min(MOST_LOOKS)
             .min(shards.saturating_mul(LOOKS_PER_SHARD))
             .max(1)
     }
 
-    /// Millionths of a read unit that a process may take in a second; `None` if the crowd is small enough for a look with each request.
+    /// The share of its part that the process may use now, in millionths.
+    fn share(self, now: Timestamp) -> i64 {
+        self.reduced.map_or(WHOLE, |(share, at)| {
+            let regrown = now.millis_since(at).clamp(0, REGROWTH_MS) * WHOLE / REGROWTH_MS;
+            (share + regrown).min(WHOLE)
+        })
+    }
+
+    /// Whether the table refused a look within the last minute.
+    #[must_use]
+    pub fn is_reduced(self, now: Timestamp) -> bool {
+        self.share(now) < WHOLE
+    }
+
+    /// Halves the process's share: the table refused a look.
+    pub fn refused(&mut self, now: Timestamp) {
+        self.reduced = Some(((self.share(now) / 2).max(LEAST_SHARE), now));
+    }
+
+    /// Millionths of a read unit that a process may take in a second. `None` if the crowd is small enough for a look with each
+    /// request.
     fn budget(self, crowd: Demand) -> Option<i64> {
         let looks = self.in_a_second(crowd.shards);
         // What `shards` cut for is enough for a crowd that needs no budget.
-        if busiest_second(crowd.expected_shoppers) <= looks.max(StockTable::NEW.looks()) {
-            return None;
-        }
+        (busiest_second(crowd.expected_shoppers) > looks.max(StockTable::NEW.looks()))
+            .then(|| self.part(crowd))
+    }
+
+    /// The process's part of all looks, in millionths of a read unit a second.
+    fn part(self, crowd: Demand) -> i64 {
+        let looks = self.in_a_second(crowd.shards);
         let reserving = processes(crowd.expected_shoppers).div_ceil(RESERVING);
-        Some(i64::from(looks) * LOOK / i64::from(reserving))
+        i64::from(looks) * LOOK / i64::from(reserving)
     }
 
     /// The time over which requests are spread that ask again while all units are held, in seconds. In this
@@ -213,8 +249,10 @@ impl LookBudget {
     /// only finds an earlier reservation. `chance` decides how much of a budget a process begins with, so that processes that begin
     /// together do not all look at once.
     pub fn take(&mut self, crowd: Demand, scarce: bool, now: Timestamp, chance: u64) -> bool {
-        let Some(budget) = self.budget(crowd) else {
-            return true;
+        let share = self.share(now);
+        let budget = match self.budget(crowd) {
+            None if share == WHOLE => return true,
+            _ => self.part(crowd) * share / WHOLE,
         };
         let cost = if scarce { LOOK } else { self.to_write() };
         let most = budget.max(cost);
@@ -334,6 +372,35 @@ mod tests {
         let mut looks = LookBudget::default();
         assert!((0..10_000).all(|_| looks.take(crowd(36_000), false, at(0), 0)));
         assert_eq!(looks, LookBudget::default());
+    }
+
+    #[test]
+    fn each_refused_look_halves_the_share_which_grows_again_within_a_minute() {
+        let (crowd, mut looks) = (crowd(20_000), LookBudget::default());
+        let taken = |mut looks: LookBudget, from: i64| {
+            let tries = (from..from + 10_000).step_by(10);
+            tries.filter(|ms| looks.take(crowd, true, at(*ms), 0)).count()
+        };
+        assert_eq!(
+            taken(looks, 0),
+            1_000,
+            "no look is refused, so each request looks"
+        );
+        (0..20).for_each(|_| looks.refused(at(0)));
+        assert_eq!(looks.share(at(0)), LEAST_SHARE);
+        // 36 a second and process, of which a 64th at first, and after ten seconds a sixth more.
+        assert!((30..45).contains(&taken(looks, 0)), "{}", taken(looks, 0));
+        assert!(
+            (140..160).contains(&taken(looks, 20_000)),
+            "{}",
+            taken(looks, 20_000)
+        );
+        assert!(looks.is_reduced(at(59_000)) && !looks.is_reduced(at(60_000)));
+        assert_eq!(taken(looks, 60_000), 1_000);
+        assert_eq!(
+            LookBudget::default().spread_seconds(crowd),
+            looks.spread_seconds(crowd)
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use http::Method;
 use nix::sys::signal::Signal;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -99,7 +99,7 @@ impl ControlPlanes {
         let url = format!("http://127.0.0.1:{port}");
         let log =
             std::fs::File::create(logs.join("control-planes.log")).context("the control planes' log")?;
-        let mut command = Command::new(&program);
+        let mut command = spawner.command(program.as_ref(), Signal::SIGKILL, 0);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -120,7 +120,7 @@ impl ControlPlanes {
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("the control planes' log")?)
             .stderr(log);
-        let mut child = spawner.spawn(command, Signal::SIGKILL, 0).await?;
+        let mut child = spawner.spawn(command).await?;
         let caller = Caller::new(&url);
         answers(&caller, &mut child).await?;
         let (mappings, tags) = seed::seed(&caller, model, &documents)

@@ -276,8 +276,8 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
         .context("a listener for the Runtime API")?;
-    let command = command(pool, process, &listener.local_addr()?.to_string())?;
-    let mut child = spawner.spawn(command, Signal::SIGKILL, NICENESS).await?;
+    let command = command(pool, spawner, process, &listener.local_addr()?.to_string())?;
+    let mut child = spawner.spawn(command).await?;
     let server = tokio::spawn(api::serve(listener, Arc::clone(pool), Arc::clone(process)));
     let name = &pool.function.name;
     let killed = tokio::select! {
@@ -305,7 +305,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
 }
 
 /// The function's program with the environment that Lambda gives it. `runtime_api` is the address that it asks for work.
-fn command(pool: &Pool, process: &Process, runtime_api: &str) -> Result<Command> {
+fn command(pool: &Pool, spawner: &Spawner, process: &Process, runtime_api: &str) -> Result<Command> {
     let name = &pool.function.name;
     let log = OpenOptions::new()
         .create(true)
@@ -316,7 +316,8 @@ fn command(pool: &Pool, process: &Process, runtime_api: &str) -> Result<Command>
         true => "provisioned-concurrency",
         false => "on-demand",
     };
-    let mut command = Command::new(pool.settings.binaries.join(name));
+    let program = pool.settings.binaries.join(name);
+    let mut command = spawner.command(&program, Signal::SIGKILL, NICENESS);
     command
         .env_clear()
         .envs(standard_variables(name, pool.function.memory_mb, initialization))
