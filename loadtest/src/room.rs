@@ -10,7 +10,7 @@ use stack_api::faults::FaultPlan;
 /// The memory planned for one process, in KiB. It uses 9 MiB, of which it shares 8 with other processes of its function.
 const PROCESS_KIB: u64 = 12 * 1_024;
 /// The largest number of processes of one function.
-const MOST_EACH: u64 = 384;
+const MOST_EACH: u64 = 256;
 /// The functions that shoppers call at the same time.
 const CROWD_FUNCTIONS: u64 = 4;
 
@@ -49,7 +49,7 @@ mod tests {
     fn memory_decides_and_the_default_is_the_least() {
         let of = |kib: u64| of_memory(&format!("MemTotal: 1 kB\nMemAvailable:   {kib} kB\nX: 2 kB\n"));
         assert_eq!(of(16 << 20), Some((256, 1_024)));
-        assert_eq!(of(64 << 20), Some((384, 4_096)));
+        assert_eq!(of(64 << 20), Some((256, 4_096)));
         assert_eq!(of(2 << 20), None);
         assert_eq!(of_memory("nothing"), None);
         assert!(arguments(&FaultPlan::default()).is_empty());

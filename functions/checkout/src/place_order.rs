@@ -127,6 +127,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
                 return Err(NotOrdered::DropCancelled);
             }
             let now = self.runtime.now();
+            // An ordered claim is never returned by its deadline: the order's end returns it.
             let claim = hold
                 .ordered(now, now.plus_seconds(drop.payment_seconds))
                 .map_err(|_| NotOrdered::Expired)?;

@@ -18,8 +18,8 @@
 //! unit is held or ordered and the last request that could have claimed a unit ended long ago
 //! ([`LATE_MS`](domain::limits::LATE_MS)). A run without a drop ends after a minute, when the next one has begun.
 //!
-//! **The cost.** For each period and drop: one read unit for two shards, 16 write units for a changed status, 16 for
-//! each changed SKU, 1 for the lease.
+//! **The cost.** For each period and drop: one read unit for two shards, a write unit for each copy of a changed
+//! status and of each changed SKU's counts (4 to 64 copies, by the expected shoppers), 1 for the lease.
 //!
 //! **What it does not do.** It charges and refunds nothing. For an order with a payment it only requests the end; the
 //! order's own worker asks the gateway whether money has moved.

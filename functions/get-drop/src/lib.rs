@@ -5,7 +5,7 @@
 //!
 //! **The model.** Answers are public and have `max-age=1`, so that a CDN reduces the requests to one a second for each
 //! edge location. Behind it, each process reads a drop, its status and the first page of the list at most once a second
-//! ([`ports::recent`]). Each process reads *one* of the status document's copies, chosen at random at its
+//! ([`ports::timed_cache`]). Each process reads *one* of the status document's copies, chosen at random at its
 //! start, so that no key is hot.
 //!
 //! **A walk through `GET /drops/{drop_id}/status`** ([`status`]). The drop's document has times and state, the status

@@ -90,7 +90,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         if !scope.covers(drop.listed) {
             return Err(NotReserved::OutOfScope);
         }
-        match self.search(request, &drop, is_stale).await {
+        match self.run_search(request, &drop, is_stale).await {
             Err(NotReserved::Refused(refused)) if is_stale && refused.needs_the_newest_drop() => {
                 Err(StoreError::Busy.into())
             }
@@ -112,7 +112,12 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         }
     }
 
-    async fn search(&self, request: &Request, drop: &Drop, is_stale: bool) -> Result<Reserved, NotReserved> {
+    async fn run_search(
+        &self,
+        request: &Request,
+        drop: &Drop,
+        is_stale: bool,
+    ) -> Result<Reserved, NotReserved> {
         let Request {
             drop: drop_id,
             sku,
@@ -177,8 +182,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                         self.budget().looks.further_shards(demand(drop), free, chance),
                     )
                 }
-                Step::Survey(survey) => {
-                    survey.showed(self.surveyed(&of_sku, self.copy_of(drop)).await.as_ref())
+                Step::ReadStatus(status) => {
+                    status.showed(self.surveyed(&of_sku, self.copy_of(drop)).await.as_ref())
                 }
                 Step::Done(outcome, learnt) => {
                     // By a stale copy of the drop, all units may be sold although a newer document has more.

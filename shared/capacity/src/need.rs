@@ -4,7 +4,6 @@
 //! they are. So `rps` requests of 95th percentile `p95` need `max(rps × p95, rps ÷ 10)` units, which is `rps × max(p95,
 //! 100 ms)`. Each function of a group is rounded up separately: rounding only the group's sum would give a function
 //! with a small share too little.
-//! with less than it needs.
 
 use domain::limits::payment_workers;
 

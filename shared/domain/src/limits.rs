@@ -1,4 +1,4 @@
-//! All limits of the system, and the relations between them, which are checked when this crate is compiled.
+//! Limits that several crates share, and the relations between them, which are checked when this crate is compiled.
 
 /// The longest drop id, in bytes.
 pub const DROP_ID_MAX_BYTES: usize = 20;
@@ -96,9 +96,9 @@ pub const PRESCALE_TIMEOUT_SECONDS: u32 = 55;
 pub const MIN_HOLD_SECONDS: u32 = 15;
 /// The longest hold an operator may set, in seconds.
 pub const MAX_HOLD_SECONDS: u32 = 3_600;
-/// The shortest time to pay an operator may set, in seconds.
+/// The shortest `payment_seconds` an operator may set: the shopper's time for actions that a payment requires.
 pub const MIN_PAYMENT_SECONDS: u32 = 15;
-/// The longest time to pay an operator may set, in seconds.
+/// The longest `payment_seconds` an operator may set.
 pub const MAX_PAYMENT_SECONDS: u32 = 86_400;
 /// The time for other cards after a decline unless the operator sets one, in seconds.
 pub const DEFAULT_RETRY_SECONDS: u32 = 60;
@@ -115,8 +115,8 @@ pub const MAX_TRIES: usize = 4;
 /// The number of a shopper's declined cards in one drop after which further orders of the shopper are refused
 /// without a call to the gateway.
 pub const MAX_DECLINES: u32 = 6;
-/// The number of orders of one drop in which a card may be declined. After that, an order in which it is
-/// declined accepts no further card.
+/// The number of orders of one drop with a decline of one card from which on an order in which that card is declined
+/// accepts no further card.
 pub const MAX_CARD_DECLINES: u32 = 6;
 /// The wait for the gateway after which the shopper is assumed to have left the page, in milliseconds.
 pub const LONG_WAIT_MS: i64 = 180_000;
@@ -241,15 +241,16 @@ const _: () = assert!(
     "a read of a copy ends before the next is due, and there are several before the copy is too old to go on with"
 );
 const _: () = assert!(
-    LATE_MS >= OUTDATED_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000
-        && RESCHEDULE_BEFORE_MS > OUTDATED_MS + CLOCK_SKEW_MS
-        && OUTDATED_MS > STALE_MS,
+    RESCHEDULE_BEFORE_MS > OUTDATED_MS + CLOCK_SKEW_MS && OUTDATED_MS > STALE_MS,
     "what waits for the last request by a former document waits for the oldest copy, read with a lag, on the slowest clock"
 );
 const _: () = assert!(
     ACTION_POLL_MS < REDRIVE_MS,
     "an awaited action is looked at sooner"
 );
+
+/// The longest outage of the ledger's database in which no order event becomes a dead letter, in seconds.
+pub const LEDGER_OUTAGE_SECONDS: u32 = 3_600;
 
 /// The platform limits of a function and its trigger. The template repeats each number, and a test compares
 /// them.
@@ -264,9 +265,6 @@ pub struct FunctionLimits {
     /// What invokes the function.
     pub trigger: Trigger,
 }
-
-/// The longest outage of the ledger's database in which no order event becomes a dead letter, in seconds.
-pub const LEDGER_OUTAGE_SECONDS: u32 = 3_600;
 
 /// What invokes a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -779,7 +779,7 @@ impl Order {
         self.after(Cause::ended(reason), now)
     }
 
-    /// The money was refunded. The units stay sold: a restock puts units on sale again.
+    /// The money was refunded. The units stay sold: a restock puts units on sale again. No function refunds yet.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is paid.

@@ -27,7 +27,7 @@
 //! | | | an order of the shopper occupies the shard | done: order in progress |
 //! | | | some shard has fewer units | done: fewer left |
 //! | | | no units | survey |
-//! | [`Survey`] | read the drop's status document | every unit of the plan is paid for | done: gone |
+//! | [`ReadStatus`] | read the drop's status document | every unit of the plan is paid for | done: gone |
 //! | | | anything else | done: all held |
 //!
 //! **Claims that settle a request.** The request's own claim answers it while it can be checked out or is an order: a
@@ -338,7 +338,7 @@ pub enum Step<'a> {
     /// Read the free counts of the SKU.
     Count(Count<'a>),
     /// Read the status document of the drop.
-    Survey(Survey<'a>),
+    ReadStatus(ReadStatus<'a>),
     /// None: the search has ended with this result. The process may cache the scarcity for
     /// [`CACHE_MS`](crate::limits::CACHE_MS).
     Done(Result<Reserved, Refused>, Option<Scarcity>),
@@ -496,7 +496,7 @@ impl Shown {
             return Step::refused(Refused::OrderInProgress(reservation));
         }
         if available == 0 {
-            return Step::Survey(Survey(wanted));
+            return Step::ReadStatus(ReadStatus(wanted));
         }
         Step::learnt(Scarcity {
             units,
@@ -666,9 +666,9 @@ impl<'a> Count<'a> {
 
 /// A read of the status document.
 #[derive(Debug)]
-pub struct Survey<'a>(&'a Wanted<'a>);
+pub struct ReadStatus<'a>(&'a Wanted<'a>);
 
-impl<'a> Survey<'a> {
+impl<'a> ReadStatus<'a> {
     /// Takes the SKU's counts of the last survey; `None` if unknown. *Gone* is reported only when every unit of the
     /// current plan is paid for.
     #[must_use]

@@ -620,6 +620,46 @@ async fn a_crowd_beyond_the_looks_is_spread_over_time() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_table_that_refuses_looks_gets_fewer_of_them() {
+    let scene = scene(&[("TEE", 12)], 1);
+    let refuse = |op, _: u64| (op == Op::Peek).then_some(Fault::Busy);
+    scene.store.set_plan(refuse);
+    // Without a count, units may be free: the refusal is for the moment.
+    let (status, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    assert_eq!(status.as_u16(), 503, "{body}");
+    let repeated = scene.store.calls(Op::Peek);
+    assert!(repeated > 1, "the first refused look is repeated");
+    for n in 0..300 {
+        scene.runtime.advance(10);
+        scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+    }
+    let looks = scene.store.calls(Op::Peek) - repeated;
+    assert!((2..60).contains(&looks), "{looks} looks of 300 requests in 3 s");
+
+    // The last unit is taken. With that knowledge, a refused look is no reason for a 503.
+    scene.store.clear_plan();
+    scene.runtime.advance(60_000);
+    for n in 0..13 {
+        scene.send(scene.ask(&format!("b{n}"), "k", "TEE", 1)).await;
+    }
+    assert_eq!(scene.free(), 0);
+    scene.store.set_plan(refuse);
+    for n in 0..50 {
+        let (status, body) = scene.send(scene.ask(&format!("c{n}"), "k", "TEE", 1)).await;
+        assert_eq!(status.as_u16(), 409, "{body}");
+        assert_eq!(&body["availability"], &json!("all_held"));
+    }
+    scene.store.clear_plan();
+    scene.runtime.advance(60_000);
+    let (status, _) = scene.send(scene.ask("b0", "k", "TEE", 1)).await;
+    assert_eq!(
+        status.as_u16(),
+        201,
+        "a repeat finds its reservation when the table serves again"
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn bad_input_is_answered_and_changes_nothing() {
     let scene = scene(&[("TEE", 60)], 2);
     let body = |b: Value| scene.post("ada", "k", &b.to_string());

@@ -132,9 +132,9 @@ fn count(step: Step<'_>) -> Count<'_> {
     }
 }
 
-fn survey(step: Step<'_>) -> Survey<'_> {
+fn read_status(step: Step<'_>) -> ReadStatus<'_> {
     match step {
-        Step::Survey(survey) => survey,
+        Step::ReadStatus(status) => status,
         other => panic!("{other:?}"),
     }
 }
@@ -578,7 +578,7 @@ fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
     let wanted = scene.wanted();
     let mut counts = [0; 10];
     let step = count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER);
-    survey(step);
+    read_status(step);
     let other = (0..10)
         .find(|i| ![wanted.choice.pair().0, wanted.choice.pair().1].contains(i))
         .unwrap();
@@ -589,7 +589,7 @@ fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
     // A count is ignored for a shard that was read later.
     let mut counts = [0; 10];
     counts[usize::from(wanted.first_shard().index)] = 24;
-    survey(count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER));
+    read_status(count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER));
 }
 
 // Searches that find no units.
@@ -655,7 +655,7 @@ fn an_order_in_progress_is_in_the_way_of_enough_units_only() {
     let image = |free| shard(free, [(ada(), order.clone())]);
     let behind = Refused::OrderInProgress(reservation(&wanted.key(wanted.choice.pair().1), &order));
     assert_eq!(refusal(explain_refusal(&wanted, &image(2))), behind);
-    survey(explain_refusal(&wanted, &image(1)));
+    read_status(explain_refusal(&wanted, &image(1)));
 }
 
 #[test]
@@ -709,7 +709,8 @@ fn gone_is_said_and_learnt_only_when_every_unit_of_the_plan_is_sold() {
             ordered: 0,
             sold,
         });
-        let (outcome, learnt) = done(survey(explain_refusal(&wanted, &shard(0, []))).showed(counts.as_ref()));
+        let (outcome, learnt) =
+            done(read_status(explain_refusal(&wanted, &shard(0, []))).showed(counts.as_ref()));
         let learnt = learnt.unwrap();
         assert_eq!(learnt.units, 2);
         assert_eq!(learnt.available, 0);
@@ -854,7 +855,8 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
     let scene = Scene::new(script.allocation, script.limit, script.units);
     let wanted = scene.wanted();
     let shards = scene.drop.skus[0].plan.shards();
-    let (mut looks, mut writes, mut counts, mut surveys) = (script.looks.iter(), script.writes.iter(), 0, 0);
+    let (mut looks, mut writes, mut counts, mut status_reads) =
+        (script.looks.iter(), script.writes.iter(), 0, 0);
     let mut shown: BTreeMap<u16, Shard> = BTreeMap::new();
     // The result with which the search must end next.
     let mut end: Option<Result<(ShardKey, Claim), Refused>> = None;
@@ -927,9 +929,9 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                     MOST_FURTHER,
                 )
             }
-            Step::Survey(survey) => {
-                surveys += 1;
-                prop_assert_eq!(surveys, 1);
+            Step::ReadStatus(status) => {
+                status_reads += 1;
+                prop_assert_eq!(status_reads, 1);
                 let counts = script.surveyed.map(|(allocated, sold)| SkuCounts {
                     sku: "TEE".parse().unwrap(),
                     allocated,
@@ -938,7 +940,7 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                     ordered: 0,
                     sold,
                 });
-                survey.showed(counts.as_ref())
+                status.showed(counts.as_ref())
             }
             Step::Done(outcome, learnt) => {
                 if let Some(scarcity) = learnt {
@@ -1074,7 +1076,7 @@ proptest! {
                     }
                 }
                 Step::Count(count) => count.showed(Some((NOW, &world.counts())), MOST_FURTHER),
-                Step::Survey(survey) => survey.showed(None),
+                Step::ReadStatus(status) => status.showed(None),
                 Step::Done(outcome, _) => break outcome,
             };
         };
@@ -1106,7 +1108,7 @@ proptest! {
                     write.taken()
                 }
                 Step::Count(count) => count.showed(Some((NOW, &world.counts())), MOST_FURTHER),
-                Step::Survey(survey) => survey.showed(None),
+                Step::ReadStatus(status) => status.showed(None),
                 Step::Done(outcome, _) => break outcome,
             };
         };
