@@ -48,7 +48,7 @@ BIN := target/release
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale scale-proof hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale scale-proof hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke operator-token status redrive ledger-rebuild rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,8 +87,8 @@ calibrate: ## make a capacity profile from measured drops: FROM="file ..." PROFI
 	@infra/tools/build drop
 	@exec $(BIN)/loadtest calibrate --from $(FROM) --profile $(PROFILE) $(if $(OUT),--out $(OUT))
 
-prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: QUOTAS=file BASELINE=file
-	@python3 infra/tools/prescale_parameters.py $(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) target/prescale
+prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: STAGE=name QUOTAS=file BASELINE=file
+	@python3 infra/tools/prescale_parameters.py $(if $(STAGE),--stage $(STAGE)) $(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) target/prescale
 
 up: ## run the local stack until Ctrl-C; target/local/stack.json has the addresses: FAULTS=a,b
 	@infra/tools/setup test
@@ -204,6 +204,10 @@ deploy: ## package, migrate, deploy and test a stage; roll back when the test fa
 smoke: ## publish an unlisted drop on a deployed stage, reserve a unit and release it: STAGE=name
 	@infra/tools/setup deploy
 	@$(DEPLOY)
+
+operator-token: ## print an operator's token for a deployed stage, valid for an hour: STAGE=name SUBJECT=name
+	@infra/tools/setup deploy >&2
+	@$(DEPLOY) --subject "$(SUBJECT)"
 
 status: ## show what is deployed, and what needs attention: STAGE=name
 	@infra/tools/setup deploy

@@ -1,6 +1,6 @@
 """The deployed API as a client sees it, with tokens of a private key.
 
-The key is a JWK: {"kty":"OKP","crv":"Ed25519","kid":…,"x":…,"d":…}. No token and no key is printed.
+The key is a JWK: {"kty":"OKP","crv":"Ed25519","kid":…,"x":…,"d":…}. No key is printed.
 """
 
 import base64
@@ -34,7 +34,7 @@ def decoded(text):
 
 
 class Key:
-    """The deployer's private key. Signs a new token for each request, so that no token expires during a run."""
+    """A private key. Signs a new token for each request, so that no token expires during a run."""
 
     def __init__(self, jwk):
         try:
@@ -49,11 +49,11 @@ class Key:
             # The text may be a secret, so no part of it is shown.
             raise Failed("the key is no private Ed25519 JWK") from None
 
-    def token(self, audience, subject):
+    def token(self, audience, subject, seconds=TOKEN_SECONDS):
         now = int(time.time())
         header = {"typ": "JWT", "alg": "EdDSA", "kid": self.kid}
         issued = now - CLOCK_SECONDS
-        claims = {"iss": ISSUER, "aud": audience, "sub": subject, "iat": issued, "exp": now + TOKEN_SECONDS}
+        claims = {"iss": ISSUER, "aud": audience, "sub": subject, "iat": issued, "exp": now + seconds}
         signed = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
         return f"{signed}.{encoded(self.private.sign(signed.encode()))}"
 

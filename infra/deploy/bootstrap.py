@@ -88,13 +88,11 @@ def put_webhook_secret(stage):
 def put_documents(stage):
     """The documents of pre-scaling, without sample drops. Existing documents are not replaced, since an operator may have changed them."""
     out = stage.folder() / "prescale"
-    tool = [sys.executable, ROOT / "infra/tools/prescale_parameters.py", "--path", f"{stage.path}/prescale", out]
+    tool = [sys.executable, ROOT / "infra/tools/prescale_parameters.py", "--stage", stage.name, out]
     subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     ssm = boto3.client("ssm")
     for file in sorted(out.glob("*.json")):
         document = json.loads(file.read_text())
-        if "/calendar/" in document["Name"]:
-            continue
         try:
             ssm.put_parameter(**(document | {"Overwrite": False}))
             say(f"document {document['Name']}: put")

@@ -14,11 +14,13 @@ import boto3
 import botocore.exceptions
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from api import ISSUER, encoded
+from api import ISSUER, Key, encoded
 from stage import refuse
 
 AUDIENCES = ("shopper", "operator", "deployer")
 KEYS = 2
+# How long the token of `make operator-token` is valid.
+OPERATOR_SECONDS = 3_600
 # How long a token of the project's own issuer may be valid: longer than a drop, so that shoppers sign in once.
 MAX_LIFE_SECONDS = 2 * 86_400
 
@@ -119,3 +121,13 @@ def rotated(private, new):
     """The keys after a rotation: the former second key, which signs, then `new`, then the former signing key."""
     signed, following, *_ = private
     return [following, new, signed]
+
+
+def operator_token(stage, subject):
+    """Prints an operator's token, for a shop without a sign-in service for its operators. The audit trail names `subject`."""
+    if not subject:
+        refuse(f"Say who you are: make operator-token STAGE={stage.name} SUBJECT=name")
+    private = stored(stage, "operator")
+    if not private:
+        refuse(f"Operators have no key. Run `make bootstrap STAGE={stage.name}`.")
+    print(Key(private[0]).token("stampede-operator", subject, OPERATOR_SECONDS))

@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import tomllib
+import urllib.error
 import urllib.request
 import zipfile
 
@@ -198,6 +199,15 @@ class Trial:
     def deploy(self):
         self.make("deploy")
         self.make("status")
+        assert "Say who you are" in self.make("operator-token", expect=2)
+        token = self.make("operator-token", "SUBJECT=ada").split()[-1]
+        address = f"{outputs('stampede-dev')['ApiUrl'].rstrip('/')}/operator/drops/none"
+        asked = urllib.request.Request(address, headers={"authorization": f"Bearer {token}"})
+        try:
+            status = urllib.request.urlopen(asked, timeout=15).status
+        except urllib.error.HTTPError as error:
+            status = error.code
+        assert status == 404, f"an operator's request for an unknown drop: {status}"
         client, physical = boto3.client("lambda"), resources("stampede-dev", "AWS::Lambda::Function").values()
         groups = {client.get_function_configuration(FunctionName=name)["LoggingConfig"]["LogGroup"] for name in physical}
         alarms, boards = resources("stampede-dev", "AWS::CloudWatch::Alarm"), boto3.client("cloudwatch").list_dashboards()["DashboardEntries"]

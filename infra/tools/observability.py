@@ -171,7 +171,7 @@ def on_stream(template):
         age = of_function(name, "IteratorAge", "Maximum")
         yield "OutboxAgeAlarm", alarm("The oldest change of an order has been unread for over half a minute.", "outbox-behind", age, 30_000)
         kept = metric("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", {"EventSourceMappingUUID": ref(mapping)}, "Sum")
-        text = "Stream records could not be relayed for 22 hours and are in the bucket. Replay them with `make redrive QUEUE=relay`."
+        text = "Stream records could not be relayed for 22 hours and are in the bucket. Replay them with `make redrive STAGE=… QUEUE=relay`."
         yield "RelayGivesUpAlarm", alarm(text, "failed-stream-records", kept, 0)
         dropped = metric("AWS/Lambda", "DroppedEventCount", {"EventSourceMappingUUID": ref(mapping)}, "Sum")
         yield "RelayDropsAlarm", alarm("Stream records were dropped, and the bucket does not have them.", "failed-stream-records", dropped, 0)

@@ -1,7 +1,9 @@
 """Writes the documents of pre-scaling as Parameter Store takes them, one file each for
 `aws ssm put-parameter --cli-input-json file://FILE`: documents in a folder, drops in its folder `drops`.
 
-Usage: prescale_parameters.py [--path /stampede/prescale] [--folder infra/prescale] [--quotas FILE] [--baseline FILE] OUT
+Usage: prescale_parameters.py [--stage NAME] [--folder infra/prescale] [--quotas FILE] [--baseline FILE] OUT
+
+With --stage the names are those that the stage reads, and there are no drops: those of the folder are samples.
 """
 
 import argparse
@@ -28,7 +30,7 @@ def parameter(name, document, path):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--path", default="/stampede/prescale")
+    arguments.add_argument("--stage", help="the stage that reads the documents")
     arguments.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("infra/prescale"))
     for other in OTHERS:
         arguments.add_argument(f"--{other}", type=pathlib.Path, help="another file than the folder's")
@@ -40,14 +42,15 @@ def main():
     documents = {name: tomllib.loads(file.read_text()) for name, file in files.items()}
     for asked in ASKED:
         documents["quotas"].pop(asked, None)
-    for file in sorted((given.folder / "drops").glob("*.toml")):
+    path = f"/stampede/{given.stage}/prescale" if given.stage else "/stampede/prescale"
+    for file in [] if given.stage else sorted((given.folder / "drops").glob("*.toml")):
         drop = tomllib.loads(file.read_text())
         documents[f"calendar/{drop['id']}"] = drop
 
     given.out.mkdir(parents=True, exist_ok=True)
     for name, document in documents.items():
         file = given.out / (name.replace("/", "-") + ".json")
-        file.write_text(json.dumps(parameter(name, document, given.path), indent=2) + "\n")
+        file.write_text(json.dumps(parameter(name, document, path), indent=2) + "\n")
         print(file)
 
 

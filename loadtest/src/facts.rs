@@ -129,7 +129,7 @@ pub enum Ending {
     Closed,
     /// The shopper left while everything was held.
     Impatient,
-    /// The shopper did not accept the fewer units that were left.
+    /// Fewer units were left than wanted, and the shopper declined them.
     DidNotWantFewer,
     /// The shopper reserved and left.
     Abandoned,

@@ -323,7 +323,7 @@ async fn ask(addresses: &[Asked]) -> Answers {
     let client = match client::client(addresses.iter().map(|asked| &asked.url)) {
         Ok(client) => client,
         Err(error) => {
-            tracing::error!(%error, "no request to an issuer is possible");
+            tracing::error!(%error, "the HTTP client for issuers' keys cannot be built");
             return Answers::new();
         }
     };

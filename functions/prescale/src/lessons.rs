@@ -163,7 +163,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 what = gap.what,
                 planned = gap.planned,
                 actual = gap.actual,
-                "plan and drop"
+                "planned and measured value"
             );
         }
         tracing::info!(

@@ -92,7 +92,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 Ok(None) => {
                     tracing::warn!(
                         drop = id.as_str(),
-                        "a start must be moved, and there is no such drop"
+                        "the start cannot be moved: there is no such drop"
                     );
                     continue;
                 }

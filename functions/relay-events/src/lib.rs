@@ -109,7 +109,7 @@ impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
             to_mail = counts.2,
             parked = to_park,
             failed_from = first_failed,
-            "relayed"
+            "stream records relayed"
         );
         report(first_failed.map(|first| batch.records.get(first).and_then(record::sequence_number)))
     }

@@ -133,7 +133,7 @@ fn run(options: &Options) -> Result<()> {
         let (file, out) = (&stack.file, options.out.display());
         tracing::info!(api = %file.api_url, control = %file.control_url, mails = %file.mails.display(), "ready; {out}/stack.json has the addresses");
         stopping.await;
-        tracing::info!("stopping");
+        tracing::info!("the stack stops");
         stack.stop().await;
         Ok(())
     })

@@ -97,17 +97,17 @@ fn the_reference_spike_is_planned_in_full_on_a_raised_account() {
     let text = text(&output);
     assert!(output.status.success(), "{text}");
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    // 99,000 ÷ 10 × 1.2 each, and a tenth more reserved; 0.25 GB for an hour each.
+    // 98,000 ÷ 10 × 1.2 each, and a tenth more reserved; 0.25 GB for an hour each.
     for line in [
-        "provisioned concurrency of reserve 0 11880 2030-03-01T17:32:57.000Z +35.64 an hour",
-        "reserved concurrency of reserve none 13068 2030-03-01T17:32:57.000Z -",
-        "provisioned concurrency of get-drop 0 11880 2030-03-01T17:32:57.000Z +35.64 an hour",
-        "warm throughput of StockTable 4000 W, 12000 R 7500 W, 30938 R 2030-03-01T17:32:57.000Z not listed one way",
-        "warm throughput of DropsTable 4000 W, 12000 R 4000 W, 80200 R 2030-03-01T17:32:57.000Z not listed one way",
+        "provisioned concurrency of reserve 0 11760 2030-03-01T17:32:57.000Z +35.28 an hour",
+        "reserved concurrency of reserve none 12936 2030-03-01T17:32:57.000Z -",
+        "provisioned concurrency of get-drop 0 11760 2030-03-01T17:32:57.000Z +35.28 an hour",
+        "warm throughput of StockTable 4000 W, 12000 R 7500 W, 30625 R 2030-03-01T17:32:57.000Z not listed one way",
+        "warm throughput of DropsTable 4000 W, 12000 R 4000 W, 80400 R 2030-03-01T17:32:57.000Z not listed one way",
         "database, minimum ACU 2 7.5 2030-03-01T17:32:57.000Z +0.66 an hour",
-        "reserved concurrency of reserve 13068 none 2030-03-01T19:02:00.000Z -",
+        "reserved concurrency of reserve 12936 none 2030-03-01T19:02:00.000Z -",
         "Limits none is met",
-        "Admission at the opening: 16500.0 of 16500.0 shoppers a second (100.00 %)",
+        "Admission at the opening: 16333.3 of 16333.3 shoppers a second (100.00 %)",
         "no deployment from",
     ] {
         assert!(words.contains(line), "{line:?} is not in\n{text}");

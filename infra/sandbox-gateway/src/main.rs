@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("the sandbox gateway ended: {error:#}");
             ExitCode::FAILURE
         }
     }

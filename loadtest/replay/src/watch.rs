@@ -320,7 +320,7 @@ impl Watch {
         }
     }
 
-    /// The drop's document has changed. After a restock, answers may lag for a while.
+    /// The drop's document has changed. After a restock, answers may have the former number of units for a while.
     pub fn drop_stored(&self, world: &World, drop: &Drop) {
         let planned = drop.skus.iter().map(|sku| sku.plan.units()).sum();
         let mut seen = self.seen();

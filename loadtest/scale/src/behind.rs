@@ -180,7 +180,7 @@ impl Behind {
         }
     }
 
-    /// Relays one lane until it is empty.
+    /// Relays the records of one lane of the stream until it is empty.
     async fn relay(&self, at: usize) {
         let (Some(lane), Some(fleet)) = (self.lanes.get(at), self.fleet()) else {
             return;

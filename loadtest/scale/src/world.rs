@@ -159,7 +159,7 @@ impl World {
         state.processes
     }
 
-    /// A random number from the seed.
+    /// The next number of the seeded generator.
     pub fn draw(&self) -> u64 {
         let mut state = self.state();
         state.draws += 1;

@@ -69,7 +69,7 @@ pub enum Step {
         source: String,
         /// The current setting.
         from: Polling,
-        /// The new setting.
+        /// The new polling setting.
         to: Polling,
     },
 }

@@ -69,7 +69,7 @@ pub const MAX_MESSAGE_BYTES: usize = 280;
 pub const MAX_START_AHEAD_SECONDS: u32 = 366 * 86_400;
 /// Copies of a published drop's document, so that no key is hot: each process reads one of them. They change with the document, in one
 /// transaction.
-pub const DROP_COPIES: u8 = 64;
+pub const DROP_COPIES: u8 = 96;
 /// The most writes of one transaction (DynamoDB's limit).
 pub const TRANSACTION_WRITES: usize = 100;
 /// The most copies of the status document and of the free counts of a SKU. [`crowd::status_copies`](crate::crowd::status_copies) says how

@@ -1,4 +1,4 @@
-//! The stock ports, by the domain's own rules.
+//! The stock ports in memory, by the rules of `domain`.
 
 use std::collections::BTreeSet;
 

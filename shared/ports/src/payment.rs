@@ -201,7 +201,7 @@ pub enum PaymentState {
         /// The captured amount.
         captured: Money,
     },
-    /// Refused: no money moved. It may be confirmed again under another key, with another card.
+    /// Refused: no money moved. The payment may be confirmed again under another idempotency key, with another card.
     Declined {
         /// The bank's or the gateway's code.
         reason: Code,
@@ -338,7 +338,7 @@ pub trait PaymentGateway: Send + Sync {
     /// any units.
     fn cancel(&self, id: &PaymentId) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
-    /// Refunds `amount` of a succeeded payment. An amount above the rest is refused.
+    /// Refunds `amount` of a succeeded payment. An amount above what is not refunded yet is refused.
     fn refund(
         &self,
         id: &PaymentId,

@@ -60,8 +60,8 @@ pub enum KeySetError {
     /// The key has an unsupported type, or a member of the wrong length.
     #[error("the key {0} is neither RSA of 2048 to 4096 bits, nor EC on P-256, nor Ed25519")]
     Type(String),
-    /// The key is declared for another algorithm than its type has here, or not for signatures.
-    #[error("the key {0} is for another `alg` than its type has here, or for another `use` than `sig`")]
+    /// The key's `alg` does not fit its type, or its `use` is not `sig`.
+    #[error("the `alg` of the key {0} does not fit its type, or its `use` is not `sig`")]
     Purpose(String),
     /// The key contains its private half, which no verifier may have.
     #[error("the key {0} has the private member `d`")]

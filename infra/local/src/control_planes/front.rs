@@ -127,7 +127,7 @@ impl Front {
 
 /// The answer when the control planes gave none.
 pub(super) fn silent(error: &anyhow::Error) -> Response<Full<Bytes>> {
-    tracing::warn!("a control plane: {error:#}");
+    tracing::warn!("a control plane did not answer: {error:#}");
     http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
 }
 

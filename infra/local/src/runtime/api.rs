@@ -47,7 +47,7 @@ async fn handle(
     let too_large = Bytes::from_static(br#"{"errorType":"Function.ResponseSizeTooLarge"}"#);
     let body = http1::read(body, MAX_ANSWER_BYTES + 1).await.unwrap_or(too_large);
     if path == "init/error" {
-        tracing::error!(function = %pool.function.name, error = %String::from_utf8_lossy(&body), "the start failed");
+        tracing::error!(function = %pool.function.name, error = %String::from_utf8_lossy(&body), "the function's process failed to start");
         return plain(StatusCode::ACCEPTED);
     }
     let answered = match path

@@ -28,7 +28,7 @@ const LINE: &str = "line";
 /// line between two of them.
 const MOST_WRITES: usize = 4;
 
-/// The position of each line that this process read last. It selects the conditional write that will probably
+/// For each rate line of the gateway, the position that this process read last. It selects the conditional write that will probably
 /// succeed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LinesSeen(Arc<[AtomicI64; MAX_LINES as usize]>);

@@ -301,7 +301,7 @@ impl MemoryAccount {
         self.state().hanging = false;
     }
 
-    /// Whether the calling process has died, so that the test must drop its future.
+    /// Whether the calling process has died, so that the test must drop the future of its call.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.state().dead
