@@ -50,7 +50,7 @@ mod tests {
         let of = |kib: u64| of_memory(&format!("MemTotal: 1 kB\nMemAvailable:   {kib} kB\nX: 2 kB\n"));
         assert_eq!(of(16 << 20), Some((256, 1_024)));
         assert_eq!(of(64 << 20), Some((256, 4_096)));
-        assert_eq!(of(2 << 20), None);
+        assert_eq!(of(1 << 20), None);
         assert_eq!(of_memory("nothing"), None);
         assert!(arguments(&FaultPlan::default()).is_empty());
     }
