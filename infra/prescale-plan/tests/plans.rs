@@ -102,7 +102,7 @@ fn the_reference_spike_is_planned_in_full_on_a_raised_account() {
         "provisioned concurrency of reserve 0 11760 2030-03-01T17:32:57.000Z +35.28 an hour",
         "reserved concurrency of reserve none 12936 2030-03-01T17:32:57.000Z -",
         "provisioned concurrency of get-drop 0 11760 2030-03-01T17:32:57.000Z +35.28 an hour",
-        "warm throughput of StockTable 4000 W, 12000 R 7500 W, 30625 R 2030-03-01T17:32:57.000Z not listed one way",
+        "warm throughput of StockTable 4000 W, 12000 R 7500 W, 36750 R 2030-03-01T17:32:57.000Z not listed one way",
         "warm throughput of DropsTable 4000 W, 12000 R 4000 W, 80400 R 2030-03-01T17:32:57.000Z not listed one way",
         "database, minimum ACU 2 7.5 2030-03-01T17:32:57.000Z +0.66 an hour",
         "reserved concurrency of reserve 12936 none 2030-03-01T19:02:00.000Z -",
