@@ -63,14 +63,18 @@ def show(stage, names):
     queues, urls = boto3.client("sqs"), resources(stage.stack, "AWS::SQS::Queue")
     for name in names:
         say(f"{name}: {depth(queues, urls[name])} messages")
-        batches = list(receive(queues, urls[name], HIDDEN_SECONDS, SHOWN))
-        for messages in batches:
-            for message in messages:
-                say(f"  {message['MessageId']}: {line_of(message['Body'])}")
-        # The messages become visible only now, since a visible message would be received again.
-        for messages in batches:
-            seen = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"], "VisibilityTimeout": 0} for n, m in enumerate(messages)]
-            queues.change_message_visibility_batch(QueueUrl=urls[name], Entries=seen)
+        batches = []
+        try:
+            for messages in receive(queues, urls[name], HIDDEN_SECONDS, SHOWN):
+                batches.append(messages)
+                for message in messages:
+                    say(f"  {message['MessageId']}: {line_of(message['Body'])}")
+        finally:
+            # The messages become visible only now, since a visible message would be received again. A command that is interrupted shows
+            # them again too: a redrive moves visible messages only.
+            for messages in batches:
+                seen = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"], "VisibilityTimeout": 0} for n, m in enumerate(messages)]
+                queues.change_message_visibility_batch(QueueUrl=urls[name], Entries=seen)
 
 
 def move(stage, name):
