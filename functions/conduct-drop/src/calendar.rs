@@ -56,7 +56,11 @@ impl Calendar {
                     break;
                 }
                 if seen >= MOST_DROPS {
-                    tracing::warn!(?listing, seen, "the calendar is longer than the conductor looks");
+                    tracing::warn!(
+                        ?listing,
+                        seen,
+                        "the calendar has more drops than the conductor reads"
+                    );
                     break;
                 }
             }

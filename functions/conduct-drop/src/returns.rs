@@ -87,7 +87,7 @@ where
                 counted.insert(key(&seen));
             }
             Err(error) => {
-                tracing::debug!(shard = %seen.shard, %error, "an unused hold is not counted yet")
+                tracing::debug!(shard = %seen.shard, %error, "an expired hold could not be counted yet")
             }
         }
     }

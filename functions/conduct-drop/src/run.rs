@@ -269,7 +269,7 @@ fn log(stepped: &StepOutcome) {
             not_returned = returned.failed,
             orders_asked = asked.asked,
             orders_not_asked = asked.failed,
-            "a step changed something"
+            "a step of the drop changed data"
         );
     }
 }

@@ -308,7 +308,11 @@ where
         match written {
             Conditional::Done => tracing::info!(list, version, "the document of issuers is written"),
             Conditional::Refused(()) => {
-                tracing::info!(list, version, "this version of the document is there already")
+                tracing::info!(
+                    list,
+                    version,
+                    "the document of issuers is stored in this version already"
+                )
             }
         }
         Ok(Some(written))
@@ -335,7 +339,7 @@ async fn ask(addresses: &[Asked]) -> Answers {
             });
             let keys = usable.inspect_err(|error| {
                 let (list, issuer) = (asked.list.as_str(), asked.issuer.as_str());
-                tracing::warn!(list, issuer, %error, "an issuer did not answer with keys; its former ones are used");
+                tracing::warn!(list, issuer, %error, "an issuer did not return its keys; its former keys are used");
             });
             Some(((asked.list, asked.issuer.clone()), keys.ok()?))
         }

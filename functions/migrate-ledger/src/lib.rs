@@ -69,7 +69,7 @@ impl<C: Clock> Migration<C> {
         let left_ms = deadline.as_millis() - MARGIN_MS - self.clock.now().as_millis();
         let limit = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
         let migrated = ledger::migrate(&self.database, &self.writer, limit).await?;
-        tracing::info!(applied = ?migrated.applied, version = migrated.version, "migrated");
+        tracing::info!(applied = ?migrated.applied, version = migrated.version, "the ledger's tables are migrated");
         Ok(Answer {
             applied: migrated.applied,
             version: migrated.version,

@@ -198,11 +198,11 @@ impl<O: KeepContact + ReadOrder, M: SendMail, R: Runtime> Notifier<O, M, R> {
         }
         match self.notify(event, until).await {
             Ok(Notified::NoAddress) => {
-                tracing::warn!("no mail is sent: the order's address is none that mail can be sent to");
+                tracing::warn!("no mail is sent: the order's e-mail address is not usable");
                 true
             }
             Ok(notified) => {
-                tracing::info!(event = event.kind.as_str(), ?notified, "news handled");
+                tracing::info!(event = event.kind.as_str(), ?notified, "mail event handled");
                 true
             }
             Err(error) => {

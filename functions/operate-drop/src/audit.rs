@@ -19,15 +19,15 @@ pub async fn audited_order(
     act: &'static str,
     done: impl Future<Output = Result<Order, NotDone>>,
 ) -> Result<Order, NotDone> {
-    tracing::info!(audit = true, operator, %order, act, "an operator asks");
+    tracing::info!(audit = true, operator, %order, act, "operator request received");
     let outcome = done.await;
     match &outcome {
         Ok(after) => {
             let status = after.status.as_str();
-            tracing::info!(audit = true, operator, %order, act, version = after.version, status, "an operator's act is done");
+            tracing::info!(audit = true, operator, %order, act, version = after.version, status, "operator request carried out");
         }
         Err(error) => {
-            tracing::info!(audit = true, operator, %order, act, %error, "an operator's act is not done");
+            tracing::info!(audit = true, operator, %order, act, %error, "operator request not carried out");
         }
     }
     outcome
@@ -46,7 +46,7 @@ pub async fn audited<T>(
     done: impl Future<Output = Result<T, NotDone>>,
     after: impl Fn(&T) -> &Drop,
 ) -> Result<T, NotDone> {
-    tracing::info!(audit = true, operator, %drop, act, "an operator asks");
+    tracing::info!(audit = true, operator, %drop, act, "operator request received");
     let outcome = done.await;
     match &outcome {
         Ok(value) => {
@@ -54,11 +54,11 @@ pub async fn audited<T>(
             tracing::info!(
                 audit = true, operator, %drop, act,
                 version = after.version, state = ?after.state, paused = after.paused,
-                "an operator's act is done"
+                "operator request carried out"
             );
         }
         Err(error) => {
-            tracing::info!(audit = true, operator, %drop, act, %error, "an operator's act is not done")
+            tracing::info!(audit = true, operator, %drop, act, %error, "operator request not carried out")
         }
     }
     outcome

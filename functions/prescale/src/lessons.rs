@@ -33,7 +33,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             let kept = match kept {
                 Ok(kept) => kept,
                 Err(error) => {
-                    tracing::warn!(drop = drop.id.as_str(), %error, "what was learned cannot be read");
+                    tracing::warn!(drop = drop.id.as_str(), %error, "the drop's lesson cannot be read");
                     return None;
                 }
             };
@@ -43,7 +43,11 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             let lesson = match self.one_lesson(run, read, drop, kept).await {
                 Ok(lesson) => lesson,
                 Err(why) => {
-                    tracing::warn!(drop = drop.id.as_str(), why, "not learned from yet");
+                    tracing::warn!(
+                        drop = drop.id.as_str(),
+                        why,
+                        "the drop cannot be learned from yet"
+                    );
                     return None;
                 }
             };
@@ -79,12 +83,15 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             None => self.demand_of(read, drop).await?,
         };
         let Some(measured) = measured else {
-            tracing::info!(drop = drop.id.as_str(), "nothing was measured of it");
+            tracing::info!(drop = drop.id.as_str(), "no metric of the drop was found");
             return Ok(None);
         };
         let updated = update(&profile, &measured, Pace::default());
         if updated.changes.is_empty() {
-            tracing::info!(drop = drop.id.as_str(), "it says nothing about the profile");
+            tracing::info!(
+                drop = drop.id.as_str(),
+                "the drop's metrics say nothing about the profile"
+            );
             return Ok(None);
         }
         let gaps = gaps(&profile, drop, &measured);
@@ -171,7 +178,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             largest = lesson.largest,
             changes = lesson.changes.len(),
             held_back = lesson.changes.iter().filter(|change| change.held_back).count(),
-            "the profile has learned"
+            "the profile was changed by measured values"
         );
         Ok(lesson)
     }

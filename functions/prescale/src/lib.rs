@@ -263,7 +263,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         // Best effort: a lease that is not ended expires before the next run.
         let ended = self.store.release(&run.lease, self.runtime.now()).await;
         if let Err(error) = ended {
-            tracing::warn!(%error, "the lease was not given back; it runs out");
+            tracing::warn!(%error, "the lease could not be released; it expires by itself");
         }
         outcome
     }
@@ -274,7 +274,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
         self.leave(run, &decision.record).await?;
         for warning in &decision.warnings {
-            tracing::warn!(?warning, "what a run found");
+            tracing::warn!(?warning, "findings of the run");
         }
         let taken = self.carry_out_all(run, &read, &decision, previous).await;
         self.leave_what_was_accepted(run, &decision.record, &taken).await;
@@ -369,7 +369,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         if after != *record
             && let Err(error) = self.leave(run, &after).await
         {
-            tracing::warn!(%error, "what was set is not on record");
+            tracing::warn!(%error, "the record of changed capacity could not be stored");
         }
     }
 

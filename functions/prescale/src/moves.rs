@@ -97,14 +97,14 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                     continue;
                 }
                 Err(error) => {
-                    tracing::error!(drop = id.as_str(), %error, "a start must be moved, and the drop cannot be read");
+                    tracing::error!(drop = id.as_str(), %error, "the start cannot be moved: the drop cannot be read");
                     continue;
                 }
             };
             let moved = match moved {
                 Ok(moved) => moved,
                 Err(error) => {
-                    tracing::error!(drop = id.as_str(), %error, "a start must be moved, and cannot be");
+                    tracing::error!(drop = id.as_str(), %error, "the start cannot be moved");
                     continue;
                 }
             };
@@ -113,17 +113,17 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                     tracing::warn!(
                         drop = id.as_str(),
                         starts_at_ms = moved.starts_at.as_millis(),
-                        "the start is moved: capacity is not there in time"
+                        "the start was moved: capacity is not ready in time"
                     );
                 }
                 Ok(Conditional::Refused(())) => {
                     tracing::warn!(
                         drop = id.as_str(),
-                        "another change of the drop came first; the next run reads it again"
+                        "the drop was changed at the same time; the next run reads it again"
                     );
                 }
                 Err(error) => {
-                    tracing::error!(drop = id.as_str(), %error, "whether the start is moved is not known");
+                    tracing::error!(drop = id.as_str(), %error, "it is unknown whether the start was moved");
                 }
             }
         }

@@ -57,7 +57,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     ) -> StepResult {
         let certain = step.needs_certainty(&read.docs.baseline.database);
         if certain && let Err(why) = self.make_certain(run, read, previous, step).await {
-            tracing::info!(?step, ?why, "left as it is");
+            tracing::info!(?step, ?why, "capacity left unchanged");
             return StepResult::Skipped(why);
         }
         run.changes += 1;
@@ -139,7 +139,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     async fn audit(&self, change: &Audited) -> bool {
         let written = retry(&self.runtime, IN_WORKER, || self.store.audit(change)).await;
         if let Err(error) = &written {
-            tracing::error!(number = change.number, step = ?change.step, %error, "a change is not on record");
+            tracing::error!(number = change.number, step = ?change.step, %error, "a change could not be recorded");
         }
         written.is_ok()
     }

@@ -37,7 +37,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             for name in decision.wanted.capacity.functions.keys() {
                 let answered = retry(&self.runtime, IN_WORKER, || self.account.answers(name)).await;
                 if let Err(error) = &answered {
-                    tracing::warn!(function = name, %error, "no answer to a trial call");
+                    tracing::warn!(function = name, %error, "a trial call got no answer");
                 }
                 let answered = answered.unwrap_or(false);
                 measured.answered.insert(name.clone(), answered);

@@ -47,7 +47,7 @@ impl Pace {
             tracing::warn!(
                 calls_per_second,
                 least = DEFAULT_CALLS_PER_SECOND,
-                "so low a rate of the payment gateway makes payments wait for the sweeper's reminders"
+                "the payment gateway's rate is so low that payments wait for the sweeper's reminders"
             );
         }
     }

@@ -148,7 +148,7 @@ impl<L: ProjectOrders, R: Runtime> Projection<L, R> {
             tries,
             refused,
             left,
-            "projected"
+            "ledger events processed"
         );
         done
     }

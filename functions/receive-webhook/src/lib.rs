@@ -92,7 +92,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
         let body = body.to_bytes();
         webhooks.check(&parts.headers, &body).await?;
         let Ok(notice) = read(&body) else {
-            tracing::warn!("a signed webhook is no event");
+            tracing::warn!("a signed webhook contains no event");
             let problem = Problem::new(Code::InvalidRequest, "The body is no event.");
             return Err(problem.field("body", "an event of the gateway").into());
         };
@@ -156,7 +156,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
             tracing::warn!(%error, "the queue did not accept a hint; answered 503");
             unavailable()
         })?;
-        tracing::info!("hint sent");
+        tracing::info!("hint sent to the payments queue");
         self.known().insert(hint.event, ());
         Ok(())
     }

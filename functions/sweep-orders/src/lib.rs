@@ -134,7 +134,7 @@ where
             moved_on = run.moved_on,
             unsent = run.unsent,
             failed = run.failed,
-            "swept"
+            "open orders checked"
         );
         run
     }

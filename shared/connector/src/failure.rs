@@ -95,7 +95,7 @@ impl Failure {
             }
             // Time-outs, connections that broke after sending, unreadable answers, and variants that the SDK may add.
             _ => {
-                tracing::debug!(operation, error = %Chain(error), "no answer");
+                tracing::debug!(operation, error = %Chain(error), "a call got no answer");
                 (Kind::Unknown, "no answer; the outcome is unknown")
             }
         };
@@ -125,7 +125,7 @@ impl Failure {
                 tracing::warn!(action, resource, %failure, message, aws_request_id, "a call was not answered");
             }
             Kind::Throttled | Kind::InProgress => {
-                tracing::debug!(action, resource, %failure, message, aws_request_id, "a call was put off by the service");
+                tracing::debug!(action, resource, %failure, message, aws_request_id, "the service throttled a call");
             }
         }
         failure

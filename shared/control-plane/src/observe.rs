@@ -193,7 +193,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
                 Ok(open) if open.is_empty() => {}
                 Ok(_) => return true,
                 Err(error) => {
-                    tracing::warn!(%error, "whether orders are open cannot be told");
+                    tracing::warn!(%error, "it is unknown whether orders are open");
                     return true;
                 }
             }
@@ -207,7 +207,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
                 Ok(false) => {}
                 Ok(true) => return true,
                 Err(error) => {
-                    tracing::warn!(%error, queue = queue.source, "whether messages wait cannot be told");
+                    tracing::warn!(%error, queue = queue.source, "it is unknown whether messages wait");
                     return true;
                 }
             }

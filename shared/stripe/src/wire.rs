@@ -150,7 +150,7 @@ impl Intent {
             "requires_action" => match action_url(self.next_action) {
                 Some(url) => PaymentState::ActionRequired { url },
                 None => {
-                    tracing::warn!(payment = %self.id, "an action is required that no page is given for");
+                    tracing::warn!(payment = %self.id, "the payment requires an action without a page");
                     PaymentState::Processing
                 }
             },
