@@ -3,9 +3,9 @@
 import getpass
 import json
 import os
+import pathlib
 import subprocess
 import sys
-import pathlib
 import secrets as randomness
 
 import boto3
@@ -89,10 +89,11 @@ def put_documents(stage):
     """The documents of pre-scaling, without sample drops. Existing documents are not replaced, since an operator may have changed them."""
     out = stage.folder() / "prescale"
     tool = [sys.executable, ROOT / "infra/tools/prescale_parameters.py", "--stage", stage.name, out]
-    subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    # The tool prints the files that it wrote; the folder may have others, of an earlier release.
+    written = subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     ssm = boto3.client("ssm")
-    for file in sorted(out.glob("*.json")):
-        document = json.loads(file.read_text())
+    for file in sorted(written):
+        document = json.loads(pathlib.Path(file).read_text())
         try:
             ssm.put_parameter(**(document | {"Overwrite": False}))
             say(f"document {document['Name']}: put")

@@ -138,7 +138,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }
                     let peeked = self.peek(drop_id, shopper, &look.shards, now).await;
-                    // Then the look could only find an earlier reservation, which the next one finds as well.
+                    // While no unit is known to be free, a look can only find an earlier reservation. The next look finds it as
+                    // well.
                     if peeked.as_ref().is_err_and(Transient::is_transient) && scarcity.is_some() {
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }

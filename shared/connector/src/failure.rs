@@ -125,7 +125,7 @@ impl Failure {
                 tracing::warn!(action, resource, %failure, message, aws_request_id, "a call was not answered");
             }
             Kind::Throttled | Kind::InProgress => {
-                tracing::debug!(action, resource, %failure, message, aws_request_id, "the service throttled a call");
+                tracing::debug!(action, resource, %failure, message, aws_request_id, "the service refused a call for the moment");
             }
         }
         failure
