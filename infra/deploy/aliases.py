@@ -1,4 +1,4 @@
-"""Which version of each function is live, and how to go back to the former one."""
+"""Reads the live version of each function, and makes the former versions live again."""
 
 import json
 
@@ -38,7 +38,7 @@ def record(stage, former):
 
 
 def roll_back(stage):
-    """Points each alias at the version that was live before the last deployment that changed one."""
+    """Points each alias at the version that was live before the last deployment that moved an alias."""
     ssm, client = boto3.client("ssm"), boto3.client("lambda")
     try:
         former = json.loads(ssm.get_parameter(Name=record_name(stage))["Parameter"]["Value"])

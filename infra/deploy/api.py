@@ -1,4 +1,4 @@
-"""The deployed API as a client sees it, with tokens of a private key.
+"""A client of the deployed API, which signs its tokens with a private key.
 
 The key is a JWK: {"kty":"OKP","crv":"Ed25519","kid":…,"x":…,"d":…}. No key is printed.
 """
@@ -16,7 +16,7 @@ TOKEN_SECONDS = 120
 # How far this machine's clock may be ahead of the functions'.
 CLOCK_SECONDS = 30
 REQUEST_SECONDS = 15
-# Requests that were throttled, failed in the gateway or got no answer are repeated with the same key so many times at most.
+# The largest number of tries of a request that is throttled, fails in the gateway or gets no answer. All tries have the same idempotency key.
 REPEATS = 6
 ISSUER = "stampede"
 

@@ -3,7 +3,7 @@
 The public halves are in Parameter Store, where the function `fetch-keys` reads them each minute: the deployer's as a JWK Set (RFC 7517),
 shoppers' and operators' as the project's own entry in a document of issuers (docs/API.md, Tokens). Entries of other issuers belong to the
 shop and do not change. The private halves are in one encrypted parameter for each audience. The first key signs; the second is accepted
-already, so that a rotation to it causes no refused request. After a rotation there is a third, the former signing key, whose tokens are
+already, so that a rotation to it causes no refused request. After a rotation there is a third key, the former signing key, whose tokens are
 accepted until the next rotation.
 """
 
@@ -63,7 +63,7 @@ def stored(stage, audience):
 
 
 def issuers(stage, audience):
-    """The entries of an audience's issuers; none before the bootstrap, or after one of a release that had no such document."""
+    """The entries of an audience's issuers; none before the bootstrap, or after a bootstrap by a release that had no such document."""
     return (parameter(public_name(stage, audience)) or {}).get("issuers", [])
 
 
@@ -107,7 +107,7 @@ def ensure(stage, audience):
 
 
 def rotate(stage, audience):
-    """Signs with the second key from now on, makes a new second one, and keeps the former signing key. Returns the kids.
+    """Signs with the second key from now on, makes a new second key, and keeps the former signing key. Returns the kids.
 
     Functions accept the second key since the last rotation, so tokens that it signs are accepted at once. Tokens of the key that signs no
     longer are accepted until the next rotation; those of the key before it are refused within two minutes.

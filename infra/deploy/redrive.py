@@ -21,7 +21,7 @@ CHOICES = (*QUEUES, "relay")
 BATCH = 10
 # The largest number of displayed entries.
 SHOWN = 100
-# How long messages are hidden while they are moved or replayed: a batch of them, one after the other, at the relay's time limit each.
+# How long received messages are hidden while they are moved or replayed: long enough for a batch of ten, each at the relay's limit of 30 s.
 HIDDEN_SECONDS = 330
 # Records in one invocation: the event source's own batch.
 RECORDS = 100
@@ -31,7 +31,7 @@ MOVE_SECONDS = 600
 
 
 def receive(queues, url, hidden, most):
-    """Messages of a queue, at most this many, each once."""
+    """Batches of a queue's messages, at most `most` messages together, each message once."""
     seen = set()
     while len(seen) < most:
         asked = {"QueueUrl": url, "MaxNumberOfMessages": min(BATCH, most - len(seen)), "VisibilityTimeout": hidden, "WaitTimeSeconds": 1}
@@ -70,8 +70,8 @@ def show(stage, names):
                 for message in messages:
                     say(f"  {message['MessageId']}: {line_of(message['Body'])}")
         finally:
-            # The messages become visible only now, since a visible message would be received again. A command that is interrupted shows
-            # them again too: a redrive moves visible messages only.
+            # The messages become visible again only now, since a visible message would be received again. An interrupted command makes
+            # them visible too, because a redrive moves only visible messages.
             for messages in batches:
                 seen = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"], "VisibilityTimeout": 0} for n, m in enumerate(messages)]
                 queues.change_message_visibility_batch(QueueUrl=urls[name], Entries=seen)
@@ -105,7 +105,7 @@ def wait_for_move(queues, arn):
 
 
 def move_by_hand(queues, source, target, count):
-    """The same where SQS has no such task, as in the emulated account. A message is deleted only after it was sent."""
+    """Moves dead letters where SQS has no such task, as in the emulated account. A message is deleted only after it was sent."""
     for messages in receive(queues, source, HIDDEN_SECONDS, count):
         entries = [{"Id": str(n), "MessageBody": m["Body"]} for n, m in enumerate(messages)]
         sent = {done["Id"] for done in queues.send_message_batch(QueueUrl=target, Entries=entries).get("Successful", [])}
@@ -154,7 +154,7 @@ class Relay:
             say(f"  {key}: {len(records)} records, the first {line_of(json.dumps(records[0]))}")
 
     def replay_objects(self):
-        """Replays objects, each deleted once its records are handled. Stops at the first that fails: the next ones would fail too."""
+        """Replays objects, each deleted once its records are handled. Stops at the first object that fails: the next would fail too."""
         keys = self.objects()
         for done, key in enumerate(keys):
             if not self.handled(self.records(key)):
@@ -163,7 +163,7 @@ class Relay:
         say(f"RelayFailuresBucket: {len(keys)} objects were replayed")
 
     def replay_parked(self):
-        """Replays the parked records that are there now. One that the relay still cannot read is parked once more."""
+        """Replays the records that are parked now. A record that the relay still cannot read is parked once more."""
         count, replayed, cut = depth(self.queues, self.parked), 0, 0
         for messages in receive(self.queues, self.parked, HIDDEN_SECONDS, count):
             for message in messages:
@@ -179,7 +179,7 @@ class Relay:
 
 
 def rebuild_ledger(stage):
-    """Hands every order of the orders table to the relay, which sends each unchanged to the ledger's queue. Existing rows of the ledger do not change."""
+    """Passes every order of the orders table to the relay, which sends it unchanged to the ledger's queue. Existing rows of the ledger do not change."""
     relay, table = Relay(stage), resources(stage.stack, "AWS::DynamoDB::Table")["OrdersTable"]
     sent = 0
     for page in boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True):

@@ -35,7 +35,7 @@ END $$
 
 
 def sam_deploy(stack, path, parameters, stage):
-    """`sam deploy` with the parameters given; those that are empty keep the template's defaults."""
+    """Runs `sam deploy` with the given parameters. An empty parameter keeps the template's default."""
     quoted = {name: str(value).replace("\\", "\\\\").replace('"', '\\"') for name, value in sorted(parameters.items()) if value != ""}
     given = [f'ParameterKey={name},ParameterValue="{value}"' for name, value in quoted.items()]
     command = [pathlib.Path(sys.executable).parent / "sam", "deploy", "--template-file", path, "--stack-name", stack]
@@ -45,7 +45,7 @@ def sam_deploy(stack, path, parameters, stage):
     region = boto3.session.Session().region_name
     outcome = subprocess.run(command + ["--region", region], cwd=ROOT, env=os.environ | {"SAM_CLI_TELEMETRY": "0"}, check=False)
     if outcome.returncode:
-        refuse(f"The stack {stack} was not deployed. CloudFormation took back what it had changed.")
+        refuse(f"The stack {stack} was not deployed. CloudFormation has rolled its changes back.")
 
 
 def package(stage):
@@ -71,7 +71,7 @@ def programs(path):
 
 
 def deploy_data(stage, zips):
-    """The network, the database and `migrate-ledger`. Parameters name an existing network or database instead."""
+    """Deploys the network, the database and `migrate-ledger`. Parameters may name an existing network or database instead."""
     given = {"AlarmTopic": stage.application.get("AlarmTopic", "")} | stage.data
     given |= {"Stage": stage.name, "Architecture": stage.architecture}
     send(stage.data_stack, template.DATA, given, zips, programs(template.DATA), stage)
@@ -105,7 +105,7 @@ def migrate(data):
 
 
 def deploy_application(stage, zips, data):
-    """The application. Returns whether it existed before, and whether the alias of a function has moved."""
+    """Deploys the application. Returns whether it existed before, and whether the alias of a function has moved."""
     keys.check(stage)
     declared = template.load(template.APPLICATION)["Parameters"]
     named = {f"{audience.capitalize()}KeysParameter": keys.public_name(stage, audience) for audience in keys.AUDIENCES}

@@ -1,8 +1,8 @@
 """The revision of a deployment: a digest of everything that determines a function's version.
 
 CloudFormation publishes a new version only for a new `AutoPublishCodeSha256`. A changed environment variable, time limit or
-subnet alone would never reach the alias `live`, so all of that is in the digest. Secrets and the issuers' documents in Parameter Store are not:
-functions read them at run time.
+subnet alone would never reach the alias `live`, so the digest contains all of them. It does not contain secrets and the issuers' documents in
+Parameter Store, since functions read them at run time.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import re
 
 # These parameters identify the deployment, or are used by no function.
 WITHOUT_EFFECT = {"Revision"}
-# The attributes by which a function's environment names resources; a replaced table or queue has another name.
+# The types of resources whose names are in functions' environments. A replaced table or queue has another name.
 NAMED = ("AWS::DynamoDB::Table", "AWS::SQS::Queue")
 
 

@@ -1,4 +1,4 @@
-"""What is deployed and what needs attention."""
+"""Prints what is deployed and what needs attention."""
 
 import boto3
 

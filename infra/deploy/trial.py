@@ -82,7 +82,8 @@ class Account:
         inherited = {"PATH": os.environ["PATH"], "HOME": str(scratch), "TMPDIR": str(scratch)}
         settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AWS_ENDPOINT_URL": self.url, "MINISTACK_HOST": "localhost"}
         settings |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "STATE_DIR": str(scratch), "S3_DATA_DIR": str(scratch)}
-        # The account answers ListProvisionedConcurrencyConfigs with 404. Its functions inherit its environment.
+        # The account answers ListProvisionedConcurrencyConfigs with 404, so functions call Lambda through a proxy. They inherit the
+        # account's environment, which has the proxy's address.
         proxy = f"127.0.0.1:{free_port()}"
         self.start("control-plane", [BIN / "stampede-local", "control-plane", "--listen", proxy, "--account", self.url])
         settings["AWS_ENDPOINT_URL_LAMBDA"] = f"http://{proxy}"
@@ -139,7 +140,7 @@ class Trial:
         self.write_config()
 
     def write_config(self, **changed):
-        """The team's samconfig.toml: an existing database, the sandbox gateway."""
+        """Writes the trial's samconfig.toml, with an existing database and the sandbox gateway."""
         roots = self.account.database["LedgerRoots"].replace("\n", "\\n")
         application = self.application | changed
         data = {
@@ -264,7 +265,7 @@ class Trial:
             return config["RequestedProvisionedConcurrentExecutions"]
 
         def run(mode, ready):
-            """The schedule runs the function too, so a run may find another one active."""
+            """Invokes pre-scaling. The schedule invokes it too, so a run may find another run active and change nothing."""
             answer = functions.invoke(FunctionName=physical["PrescaleFunction"], Qualifier="live", Payload=json.dumps({"mode": mode}))
             outcome = json.loads(answer["Payload"].read())
             (OUT / f"prescale-{mode}.json").write_text(json.dumps(outcome, indent=1))
@@ -344,7 +345,7 @@ class Trial:
         return row if row and row[0] == "paid" else None
 
     def database(self, statement, *values):
-        """A statement, over TLS as the database's owner; the first row, if it has rows."""
+        """Executes a statement over TLS as the superuser, and returns the first row, if the statement has rows."""
         trusted = ssl.create_default_context(cadata=self.account.database["LedgerRoots"])
         place = {"host": "127.0.0.1", "port": int(self.account.database["LedgerPort"]), "database": "ledger", "user": "postgres"}
         connection = pg8000.dbapi.connect(ssl_context=trusted, **place)
@@ -358,7 +359,7 @@ class Trial:
             connection.close()
 
     def live(self):
-        """The changes that move the alias `live`, by the account's own answers, as a table."""
+        """Makes one change after the other, and prints a table of those that move the alias `live`, by the account's own answers."""
         zips, data = OUT / "zips", outputs("stampede-dev-data")
         shutil.copytree(ROOT / "target/package/x86_64", zips, dirs_exist_ok=True)
         original = template.APPLICATION.read_text()

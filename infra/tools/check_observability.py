@@ -1,7 +1,8 @@
-"""Checks infra/observability: that it is what its lists say, that every metric on it exists, and that alarms and docs/OPERATE.md fit.
+"""Checks infra/observability: its files are those that the lists make, each of its metrics exists, and each alarm has its section in
+docs/OPERATE.md.
 
-A metric exists when a function emits it or a metric filter counts it, or when AWS documents it with these dimensions. What dimensions refer
-to must be a resource of the right type. Each check is tried on a planted mistake.
+A metric exists when a function emits it or a metric filter counts it, or when AWS documents it with these dimensions. The value of a
+dimension must refer to a resource of the right type. Each check is tried on a planted mistake.
 """
 
 import copy

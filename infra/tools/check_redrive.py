@@ -96,7 +96,7 @@ class Account:
 
 
 def rebuilds(account, pages):
-    """Whether a ledger is rebuilt from the orders table's pages, and which records the relay was handed."""
+    """Whether a ledger is rebuilt from the orders table's pages. `account` notes the records that the relay gets."""
     client, names = mock.Mock(), {"OrdersTable": "orders"}
     client.get_paginator.return_value.paginate.return_value = [{"Items": [{"pk": {"S": key}} for key in page]} for page in pages]
     relay = mock.patch.object(redrive, "Relay", return_value=account.relay())

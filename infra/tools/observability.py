@@ -16,8 +16,8 @@ sys.path.insert(0, str(ROOT / "infra/deploy"))
 from template import APPLICATION, DATA, functions, read  # noqa: E402
 
 OUT = ROOT / "infra/observability"
-# The namespace of the functions' own metrics, in shared/startup/src/metrics.rs, and of the metrics that are counted from logs. The latter
-# cannot have a dimension with a fixed value, so their namespace contains the stage.
+# The namespace of the functions' own metrics, in shared/startup/src/metrics.rs, and the namespace of the metrics that are counted from logs.
+# A metric that is counted from logs cannot have a dimension with a fixed value, so its namespace contains the stage.
 OWN = "Stampede"
 FROM_LOGS = "Stampede/${Stage}"
 PAGE = "docs/OPERATE.md"
@@ -410,7 +410,7 @@ def dashboard(template):
             where = {"x": place % 3 * 8, "y": top + place // 3 * 6, "width": 8, "height": 6}
             widgets.append({"type": "metric"} | where | {"properties": shown})
         top += (len(row) + 2) // 3 * 6
-    # A line for each widget, so that a difference shows which one it is.
+    # Each widget has its own line, so that a difference shows the changed widget.
     written = ",\n".join(json.dumps(widget, separators=(",", ":"), ensure_ascii=False) for widget in widgets)
     body = f'{{"start":"-PT6H","widgets":[\n{written}\n]}}'
     return {"Type": "AWS::CloudWatch::Dashboard", "Properties": {"DashboardBody": sub(body)}}
@@ -443,7 +443,7 @@ def in_a_line(value):
 
 
 def text(resources):
-    """The file: a line for each property."""
+    """The text of a file, with a line for each property."""
     written = [HEAD + "Resources:"]
     for name, resource in resources.items():
         written += [f"  {name}:", *[f"    {key}: {value}" for key, value in resource.items() if key != "Properties"], "    Properties:"]

@@ -3,7 +3,7 @@
 
 Usage: prescale_parameters.py [--stage NAME] [--folder infra/prescale] [--quotas FILE] [--baseline FILE] OUT
 
-With --stage the names are those that the stage reads, and there are no drops: those of the folder are samples.
+With --stage the names are those that the stage reads, and no drop is written, since the drops of the folder are samples.
 """
 
 import argparse
@@ -17,7 +17,7 @@ MOST_BYTES = 4096
 DOCUMENTS = ["profile", "baseline", "budget", "prices", "quotas"]
 # Documents that may come from another file.
 OTHERS = ["baseline", "quotas"]
-# A run of prescale reads these from AWS; in the file they are only for plans without an account.
+# A run of prescale reads these quotas from AWS. The values in the file are only for plans without an account.
 ASKED = ["account_concurrency", "reserved_by_others"]
 
 

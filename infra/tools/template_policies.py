@@ -32,7 +32,7 @@ WIDE = [
         "ec2:CreateNetworkInterface ec2:DescribeNetworkInterfaces ec2:DescribeSubnets ec2:DeleteNetworkInterface "
         "ec2:AssignPrivateIpAddresses ec2:UnassignPrivateIpAddresses",
         "*",
-        "Lambda makes network interfaces whose ids nobody knows before; descriptions take no resource. A condition refuses the function's code",
+        "Lambda creates the network interfaces, so their ids are unknown; descriptions take no resource. A condition refuses the function's code",
     ),
     ("RelayEventsRole", "dynamodb:ListStreams", "${OrdersTable.Arn}/stream/*", "the action is about all streams of a table"),
     ("RelayEventsRole", "s3:PutObject", "${RelayFailuresBucket.Arn}/aws/lambda/*", "Lambda names the objects"),
@@ -75,7 +75,7 @@ def several(value):
 
 
 def text(node):
-    """A value's text: of an intrinsic function its argument."""
+    """A value as text; for an intrinsic function, its argument."""
     match node:
         case str():
             return node
@@ -232,7 +232,7 @@ def stores_can_be_recovered(resources):
     consumed = {queue for queue, _ in consumed_queues(resources)}
     for name, store in stores(resources).items():
         if not is_recoverable(store["Type"], store["Properties"], name not in consumed):
-            yield name, "cannot be restored, or gives messages up"
+            yield name, "cannot be restored, or loses messages"
 
 
 def stores_outlive_the_stack(resources):
@@ -250,7 +250,7 @@ def buckets_are_private(resources):
 
 
 def watched(resources):
-    """The alarms' dimensions: pairs of values, as texts."""
+    """The logical ids of the functions, tables and queues that alarms watch, each with the index or None."""
     for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values():
         given = alarm["Properties"]
         metrics = [m["MetricStat"]["Metric"] for m in given.get("Metrics", []) if "MetricStat" in m] or [given]
@@ -301,7 +301,7 @@ def sources_hide_no_failure(resources):
         for name, _, _ in sources(resources, kind):
             mapping = resources[name]["Properties"]
             if "ReportBatchItemFailures" not in mapping.get("FunctionResponseTypes", []):
-                yield name, "takes a whole batch for done when a part of it failed"
+                yield name, "counts a whole batch as done when a part of it failed"
 
 
 def streams_lose_nothing(resources):
@@ -309,15 +309,15 @@ def streams_lose_nothing(resources):
         mapping = resources[name]["Properties"]
         kept = referred(mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", ""))
         if resources.get(kept, {}).get("Type") != "AWS::S3::Bucket":
-            yield name, "keeps the records that failed in no bucket; any other destination gets pointers"
+            yield name, "has no bucket for failed records; any other destination gets only their positions"
         if mapping.get("MaximumRetryAttempts", -1) != -1:
-            yield name, "gives records up before they are old"
+            yield name, "stops the retries of records before the records are too old"
         if not 0 < mapping.get("MaximumRecordAgeInSeconds", -1) < STREAM_SECONDS:
-            yield name, "gives records up when the stream has forgotten them"
+            yield name, "retries records until the stream has deleted them"
 
 
-# Functions without reserved concurrency: pre-scaling plans that of some (infra/prescale/baseline.toml), and the migration runs while a
-# deployment waits for it.
+# Functions without reserved concurrency: pre-scaling plans the concurrency of some (infra/prescale/baseline.toml), and the migration runs
+# while a deployment waits for it.
 WITHOUT_ROOM = {
     f"{''.join(part.capitalize() for part in entry['function'].split('-'))}Function"
     for entry in tomllib.loads((ROOT / "infra/prescale/baseline.toml").read_text())["function"]
@@ -327,11 +327,11 @@ WITHOUT_ROOM = {
 def functions_have_room(resources):
     for name, function in of_type(resources, "AWS::Lambda::Function").items():
         if name not in WITHOUT_ROOM and "ReservedConcurrentExecutions" not in function["Properties"]:
-            yield name, "has no concurrency of its own, which a crowd may take away"
+            yield name, "has no reserved concurrency, so requests for other functions may use up the account's concurrency"
 
 
 def schedules_are_not_repeated(resources):
-    """A run that failed is replaced by the next one, so its function says that an event is not tried again."""
+    """The next run replaces a failed run, so the function's configuration must say that Lambda does not retry the event."""
     for name, rule in of_type(resources, "AWS::Events::Rule").items():
         for target in rule["Properties"]["Targets"]:
             function = referred(resources[referred(target["Arn"])]["Properties"]["FunctionName"])
@@ -506,7 +506,7 @@ def main():
             found = broken(mistaken)
             if {one[0] for one in found} != {policy} or len({one[1] for one in found}) != 1:
                 failed += 1
-                print(f"{file}, planted: {what}: {policy.__name__} was to find it alone, and found is {found}", file=sys.stderr)
+                print(f"{file}, planted: {what}: only {policy.__name__} must find this mistake, and found is {found}", file=sys.stderr)
             else:
                 print(f"found: {what} ({policy.__name__})")
     for exception in without_use(every.values()):

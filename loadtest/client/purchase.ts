@@ -15,7 +15,7 @@ type Schemas = components["schemas"];
 const PATIENCE_MS = 60_000;
 const BETWEEN_POLLS_MS = 100;
 
-/** A client with this token. A 503 asks for the same request again, so the same is sent again: it has the same key. */
+/** A client with this token. The answer 503 asks for the same request again, so the client repeats it with the same key. */
 function client(token?: string) {
     const patient = async (request: Request): Promise<Response> => {
         for (let left = 20; ; left--) {
@@ -34,7 +34,7 @@ function setting(name: string): string {
     return value;
 }
 
-/** What was answered. A problem ends the purchase. */
+/** The body of the answer. A problem ends the purchase with an error. */
 async function answered<T>(call: Promise<{ data?: T; error?: Pick<Schemas["Problem"], "code" | "detail"> }>): Promise<T> {
     const { data, error } = await call;
     if (error) throw new Error(`${error.code}: ${error.detail}`);
@@ -42,7 +42,7 @@ async function answered<T>(call: Promise<{ data?: T; error?: Pick<Schemas["Probl
     return data;
 }
 
-/** Asks until the answer is as wished. */
+/** Repeats `ask` until `wished` accepts the answer, at most for `PATIENCE_MS`. */
 async function until<T>(what: string, ask: () => Promise<T>, wished: (answer: T) => boolean): Promise<T> {
     for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await pause(BETWEEN_POLLS_MS)) {
         const answer = await ask();
@@ -92,11 +92,11 @@ async function buy(drop_id: string): Promise<Schemas["OrderView"]> {
     assert(refused?.code === "reservation_exists", `another key was answered ${response.status} ${refused?.code}`);
     assert.equal(response.status, 409);
     assert.equal(refused.reservation_id, held.reservation_id);
-    // @ts-expect-error: no such code.
+    // @ts-expect-error: there is no such code.
     void (stranger.error?.code === "reservation_exist");
     // @ts-expect-error: this operation never answers with that code.
     void (stranger.error?.code === "not_prepared");
-    // @ts-expect-error: no such path.
+    // @ts-expect-error: there is no such path.
     void (() => visitor.GET("/drop"));
     // @ts-expect-error: the key is missing.
     void (() => shopper.POST("/drops/{drop_id}/reservations", { params: { path }, body: { sku: "TEE-M", quantity: 1 } }));

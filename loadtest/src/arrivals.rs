@@ -1,10 +1,11 @@
-//! The arrival times of shoppers, drawn in advance from the profile and the seed, independent of the speed of answers.
+//! Draws the arrival times of shoppers from the profile and the seed before the run. They do not depend on the
+//! speed of answers.
 
 use crate::drop_file::Profile;
 
 /// The arrival times of `shoppers`, in order, in microseconds relative to the opening (negative before it).
 ///
-/// The number in each phase is exact, not drawn; the times within a phase are drawn.
+/// The number of shoppers in each phase is exact; only their times within the phase are random.
 #[must_use]
 pub fn schedule(profile: &Profile, shoppers: u32, seed: u64) -> Vec<i64> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x6172_7269_7661_6c73);
@@ -13,14 +14,15 @@ pub fn schedule(profile: &Profile, shoppers: u32, seed: u64) -> Vec<i64> {
     let tail = shoppers.saturating_sub(before).saturating_sub(surge);
     let mut times = Vec::with_capacity(usize::try_from(shoppers).unwrap_or_default());
     times.extend((0..before).map(|_| micros(-profile.before.seconds * rng.f64())));
-    // The inverse of a density that falls linearly from its highest value to zero.
+    // This inverts the distribution of a density that falls linearly to zero at the end of the surge.
     times.extend((0..surge).map(|_| micros(profile.surge.seconds * (1.0 - (1.0 - rng.f64()).sqrt()))));
     times.extend((0..tail).map(|_| micros(profile.tail.seconds * rng.f64())));
     times.sort_unstable();
     times
 }
 
-/// The place of each shopper in the order of arrivals: a shopper's number says nothing about the time.
+/// The position of each shopper in the order of arrivals, shuffled: a shopper's number says nothing about the
+/// arrival time.
 #[must_use]
 pub fn places(shoppers: u32, seed: u64) -> Vec<u32> {
     let mut places: Vec<u32> = (0..shoppers).collect();
@@ -80,7 +82,7 @@ mod tests {
         assert!(times.is_sorted());
         assert_eq!(times.iter().filter(|t| **t < 0).count(), 1_000);
         assert!(times.iter().all(|t| (-5_000_000..30_000_000).contains(t)));
-        // After the surge only the tail is left: two thirds of 4,000.
+        // The tail lasts 30 s from the opening, so two thirds of its 4,000 shoppers arrive after the surge.
         let late = times.iter().filter(|t| **t >= 10_000_000).count();
         assert!((2_500..2_830).contains(&late), "{late} arrivals after the surge");
     }

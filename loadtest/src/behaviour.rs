@@ -1,8 +1,8 @@
-//! The choices of one shopper, drawn once per shopper from the seed.
+//! Draws the choices of each shopper, once, from the seed.
 //!
-//! A shopper's plan depends only on the seed and the shopper's number, so the same seed gives the same shoppers
-//! whatever the order of the answers. Values that are needed later (jitter of retries) are drawn from the plan's own
-//! generator.
+//! A shopper's plan depends only on the seed and the shopper's number, so the same seed gives the same shoppers for
+//! any order of the answers. Random numbers that are needed during the visit (jitter of retries) come from a
+//! generator of the plan's own seed.
 
 use domain::ids::ShopperId;
 use tokens::ISSUER;
@@ -12,22 +12,22 @@ use crate::drop_file::{Behaviour, DropFile};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterReserving {
     CheckOut,
-    /// Leaves and lets the hold expire.
+    /// The shopper leaves and lets the hold expire.
     Abandon,
-    /// Releases the units.
+    /// The shopper releases the units.
     Release,
 }
 
-/// The outcome of a shopper's payment.
+/// The kind of a shopper's card, which decides the outcome of the payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Card {
-    /// The card works.
+    /// The gateway charges the card.
     Works,
-    /// The card is declined.
+    /// The gateway declines the card.
     Declined,
     /// The bank requires authentication; the shopper confirms.
     ActionCompleted,
-    /// The bank requires authentication; the shopper fails.
+    /// The bank requires authentication; the shopper fails it.
     ActionFailed,
     /// The bank requires authentication; the shopper does not react.
     ActionIgnored,
@@ -60,34 +60,34 @@ pub struct Plan {
     /// Whether the shopper holds units until the drop ends and never pays.
     pub hoards: bool,
     pub sku: usize,
-    /// Index of the second choice, if there is one.
+    /// Index of the SKU that the shopper wants when the first choice is gone; `None` if the shopper wants no other.
     pub second_sku: Option<usize>,
     pub quantity: u32,
-    /// Accepts fewer units when fewer are left.
+    /// Whether the shopper accepts fewer units when fewer are left.
     pub takes_fewer: bool,
-    /// Opens the list of drops.
+    /// Whether the shopper opens the list of drops first.
     pub opens_list: bool,
-    /// Opens the drop's page.
+    /// Whether the shopper opens the drop's page.
     pub opens_page: bool,
-    /// Further status requests while everything is held; [`u32::MAX`] for no limit.
+    /// The number of times that the shopper asks again while all units are held; [`u32::MAX`] for no limit.
     pub looks: u32,
-    /// The action after a reservation.
+    /// The behaviour of the shopper after a reservation.
     pub after_reserving: AfterReserving,
     pub cancels: bool,
     pub checkout_after_ms: u64,
     pub card: Card,
-    /// Sends the reservation twice at once.
+    /// Whether the shopper sends the reservation twice at the same time.
     pub double_click_reserving: bool,
-    /// Sends the order twice at once.
+    /// Whether the shopper sends the order twice at the same time.
     pub double_click_ordering: bool,
-    /// Reloads the page instead of waiting for the reservation's answer.
+    /// Whether the shopper reloads the page instead of waiting for the reservation's answer.
     pub reloads_reserving: bool,
-    /// Reloads the page instead of waiting for the order's answer.
+    /// Whether the shopper reloads the page instead of waiting for the order's answer.
     pub reloads_ordering: bool,
-    /// Tries a working card after a declined one: in the same order, or with another reservation when the order has
-    /// ended.
+    /// Whether the shopper pays with a working card after a declined card: in the same order, or with another
+    /// reservation when the order has ended.
     pub tries_again: bool,
-    /// Has no working card, and continues until the drop ends.
+    /// Whether the shopper has no working card and tries again until the drop ends.
     pub declines_always: bool,
     /// Seed for random numbers during the visit.
     pub jitter_seed: u64,
@@ -136,7 +136,8 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     let determined = looks == u32::MAX;
     let fate = if determined { 1.0 } else { rng.f64() };
     let [from, to] = b.checkout_after_seconds;
-    // Drawn only if the drop has such shoppers, so that seeds of other drops give the same shoppers as before.
+    // If the drop file has no such shoppers, nothing is drawn, so that a seed gives the same shoppers as
+    // before these settings existed.
     let hoards = b.hoards > 0.0 && chance(&mut rng, b.hoards);
     let declines_always = b.declines_always > 0.0 && chance(&mut rng, b.declines_always);
     let subject = format!("shop{index:08}");
@@ -221,7 +222,8 @@ fn millis(seconds: f64) -> u64 {
     (seconds * 1e3) as u64
 }
 
-/// SplitMix64's finaliser over seed and number: neighbouring shoppers get unrelated random numbers.
+/// Mixes the seed and the shopper's number with SplitMix64's finaliser, so that neighbouring shoppers get unrelated
+/// random numbers.
 fn mix(seed: u64, index: u32) -> u64 {
     let nth = u64::from(index).wrapping_add(1);
     domain::choice::mix(seed.wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)))

@@ -1,4 +1,4 @@
-//! Makes a capacity profile from measured drops: a table of the changes, and the document.
+//! Makes a capacity profile from measured drops: writes the profile, and lists its changes in a table.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use capacity::measured::Measured;
 use capacity::profile::CapacityProfile;
 use domain::drops::FieldError;
 
-/// What to calibrate.
+/// The measured drops to calibrate with, and the profiles to read and to write.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Calibrate {
     /// Measured drops: `measured.json` files of runs, or production data exported in the same form.
@@ -28,7 +28,8 @@ impl Calibrate {
     /// Calibrates, writes the profile if requested, and returns the table.
     ///
     /// # Errors
-    /// When a file cannot be read, or with all mistakes of all files. No file is written then.
+    /// When a file cannot be read or contains mistakes; the error lists the mistakes of all files. No profile is
+    /// written then. Also when the profile cannot be written.
     pub fn run(&self) -> anyhow::Result<String> {
         let mut mistakes = Vec::new();
         let mut note = |path: &Path, found: Vec<FieldError>| {
@@ -72,10 +73,10 @@ fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// The profile as TOML, with its origin at the top.
+/// The profile as TOML. A comment at its top names the measured drops.
 ///
 /// # Errors
-/// When it cannot be written as TOML.
+/// When the profile cannot be written as TOML.
 pub fn document(calibrated: &Calibrated, runs: &[Measured]) -> anyhow::Result<String> {
     let mut text = String::from(
         "# What shoppers and sold units cause, as measured. The median of the runs; for percentiles the largest.\n",
@@ -105,8 +106,8 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Every number with its old and new value and the smallest and largest of the runs; then the numbers that were not
-/// measured.
+/// Lists every measured number with its old and new value and the smallest and largest value of the runs, then the
+/// numbers that were not measured.
 #[must_use]
 pub fn table(calibrated: &Calibrated) -> String {
     let head = ["number", "old", "new", "runs", "least..largest"].map(str::to_owned);
@@ -153,7 +154,7 @@ pub fn table(calibrated: &Calibrated) -> String {
     text
 }
 
-/// Four significant digits, which is the precision of a run.
+/// Formats a number with four significant digits, which is the precision of a run.
 fn figure(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -216,7 +217,7 @@ mod tests {
         };
         assert_eq!(
             cells("group.buy.weight.opening"),
-            ["group.buy.weight.opening", "6", "7", "2", "6..8"]
+            ["group.buy.weight.opening", "8", "7", "2", "6..8"]
         );
         assert_eq!(
             cells("function.reserve.p95_ms"),

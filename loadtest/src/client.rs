@@ -1,4 +1,5 @@
-//! An HTTP client like a browser's: kept-alive connections, a time limit per request, no automatic retries.
+//! Sends HTTP requests as a browser does: keeps connections open, limits the time of each request, and never retries by
+//! itself.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use serde::de::DeserializeOwned;
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The time, in µs, that the stack slept to model the platform's part of a cold start.
+/// The answer's header with the time, in µs, that the stack waited to model the platform's part of a cold start.
 const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
 
-/// A complete answer.
+/// An answer of the API, read completely, with the part of its latency that was modelled.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -35,26 +36,26 @@ impl Answer {
     }
 }
 
-/// Why there is no answer.
+/// The reason why a request got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Silence {
-    /// The time limit passed.
+    /// The client's time limit passed.
     #[error("timeout")]
     TimedOut,
     #[error("connection failed")]
     Connection,
 }
 
-/// A request.
+/// A request that [`Client::send`] can send more than once.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub method: Method,
     pub uri: Uri,
-    /// `Authorization`.
+    /// The value of the header `Authorization`.
     pub bearer: Option<HeaderValue>,
-    /// `Idempotency-Key`.
+    /// The value of the header `Idempotency-Key`.
     pub key: Option<HeaderValue>,
-    /// The body and its type.
+    /// The body and its content type.
     pub body: Option<(Bytes, &'static str)>,
 }
 
@@ -117,7 +118,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that waits for an answer for `timeout`.
+    /// A client that waits at most `timeout` for each answer.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();

@@ -30,7 +30,7 @@ pub struct Stores {
     stack: StackFile,
 }
 
-/// Items of a drop in a table, and items that cannot be parsed.
+/// The items of a drop in one table, parsed as far as possible.
 #[derive(Debug, Clone)]
 pub struct Read<T> {
     pub found: Vec<T>,
@@ -175,7 +175,7 @@ impl Stores {
         facts.collect()
     }
 
-    /// All facts, at one moment after the drain.
+    /// Reads all facts of a drop from the stores, after the drain. `at_ms` is the time of the audit.
     ///
     /// # Errors
     /// When a store cannot be read. Then there is no audit, and the run counts as failed.
@@ -241,7 +241,7 @@ fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// The units that a purchases item counts; zero if the item exists only for unused holds.
+/// The units that an item of `purchases` counts; 0 if the item counts only unused holds.
 fn purchased(item: &Item) -> Option<i64> {
     match item.get("n") {
         Some(_) => number(item, "n"),
@@ -296,10 +296,10 @@ pub(crate) async fn of_ledger(stack: &StackFile, query: &str, drop_id: &str) -> 
     rows.context("reading the ledger")
 }
 
-/// The gateway's log, summed by payment.
+/// Sums up the gateway's log by payment.
 ///
 /// # Errors
-/// When it cannot be read or a line is malformed.
+/// When the log cannot be read or a line is malformed.
 pub fn money(log: &Path) -> anyhow::Result<Vec<MoneyFact>> {
     let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
     money_of(&text)
@@ -324,7 +324,7 @@ fn money_of(log: &str) -> anyhow::Result<Vec<MoneyFact>> {
             }
             Event::Refunded => {
                 fact.refunded_minor += amount;
-                // A charge counts as refunded once the partial refunds add up to it.
+                // A charge counts as refunded once the partial refunds add up to the charged amount.
                 let whole = charged.get(&line.intent).copied().unwrap_or(i64::MAX).max(1);
                 fact.refunded_charges = u32::try_from(fact.refunded_minor / whole).unwrap_or(u32::MAX);
             }

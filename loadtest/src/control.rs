@@ -13,18 +13,18 @@ use crate::client::{Call, Client};
 /// The default time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The answer to `GET path`.
+/// The answer of the stack's control address to `GET path`, parsed as JSON.
 ///
 /// # Errors
-/// When there is no answer, it is not 200, or it is malformed.
+/// When there is no answer, or the answer is not 200 or malformed.
 pub async fn get<T: DeserializeOwned>(stack: &StackFile, path: &str) -> anyhow::Result<T> {
     send(stack, Method::GET, path, None, PATIENCE).await
 }
 
-/// The answer to `POST path` within `patience`.
+/// The answer of the stack's control address to `POST path` within `patience`, parsed as JSON.
 ///
 /// # Errors
-/// See [`get`].
+/// When there is no answer, or the answer is not 200 or malformed.
 pub async fn post<T: DeserializeOwned>(
     stack: &StackFile,
     path: &str,
@@ -34,11 +34,11 @@ pub async fn post<T: DeserializeOwned>(
     send(stack, Method::POST, path, body, patience).await
 }
 
-/// The answer to `GET path` at another of the stack's addresses.
+/// The answer of another address of the stack to `GET path` within `patience`, parsed as JSON.
 ///
 /// # Errors
 ///
-/// See [`get`].
+/// When there is no answer, or the answer is not 200 or malformed.
 pub async fn get_from<T: DeserializeOwned>(url: &str, path: &str, patience: Duration) -> anyhow::Result<T> {
     send_to(url, Method::GET, path, None, patience).await
 }

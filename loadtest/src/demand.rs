@@ -1,7 +1,8 @@
-//! The load that a drop caused, phase by phase, as a document from which profiles are made: `measured.json`.
+//! Records the load that a drop caused in each phase, and writes it to `measured.json`, from which profiles are
+//! made.
 //!
-//! The stack's meter only counts up. So it is read at the ends of the phases, independently of the load: when the drop
-//! is published, at the opening, at the end of the surge, when the last visit has ended, and after the drain.
+//! The stack's meter only counts up, so a task reads it at the ends of the phases: when the drop is published, at
+//! the opening, at the end of the surge, when the last visit has ended, and after the drain.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +38,7 @@ async fn mark(stack: &StackFile) -> anyhow::Result<Mark> {
     })
 }
 
-/// Reads the meter from the drop's publication on.
+/// Reads the meter at the ends of the phases, from the drop's publication until the last visit ends.
 #[derive(Debug)]
 pub struct Watch {
     stack: StackFile,
@@ -46,7 +47,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts now, with a surge of `surge_seconds` from the opening on.
+    /// Starts to read the meter. The surge lasts `surge_seconds` from the opening.
     #[must_use]
     pub fn begin(stack: &StackFile, opening: Opening, surge_seconds: f64) -> Self {
         let (left, everyone_left) = oneshot::channel();
@@ -93,7 +94,7 @@ async fn watch(
     Ok(marks)
 }
 
-/// The marks of a drop whose visits have all ended.
+/// The readings of the meter up to the end of the last visit.
 #[derive(Debug)]
 pub struct Left {
     stack: StackFile,
@@ -101,7 +102,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// Marks the end of the drain, the ledger included.
+    /// Reads the meter at the end of the drain, and counts the rows of the ledger.
     ///
     /// # Errors
     /// When the meter or the ledger could not be read.
@@ -115,14 +116,14 @@ impl Left {
     }
 }
 
-/// The marks of a finished drop.
+/// The readings of the meter over the whole drop, and the number of ledger rows that the drop wrote.
 #[derive(Debug)]
 pub struct Demand {
     marks: Vec<Mark>,
     ledger_rows: u64,
 }
 
-/// The shoppers and their purchases.
+/// The description of a run in `measured.json`: the drop, and the numbers of shoppers and sold units.
 #[derive(Debug, Clone)]
 pub struct Crowd<'a> {
     /// A description of the run: the drop file, the seed, the machine.
@@ -133,7 +134,8 @@ pub struct Crowd<'a> {
 }
 
 impl Demand {
-    /// The document. Functions have their binary's name, tables and queues the names of the template.
+    /// The content of `measured.json`. Functions have the name of their binary, tables and queues their name in the
+    /// template.
     ///
     /// # Errors
     /// When a number is out of the document's range.
@@ -163,7 +165,7 @@ impl Demand {
     /// Writes the document into the run's folder.
     ///
     /// # Errors
-    /// When it cannot be written, or see [`Demand::measured`].
+    /// When the document cannot be written, and those of [`Demand::measured`].
     pub fn write(&self, folder: &Path, crowd: &Crowd<'_>) -> anyhow::Result<()> {
         let path = folder.join("measured.json");
         let text = serde_json::to_vec_pretty(&self.measured(crowd)?)?;
@@ -194,7 +196,7 @@ impl Demand {
         self.phases(|from, to| to.at.duration_since(from.at).as_secs_f64(), 0.0)
     }
 
-    /// The whole drop: first and last mark.
+    /// The first and the last reading of the meter, which span the whole drop.
     fn whole(&self) -> Option<(&Meter, &Meter)> {
         Some((&self.marks.first()?.meter, &self.marks.last()?.meter))
     }
@@ -227,7 +229,8 @@ impl Demand {
         let Some((first, last)) = self.whole() else {
             return Vec::new();
         };
-        // The usage of functions only, without the reads of the audit and the sampler.
+        // Only usage by functions counts, also by invocations that had ended; reads of the audit and the sampler do
+        // not.
         let used = |table: &str, of: fn(&TableUse) -> f64| -> f64 {
             let sum = |meter: &Meter| -> f64 {
                 let by_functions = meter.functions.iter().filter_map(|f| f.tables.get(table));
@@ -289,7 +292,8 @@ fn sum(meter: &Meter, of: impl Fn(&FunctionUse) -> Option<u64>) -> u64 {
     meter.functions.iter().filter_map(of).sum()
 }
 
-/// How often each run time of a function occurred between two marks, shortest first, in µs.
+/// The run times of a function between two readings of the meter, shortest first: the time in µs, and the number of
+/// runs that took it.
 fn between(first: &Meter, last: &Meter, function: &str) -> Vec<(u64, u64)> {
     let empty = RunTimes::default();
     let past: BTreeMap<u64, u64> = (first.run_times.get(function).unwrap_or(&empty).counts.iter())
@@ -312,8 +316,8 @@ fn in_template(name: &str, kind: &str) -> String {
     name.split('-').map(capital).collect::<String>() + kind
 }
 
-/// Each version of an order makes one history row and one write to the order's row. Each capture or refund makes one
-/// more row.
+/// Counts the ledger's row writes of a drop. Each version of an order makes one history row and one write to the
+/// order's row. Each capture or refund makes one more row.
 async fn ledger_rows(stack: &StackFile, drop_id: &str) -> anyhow::Result<u64> {
     const QUERY: &str = "SELECT 2 * (SELECT count(*) FROM ledger_order_versions JOIN ledger_orders USING (order_id) \
                          WHERE drop_id::text = $1) \
@@ -373,7 +377,8 @@ mod tests {
         }
     }
 
-    /// Ten requests before the opening, 60 at it, 30 in the sale; then twelve batches of payments.
+    /// Ten requests are made before the opening, 60 in the surge and 30 in the sale; twelve batches of payments
+    /// follow in the tail.
     fn demand() -> Demand {
         let began = Instant::now();
         let at = |seconds: u64, meter: Meter| Mark {
@@ -448,7 +453,7 @@ mod tests {
         assert_eq!(measured.seconds.all(), [10.0, 25.0, 60.0, 25.0]);
         let reserve = measured.function("reserve").unwrap();
         assert_eq!(reserve.invocations.unwrap().all(), [10, 60, 30, 0]);
-        // Of the 100 new requests 90 took 1 ms and 9 took 8 ms.
+        // Of the 100 requests of this drop, 90 take 1 ms and 9 take 8 ms.
         assert_eq!(reserve.p95_ms, Some(8.0));
         assert_eq!(reserve.mean_ms, Some(4.0));
         assert_eq!(
@@ -461,13 +466,14 @@ mod tests {
             [0, 0, 0, 13]
         );
         let stock = measured.table("StockTable").unwrap();
-        // 50 units for reserving, 20 for processing, 48 by invocations that had ended.
+        // The units are 50 of `reserve`, 20 of `process-order`, and 48 of invocations that had ended.
         assert_eq!(stock.write_units, Some(118.0));
         assert_eq!(stock.read_units, Some(50.0));
         let reads = BTreeMap::from([("reserve".to_owned(), 50.0)]);
         assert_eq!(stock.read_units_by_function, Some(reads));
         let payments = measured.queue("PaymentsQueue").unwrap();
-        // 48 messages in twelve batches of four, of which one took 250 ms.
+        // The 48 messages come in twelve batches of four. The 95th percentile of a run is 250 ms, that of a message
+        // a quarter.
         assert_eq!(payments.messages, Some(48));
         assert_eq!(payments.handling_p95_ms, Some(62.5));
         assert_eq!(measured.units, 20);

@@ -12,16 +12,15 @@ use crate::facts::DropFacts;
 /// The time limit of the drain beyond the time that holds and payments may take.
 const MARGIN: Duration = Duration::from_secs(20);
 
-/// The result of a drain.
+/// The duration of a drain, and the work that it left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drained {
     pub took: Duration,
-    /// The work left at the time limit; empty if everything was done.
+    /// The work that was left at the time limit; empty if no work was left.
     pub left: Vec<String>,
 }
 
-/// Waits for the end of all work on `drop`, for at most hold + payment time + 20 s + the allowance for the run's
-/// faults.
+/// Waits for the end of all work on `drop`, for at most the hold + twice the payment time + 20 s + `allowed`.
 ///
 /// # Errors
 /// When the stack does not answer.
@@ -40,7 +39,8 @@ pub async fn drain(
     loop {
         interval.tick().await;
         let left = left(stack, stores, drop).await?;
-        // Two checks in a row, since work could move unseen during a single check.
+        // The drain ends after two checks in a row that find no work: a single check can miss work that moves
+        // between two stores.
         quiet = if left.is_empty() { quiet + 1 } else { 0 };
         if quiet >= 2 || started.elapsed() > limit {
             return Ok(Drained {

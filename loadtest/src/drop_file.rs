@@ -1,4 +1,4 @@
-//! A drop file: the goods, the arrivals and the behaviour of shoppers.
+//! Reads a drop file: the goods, the arrivals and the behaviour of shoppers.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub struct DropFile {
     pub currency: String,
     /// The number of shoppers, unless the command line sets it.
     pub shoppers: u32,
-    /// Units one shopper may own in this drop.
+    /// The number of units that one shopper may own in this drop.
     pub per_shopper_limit: u32,
     /// How long a reservation is held, in seconds.
     pub hold_seconds: u32,
@@ -26,11 +26,11 @@ pub struct DropFile {
     /// How long an order waits for the gateway, in seconds.
     #[serde(default = "gateway_wait_seconds")]
     pub gateway_wait_seconds: u32,
-    /// From publishing to the opening, in seconds. Arrivals before the opening must fit into it.
+    /// The time from publishing to the opening, in seconds. Arrivals before the opening must fit into this time.
     pub lead_seconds: u32,
-    /// From the opening to the end of the drop, in seconds.
+    /// The time from the opening to the end of the drop, in seconds.
     pub open_seconds: u32,
-    /// The shortest time in which all units may be taken, in seconds, for pre-scaling.
+    /// The shortest time in which shoppers may take all units, in seconds. Pre-scaling plans for it.
     #[serde(default = "at_once")]
     pub sold_within_seconds: u32,
     #[serde(rename = "sku")]
@@ -59,7 +59,7 @@ pub struct SkuLine {
     /// Price of one unit in minor units of the drop's currency.
     pub price_minor: u64,
     pub units: u32,
-    /// How often it is a shopper's first choice, relative to the others.
+    /// How often the SKU is a shopper's first choice, relative to the other SKUs.
     pub weight: f64,
 }
 
@@ -71,7 +71,7 @@ pub struct Profile {
     pub before: Phase,
     /// The surge at the opening: densest at its start, falling linearly to zero at its end.
     pub surge: Phase,
-    /// Late arrivals: from the opening on as well, spread evenly.
+    /// Other arrivals after the opening, spread evenly. This phase, too, begins at the opening.
     pub tail: Phase,
 }
 
@@ -83,63 +83,69 @@ pub struct Phase {
     pub seconds: f64,
 }
 
-/// Probabilities of shoppers' actions. Each shopper's choices are drawn once, from the seed.
+/// Probabilities (0 to 1) and other settings of shoppers' actions. Each shopper's choices are drawn once, from the
+/// seed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviour {
-    /// How often 1, 2, ... units are wanted, relative to one another.
+    /// How often shoppers want 1, 2, ... units, relative to one another.
     pub quantity_weights: Vec<f64>,
-    /// Opens the drop's page (others go straight to the status).
+    /// The probability that a shopper opens the drop's page before the status.
     pub opens_page: f64,
-    /// Opens the list of drops first.
+    /// The probability that a shopper opens the list of drops first.
     pub opens_list: f64,
-    /// Has a second choice if the first SKU is sold.
+    /// The probability that a shopper wants another SKU when the first choice is gone.
     pub second_choice: f64,
-    /// Accepts fewer units when fewer are left.
+    /// The probability that a shopper accepts fewer units when fewer are left.
     pub takes_fewer: f64,
-    /// Stays when everything is held; others leave at once.
+    /// The probability that a shopper stays when all units are held; other shoppers leave immediately.
     pub stays: f64,
-    /// The largest number of further status requests of those who stay (1 to this many).
+    /// The largest number of times that a shopper who stays asks again; each shopper draws 1 to this number.
     pub max_looks: u32,
-    /// Stays until the SKU is sold or the drop is over, and buys with a working card if possible.
+    /// The probability that a shopper stays until the SKU is gone or the drop is over, and buys with a working
+    /// card.
     pub never_leaves: f64,
     /// The shortest time between two status requests of a waiting shopper, in seconds, if the status asks for less.
     pub look_seconds: f64,
-    /// Reserves and leaves.
+    /// The probability that a shopper reserves and leaves.
     pub abandons: f64,
-    /// Holds units without paying: lets each hold expire and reserves again, until the drop is over.
+    /// The probability that a shopper never pays: the shopper lets each hold expire and reserves again, until the
+    /// drop is over.
     #[serde(default)]
     pub hoards: f64,
-    /// Reserves and releases the units.
+    /// The probability that a shopper reserves and releases the units.
     pub releases: f64,
-    /// Cancels a placed order while it is being paid.
+    /// The probability that a shopper cancels a placed order while the payment is in progress.
     pub cancels: f64,
-    /// Time from a reservation to the checkout, in seconds: from and to.
+    /// The shortest and the longest time from a reservation to the checkout, in seconds.
     pub checkout_after_seconds: [f64; 2],
-    /// Sends a request twice at once with the same key.
+    /// The probability that a shopper sends a request twice at the same time with the same key.
     pub double_clicks: f64,
-    /// Stops waiting for an answer after a moment, reloads and sends again with the same key.
+    /// The probability that a shopper reloads the page instead of waiting for an answer, and sends the request
+    /// again with the same key.
     pub reloads: f64,
-    /// Tries another card after a declined one, and another reservation when the order has ended because of it.
+    /// The probability that a shopper pays with another card after a decline, with another reservation if the
+    /// decline ended the order.
     pub tries_again_after_decline: f64,
-    /// Has no working card, tries as many as allowed, and reserves again, until the drop is over.
+    /// The probability that a shopper has no working card: the shopper tries as many cards as allowed and reserves
+    /// again, until the drop is over.
     #[serde(default)]
     pub declines_always: f64,
-    /// The outcome of the payment.
+    /// How often each outcome of a payment occurs.
     pub cards: Cards,
 }
 
-/// The outcomes of payments, relative to one another.
+/// How often each outcome of a payment occurs, relative to the other outcomes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cards {
-    /// The card works.
+    /// The gateway charges the card.
     pub works: f64,
-    /// The card is declined.
+    /// The gateway declines the card.
     pub declined: f64,
     /// The bank requires authentication and the shopper confirms.
     pub action_completed: f64,
-    /// The bank requires authentication and the shopper fails.
+    /// The bank requires authentication and the shopper fails it.
     pub action_failed: f64,
     /// The bank requires authentication and the shopper does not react.
     pub action_ignored: f64,
@@ -153,7 +159,7 @@ impl DropFile {
     /// Reads and checks a drop file.
     ///
     /// # Errors
-    /// When it cannot be read, is malformed, or contradicts itself.
+    /// When the file cannot be read, is malformed, or contradicts itself.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("in {}", path.display()))
@@ -162,7 +168,7 @@ impl DropFile {
     /// Parses and checks the text of a drop file.
     ///
     /// # Errors
-    /// When it is malformed or contradicts itself.
+    /// When the text is malformed or contradicts itself.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let file: Self = toml::from_str(text)?;
         file.check()?;

@@ -1,4 +1,4 @@
-//! The facts that the audit checks, independent of their source.
+//! Defines the facts that the audit checks, independent of their source.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ pub struct DropFacts {
     pub starts_at_ms: i64,
     /// Closing time, in ms since 1970.
     pub ends_at_ms: i64,
-    /// How long a reservation is held, in seconds.
+    /// The time that a reservation is held, in seconds.
     pub hold_seconds: u32,
-    /// How long an order may take to be paid, in seconds.
+    /// The time limit for the payment of an order, in seconds.
     pub payment_seconds: u32,
-    /// Units one shopper may own.
+    /// The number of units that one shopper may own.
     pub per_shopper_limit: u32,
     pub skus: Vec<SkuFacts>,
 }
@@ -52,30 +52,33 @@ pub enum Entry {
     Ordered(Ordered),
     /// A checkout was refused permanently.
     CheckoutRefused(CheckoutRefused),
-    /// A shopper requests an order's cancellation. Noted before sending, since the answer may get lost.
+    /// A shopper requests an order's cancellation. The entry is written before the request is sent, since the
+    /// answer may get lost.
     CancelAsked {
         /// Send time, in ms since 1970.
         at_ms: i64,
         order_id: String,
     },
-    /// An operator requests the end of an order that waits for the payment gateway. Noted before sending, since the answer may get lost.
+    /// An operator requests the end of an order that waits for the payment gateway. The entry is written before the
+    /// request is sent, since the answer may get lost.
     EndAsked {
         /// Send time, in ms since 1970.
         at_ms: i64,
         order_id: String,
     },
-    /// The operator requests the drop's cancellation. Noted before sending, since the answer may get lost.
+    /// The operator requests the drop's cancellation. The entry is written before the request is sent, since the
+    /// answer may get lost.
     DropCancelAsked {
         /// Send time, in ms since 1970.
         at_ms: i64,
     },
     /// A shopper's visit has ended.
     Ended(Ended),
-    /// The shards at one moment of the run.
+    /// A sample of the shards.
     Sampled(Sampled),
 }
 
-/// A reservation that was answered 201.
+/// The answer 201 to a reservation request, in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserved {
     /// Time of the answer, in ms since 1970.
@@ -93,7 +96,7 @@ pub struct Reserved {
     pub amount_minor: i64,
 }
 
-/// An order that was answered 202.
+/// The answer 202 to a checkout, in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
     /// Time of the answer, in ms since 1970.
@@ -107,14 +110,14 @@ pub struct Ordered {
     pub order_id: String,
 }
 
-/// A checkout that was refused permanently.
+/// The permanent refusal of a checkout, in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckoutRefused {
     /// Time of the answer, in ms since 1970.
     pub at_ms: i64,
     pub shopper: String,
     pub reservation_id: String,
-    /// The problem's code, if the answer was a problem.
+    /// The problem's code; `None` if the answer was no problem document.
     pub code: Option<Code>,
 }
 
@@ -127,7 +130,7 @@ pub enum Ending {
     Gone,
     /// The API answered that the drop is over.
     Closed,
-    /// The shopper left while everything was held.
+    /// The shopper left while all units were held.
     Impatient,
     /// Fewer units were left than wanted, and the shopper declined them.
     DidNotWantFewer,
@@ -142,7 +145,7 @@ pub enum Ending {
     LimitReached,
     /// The hold expired before the checkout succeeded.
     HoldExpired,
-    /// The shopper gave up after errors, missing answers, or a refusal that concerns the shopper and not the stock.
+    /// The shopper left after errors, missing answers, or a refusal that concerns the shopper and not the stock.
     GaveUp,
     /// The API gave an answer that it does not promise.
     Unexpected,
@@ -153,9 +156,9 @@ pub struct Ended {
     /// End time, in ms since 1970.
     pub at_ms: i64,
     pub shopper: String,
-    /// The SKU wanted last.
+    /// The SKU that the shopper wanted last.
     pub sku: String,
-    /// The number of units wanted.
+    /// The number of units that the shopper wanted last.
     pub quantity: u32,
     /// Whether the shopper intends to buy and has a working card.
     #[serde(default)]
@@ -163,16 +166,17 @@ pub struct Ended {
     pub ending: Ending,
 }
 
-/// The units of all SKUs at one moment of the run.
+/// A sample of the shards: the units of all SKUs at one time of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampled {
-    /// Time, in ms since 1970.
+    /// Time of the sample, in ms since 1970.
     pub at_ms: i64,
-    /// By SKU, in the drop's order.
+    /// The units of each SKU, in the drop's order.
     pub skus: Vec<UnitCounts>,
     /// Descriptions of shards that did not add up.
     pub broken: Vec<String>,
-    /// Holds that exist long after their deadline ([`crate::audit::overdue`]): ms after the deadline, by reservation.
+    /// Holds that exist long after their deadline ([`crate::audit::overdue`]): the time since the deadline in ms,
+    /// by reservation.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overdue: BTreeMap<String, i64>,
 }
@@ -181,9 +185,9 @@ pub struct Sampled {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitCounts {
     pub free: u64,
-    /// Held by reservations.
+    /// Units held by reservations.
     pub held: u64,
-    /// In open orders.
+    /// Units in open orders.
     pub ordered: u64,
     pub sold: u64,
 }
@@ -200,7 +204,7 @@ impl From<Tally> for UnitCounts {
 }
 
 impl UnitCounts {
-    /// The sum of all states.
+    /// The number of units in all states.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.free + self.held + self.ordered + self.sold
@@ -246,44 +250,44 @@ pub struct LedgerFact {
     pub amount_minor: i64,
 }
 
-/// The gateway's log lines about one order, summed.
+/// The gateway's log lines about one payment, summed. In a replay it is the sum of an order's payments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MoneyFact {
-    /// The order id in the gateway's metadata.
+    /// The order id in the payment's metadata.
     pub order_id: String,
     pub charges: u32,
-    /// Charged minor units.
+    /// The charged amount, in minor units.
     pub charged_minor: i64,
     /// The number of fully refunded charges.
     pub refunded_charges: u32,
-    /// Refunded minor units.
+    /// The refunded amount, in minor units.
     pub refunded_minor: i64,
     pub declines: u32,
-    /// How often the shopper was asked to authenticate.
+    /// How often the gateway required an action of the shopper.
     pub actions: u32,
     pub cancels: u32,
 }
 
-/// The messages in a queue.
+/// The number of messages that a queue had when the facts were collected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueFact {
     pub queue: String,
     /// Visible, in-flight and delayed messages.
     pub messages: u64,
-    /// Whether it is a dead-letter queue.
+    /// Whether the queue is a dead-letter queue.
     pub dead_letters: bool,
 }
 
-/// All facts for the audit.
+/// The contents of journal, tables, gateway, ledger and queues, which the audit compares.
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub drop: DropFacts,
-    /// When the facts were collected, in ms since 1970.
+    /// The time at which the facts were collected, in ms since 1970.
     pub at_ms: i64,
-    /// The journal without the drop's line.
+    /// The entries of the journal. The entry of the drop is ignored.
     pub journal: Vec<Entry>,
     pub shards: Vec<ShardFact>,
-    /// The table `purchases`: units by shopper.
+    /// The purchase counters: each shopper with the counted units.
     pub purchases: Vec<(String, i64)>,
     pub orders: Vec<OrderFact>,
     pub ledger: Vec<LedgerFact>,
@@ -293,11 +297,11 @@ pub struct Facts {
     pub unreadable: Vec<String>,
     /// Whether faults were injected, so that answers may be based on outdated data.
     pub trouble: bool,
-    /// When the gateway refused or lost a call, by its own record, in ms since 1970.
+    /// The times at which the gateway refused or lost a call, by its own record, in ms since 1970.
     pub gateway_failed_ms: Vec<i64>,
-    /// How long after its deadline a hold may still be there while the drop is on sale, in ms.
+    /// The time that a hold may exist after its deadline while the drop is on sale, in ms.
     pub overdue_after_ms: i64,
-    /// Whether the journal has a sample after every change. If not, units may have changed state between two samples
-    /// unseen.
+    /// Whether the journal has a sample after every change. If not, the audit assumes that units may have changed
+    /// state between two samples.
     pub every_change_sampled: bool,
 }

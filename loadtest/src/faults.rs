@@ -1,4 +1,4 @@
-//! The injected faults of a run: requested, counted, and ended before the audit.
+//! Describes the injected faults of a run, sets the tolerance for them, and ends them before the audit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,13 +17,13 @@ const DEADLY: [Fault; 4] = [
     Fault::SlowDynamodb,
 ];
 
-/// How often a shopper sends the same request in a run without faults.
+/// The largest number of times that a shopper sends the same request, in a run without faults.
 pub const TRIES: u32 = 6;
-/// How often a shopper sends the same request in a run with faults.
+/// The largest number of times that a shopper sends the same request, in a run with faults.
 pub const TRIES_IN_TROUBLE: u32 = 12;
 
-/// How long a killed or lost piece of work may take until it is repeated, in seconds: twice the visibility
-/// timeout of a message's queue, and the next run of a schedule.
+/// The longest time until killed or lost work is repeated, in seconds: twice the visibility timeout of a message's
+/// queue, plus the time to the next run of a schedule.
 const AFTERMATH_SECONDS: u64 = 300;
 
 /// The time limit until everything that the faults stopped runs again.
@@ -33,7 +33,7 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 pub struct FaultReport {
     /// The faults' names, separated by commas; empty without faults.
     pub plan: FaultPlan,
-    /// The seed of their random numbers.
+    /// The seed of the faults' random numbers.
     pub seed: u64,
     /// How often each fault happened, by name.
     pub struck: BTreeMap<String, Struck>,
@@ -59,14 +59,15 @@ impl FaultReport {
     }
 }
 
-/// The extra tolerance of a run with faults.
+/// The limits of repeats and of the drain. They are wider in a run with faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// How often a shopper sends the same request.
+    /// The largest number of times that a shopper sends the same request.
     pub tries: u32,
-    /// Whether the operator repeats failed requests, and publishes a new drop when one is not ready in time.
+    /// Whether the operator repeats failed requests, and publishes another drop when a drop is not scheduled in
+    /// time.
     pub operator_insists: bool,
-    /// How much longer the drain may take.
+    /// The extra time that the drain may take.
     pub drain: Duration,
 }
 
@@ -83,7 +84,8 @@ impl Allowance {
     }
 }
 
-/// Ends all faults for good and returns their counts. Everything that they stopped runs again then.
+/// Ends all faults until the stack stops, waits until everything that they stopped runs again, and returns their
+/// counts.
 ///
 /// # Errors
 /// When the stack does not answer.

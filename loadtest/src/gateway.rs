@@ -1,4 +1,4 @@
-//! Figures of the calls to the payment gateway, by the gateway's own count.
+//! Computes figures of the calls to the payment gateway, from the gateway's own count.
 
 use std::time::Duration;
 
@@ -16,19 +16,20 @@ const PACED: (f64, f64) = (0.05, 0.9);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct GatewayFigures {
-    /// Calls that the gateway let in.
+    /// Calls that the gateway admitted.
     pub calls: u64,
-    /// Admitted calls for each paid order.
+    /// Admitted calls ÷ paid orders; `None` without paid orders.
     pub calls_per_paid_order: Option<f64>,
     /// Calls beyond the rate, which the gateway answered 429, as a share of all calls.
     pub too_many_share: f64,
     /// Calls that an outage refused.
     pub refused: u64,
-    /// The rate that was set for the gateway and the functions, in calls a second.
+    /// The rate that was set for the gateway and the functions, in calls a second; `None` without a limit.
     pub limit: Option<u32>,
-    /// The rate of the middle calls, in calls a second.
+    /// The mean rate of the calls between the first 5 % and the last 10 %, in calls a second; `None` if they fit
+    /// into two seconds.
     pub paced_rps: Option<f64>,
-    /// The rate of the middle calls as a share of the limit.
+    /// `paced_rps` ÷ `limit`; `None` without either.
     pub of_limit: Option<f64>,
 }
 
@@ -74,8 +75,8 @@ impl GatewayFigures {
     }
 }
 
-/// The mean rate from the second that completes the first part of the calls to the second that begins the
-/// last part.
+/// The mean rate of the middle calls, in calls a second. The middle begins after the second that completes the
+/// first 5 % of the calls, and ends before the second that completes 90 %.
 #[allow(clippy::cast_precision_loss, reason = "calls of a run are far below 2^52")]
 fn paced(seconds: &[Second], admitted: u64) -> Option<f64> {
     let (mut sum, mut from) = (0, None);
@@ -86,7 +87,7 @@ fn paced(seconds: &[Second], admitted: u64) -> Option<f64> {
             from = Some((second.at, sum));
         } else if sum as f64 >= PACED.1 * admitted as f64 {
             let (began, made) = from?;
-            // Only whole seconds count, without the first and the last.
+            // The first and the last second do not count, since they belong only partly to the middle.
             let took = second.at.saturating_sub(began).saturating_sub(1);
             return (took > 0).then(|| (before - made) as f64 / took as f64);
         }

@@ -1,4 +1,4 @@
-//! The journal: all promises made to shoppers, in memory for the audit and in a file.
+//! Keeps the journal of all promises made to shoppers, in memory for the audit and in a file.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -12,7 +12,7 @@ use crate::facts::{DropFacts, Entry};
 #[derive(Debug)]
 struct Pages {
     entries: Vec<Entry>,
-    /// `None` if no reader needs the file later.
+    /// `None` for a journal that is only in memory.
     file: Option<BufWriter<File>>,
     failed: Option<std::io::Error>,
 }
@@ -23,7 +23,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Creates the journal at `path`, replacing an older one, with the drop as its first line.
+    /// Creates the journal at `path`, with the drop as its first line. It replaces an older journal.
     ///
     /// # Errors
     /// When the file cannot be created.
@@ -78,7 +78,7 @@ impl Journal {
         }
     }
 
-    /// All entries. The file is complete afterwards.
+    /// Takes all entries. The file is complete afterwards.
     ///
     /// # Errors
     /// When an entry could not be written to the file.
@@ -95,7 +95,7 @@ impl Journal {
 /// Reads a journal file.
 ///
 /// # Errors
-/// When it cannot be read or does not begin with the drop.
+/// When the file cannot be read, a line is malformed, or the first line is not the drop.
 pub fn read(path: &Path) -> anyhow::Result<(DropFacts, Vec<Entry>)> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let mut entries = Vec::new();

@@ -1,4 +1,4 @@
-//! Starts each shopper at its time, whatever became of earlier ones.
+//! Starts each shopper at the shopper's arrival time, whether or not earlier shoppers have their answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::world::World;
 
 #[derive(Debug)]
 pub struct Arrival {
-    /// In µs relative to the opening.
+    /// The arrival time, in µs relative to the opening.
     pub at_us: i64,
     /// The shopper's choices.
     pub plan: Plan,
@@ -21,12 +21,12 @@ pub struct Arrival {
     pub bearer: HeaderValue,
 }
 
-/// The result of the load.
+/// The unexpected answers and the unfinished visits of a load.
 #[derive(Debug, Default)]
 pub struct Sent {
     /// Answers that the API does not promise, with their counts.
     pub surprises: BTreeMap<String, u64>,
-    /// Visits that ended early because the run was stopped.
+    /// Visits that had not ended, or not begun, when the run was stopped.
     pub unfinished: u64,
 }
 
@@ -73,7 +73,8 @@ fn note(sent: &mut Sent, visit: Result<Option<String>, tokio::task::JoinError>) 
         Err(error) => Some(format!("a visit failed: {error}")),
     };
     if let Some(surprise) = surprise {
-        // Bounded, since every answer may differ.
+        // The map keeps 50 different answers and counts all further ones as `others`, since every answer may
+        // differ.
         let known = sent.surprises.contains_key(&surprise) || sent.surprises.len() < 50;
         let key = if known { surprise } else { "others".to_owned() };
         *sent.surprises.entry(key).or_default() += 1;

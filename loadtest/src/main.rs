@@ -1,4 +1,5 @@
-//! Open-model load on a whole drop, the audit after it, and the report.
+//! Contains the program `loadtest`, which sends an open-model load to a whole drop, audits it, and writes
+//! the report.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
@@ -73,7 +74,7 @@ enum Command {
     Faults,
 }
 
-/// Options of a run without extra time for its promises.
+/// Options of a run without pre-scaling and without extra time for the drain.
 fn options(load: &Load, keys: PathBuf) -> Options {
     Options {
         load: load.clone(),
@@ -93,7 +94,8 @@ fn main() -> ExitCode {
         cli.command,
         Command::Drop { .. } | Command::Run { .. } | Command::Compare(_)
     ) {
-        // Without privileges this fails, and the stack lowers its own priority instead.
+        // Without privileges this fails, which is no error: a stack that this program starts gets a lower
+        // priority in any case.
         let _ = go_first();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -195,7 +197,7 @@ fn finish(load: &Load, report: &Report) -> anyhow::Result<bool> {
     Ok(report.ok)
 }
 
-/// Turns true on Ctrl-C or SIGTERM.
+/// A channel whose value becomes true on Ctrl-C or SIGTERM.
 fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let (send, receive) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -206,7 +208,7 @@ fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
             _ = terminate.recv() => {}
         }
         send.send_replace(true);
-        // Receivers must not see a closed channel.
+        // The task keeps the sender, since receivers must not see a closed channel.
         std::future::pending::<()>().await;
     });
     Ok(receive)

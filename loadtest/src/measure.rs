@@ -1,6 +1,6 @@
-//! Measurements: every request with its latency from the *intended* start, and the lateness of arrivals.
+//! Measures every request's latency from its *intended* start, and the lateness of arrivals.
 //!
-//! Requests are kept unaggregated, 20 bytes each; histograms are made once, at the end.
+//! Every request is kept, in 16 bytes; histograms are made once, at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ named! {
         CancelOrder = "cancel_order",
         /// `POST /orders/{order_id}/payments`
         PayOrder = "pay_order",
-        /// The bank's page at the gateway: not part of the API.
+        /// The bank's page at the gateway, which is not part of the API.
         Bank = "bank_page",
     }
 }
@@ -40,7 +40,7 @@ named! {
 pub struct Sample {
     /// Intended send time, in ms relative to the opening.
     pub intended_ms: i32,
-    /// From the intended send time to the end of the answer or to the time-out, in µs.
+    /// The time from the intended send time to the end of the answer or to the time-out, in µs.
     pub latency_us: u32,
     /// The modelled part of the latency, in µs.
     pub modelled_us: u32,
@@ -72,12 +72,12 @@ pub struct Percentiles {
     pub max: f64,
 }
 
-/// The figures of one endpoint in one second.
+/// The number and the latency of the requests to one endpoint in one second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Second {
     /// The second, relative to the opening.
     pub second: i32,
-    /// Requests that should have been sent in it.
+    /// Requests that should have been sent in this second.
     pub count: u64,
     /// Median latency in ms.
     pub p50: f64,
@@ -91,11 +91,11 @@ pub struct Measured {
     pub samples: Vec<Sample>,
     /// The outcomes' names by index.
     pub outcomes: Vec<String>,
-    /// How late each arrival was sent, in µs.
+    /// The lateness of each arrival's first request, in µs.
     pub late_arrivals_us: Vec<u32>,
-    /// How late each later request of a shopper was sent after its think time, in µs.
+    /// The lateness of each later request after the shopper's think time, in µs.
     pub late_steps_us: Vec<u32>,
-    /// When each shopper should have arrived, in ms relative to the opening.
+    /// The time at which each shopper should have arrived, in ms relative to the opening.
     pub arrivals_ms: Vec<i32>,
 }
 
@@ -121,7 +121,7 @@ impl Recorder {
         self.request_modelled(endpoint, intended_ms, latency, 0, outcome);
     }
 
-    /// Records a finished request of whose latency a part was modelled, in µs.
+    /// Records a finished request. `modelled_us` is the part of the latency that was modelled, in µs.
     pub fn request_modelled(
         &self,
         endpoint: Endpoint,
@@ -231,7 +231,7 @@ impl Measured {
     }
 }
 
-/// The percentiles, in ms, of values in µs; all 0 if there are none.
+/// The percentiles, in ms, of values in µs; all are 0 without values.
 #[must_use]
 pub fn percentiles(values_us: &[u32]) -> Percentiles {
     let mut histogram = new_histogram();
@@ -259,7 +259,7 @@ pub fn percentiles(values_us: &[u32]) -> Percentiles {
     }
 }
 
-/// From 1 µs to 10 minutes, with three significant digits.
+/// A histogram of values from 1 µs to 10 minutes, with three significant digits.
 #[allow(
     clippy::expect_used,
     reason = "constant bounds, which the constructor accepts"

@@ -1,4 +1,4 @@
-//! The operator's actions before a drop: create it, publish it, wait until it is scheduled.
+//! Acts as the operator before a drop: creates it, publishes it, and waits until it is scheduled.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
 /// The pause before an operator repeats a request.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// The operator's description of the drop of `file`, which is on sale between two times (ms since 1970).
+/// The operator's description of the drop of `file`, which is on sale between the two times (in ms since 1970).
 ///
 /// # Errors
 ///
@@ -98,7 +98,8 @@ pub async fn publish(
         .flatten();
     if let Err(error) = scheduled {
         if insists {
-            // The drop must not open. If the cancellation fails too, no shopper knows the drop's id.
+            // The drop must not open, so it is cancelled. A failed cancellation does no harm: no shopper knows the
+            // drop's id.
             let path = format!("{path}/cancel");
             let cancel = operator.call(Method::POST, &path, None);
             let _ = tokio::time::timeout(PAUSE * 10, cancel).await;
@@ -173,7 +174,8 @@ impl Operator {
     }
 }
 
-/// An id that no earlier run on the same stack had: the drop file's name and the time in base 36.
+/// An id that no earlier run on the same stack had: the drop file's name, and the time in tenths of a second in
+/// base 36.
 fn drop_id(name: &str, now_ms: i64) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut rest = u64::try_from(now_ms / 100).unwrap_or_default();

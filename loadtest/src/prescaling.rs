@@ -1,5 +1,5 @@
-//! The operator's part of pre-scaling in a run: adds the drop to the calendar, runs the function `prescale` until the
-//! drop is ready, and afterwards until all capacity is returned.
+//! Does the operator's part of pre-scaling in a run: adds the drop to the calendar, runs the function `prescale` until
+//! the drop is ready, and afterwards until all capacity is returned.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::facts::DropFacts;
 use crate::progress::say;
 use crate::usage::processes;
 
-/// The longest duration of a run of the function.
+/// The time limit for one run of the function `prescale`.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
 /// The pause between two checks whether the drop is ready.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -27,7 +27,7 @@ const BETWEEN_RUNS: Duration = Duration::from_secs(31);
 /// The largest number of runs until capacity is reduced.
 const MOST_RUNS: u32 = 12;
 
-/// Pre-scales drops on a stack.
+/// Pre-scales drops on a stack that has control planes.
 #[derive(Debug, Clone)]
 pub struct Prescaling {
     ssm: aws_sdk_ssm::Client,
@@ -35,16 +35,16 @@ pub struct Prescaling {
     path: String,
 }
 
-/// The result of preparing a drop's capacity.
+/// The time and the cost of making a drop's capacity ready.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prepared {
-    /// From the first run for the drop until all capacity was ready.
+    /// The time from the first run of `prescale` that reported on the drop until all capacity was ready.
     pub took: Duration,
     /// The cost of the plan beyond the same drop unscaled, in US dollars by list prices.
     pub usd: f64,
 }
 
-/// The used part of the function's answer.
+/// The part of the answer of `prescale` that this module uses.
 #[derive(Debug, Deserialize)]
 struct Outcome {
     #[serde(default)]
@@ -95,7 +95,7 @@ impl Prescaling {
     /// Uses the control planes of a stack.
     ///
     /// # Errors
-    /// When the stack has none.
+    /// When the stack has no control planes.
     pub fn new(stack: &StackFile) -> anyhow::Result<Self> {
         let url = stack.control_planes_url.as_ref();
         let url = url.context("the stack has no control planes")?;
@@ -113,10 +113,11 @@ impl Prescaling {
         })
     }
 
-    /// Adds the drop to the calendar and runs the function until the drop is ready, which must be before `by`.
+    /// Adds the drop to the calendar and runs the function `prescale` until the drop is ready, which must be before
+    /// `by`.
     ///
     /// # Errors
-    /// When it is not ready in time.
+    /// When the drop is not ready in time, or a call fails.
     pub async fn make_ready(
         &self,
         stack: &StackFile,
@@ -164,11 +165,11 @@ impl Prescaling {
         })
     }
 
-    /// Marks the drop as over and runs the function until it has no change left to make or to confirm, and no
-    /// provisioned process remains. Returns the time that this took.
+    /// Marks the drop as drained and runs the function `prescale` until it has no change left to make or to
+    /// confirm, and no provisioned process remains. Returns the time that this took.
     ///
     /// # Errors
-    /// When this does not complete.
+    /// When capacity is left after 12 runs, or a call fails.
     pub async fn give_back(
         &self,
         stack: &StackFile,
@@ -188,7 +189,7 @@ impl Prescaling {
             if back && held == 0 {
                 return Ok(began.elapsed());
             }
-            tracing::debug!(steps = ?outcome.steps, withheld = ?outcome.withheld, warnings = ?outcome.warnings, held, "not yet at the baseline");
+            tracing::debug!(steps = ?outcome.steps, withheld = ?outcome.withheld, warnings = ?outcome.warnings, held, "the capacity is not at the baseline yet; pre-scaling runs again");
             tokio::time::sleep(BETWEEN_RUNS).await;
         }
         bail!("capacity was not given back within {MOST_RUNS} runs")

@@ -9,16 +9,16 @@ use tokio::sync::watch;
 
 use crate::world::{Tally, World};
 
-/// The interval of lines without a terminal.
+/// The interval of the progress lines when standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Writes a line to standard error.
 pub fn say(line: &str) {
-    // A closed standard error has no reader, so a failure is ignored.
+    // Writing fails if standard error is closed. Then nobody reads it, so the failure is ignored.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Shows the totals until told to stop.
+/// Shows the totals until `stop` is true.
 pub async fn show(world: Arc<World>, shoppers: u64, stop: watch::Receiver<bool>) {
     if std::io::stderr().is_terminal() {
         bars(world, shoppers, stop).await;

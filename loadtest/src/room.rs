@@ -1,23 +1,32 @@
-//! The number of function processes in a run with faults.
+//! Computes the number of function processes for a run with faults.
 //!
-//! Without faults the processes of a stack are busy computing, and more processes than the cores can use
-//! bring no benefit. A fault makes a process wait: for a slow table, for an answer that never arrives, for
-//! the pause before a repeat. Then Lambda starts another environment, and so does the stack, as far as memory
-//! allows.
+//! Usually the processes of a stack are busy computing, and more processes than the cores can use bring no benefit. A
+//! fault of DynamoDB makes a process wait: for a slow table, for an answer that never arrives, for the pause before a
+//! repeat. Then Lambda starts another environment. The stack starts another process, as far as memory allows.
 
-use stack_api::faults::FaultPlan;
+use stack_api::faults::{Fault, FaultPlan};
 
-/// The memory planned for one process, in KiB. It uses 9 MiB, of which it shares 8 with other processes of its function.
+/// The memory planned for one process, in KiB. A process uses 9 MiB, of which it shares 8 with the other processes
+/// of its function.
 const PROCESS_KIB: u64 = 12 * 1_024;
 /// The largest number of processes of one function.
 const MOST_EACH: u64 = 256;
-/// The functions that shoppers call at the same time.
+/// The number of functions that shoppers call at the same time.
 const CROWD_FUNCTIONS: u64 = 4;
+
+/// The faults that make processes of all functions wait.
+const WAITS: [Fault; 5] = [
+    Fault::Throttle,
+    Fault::TransactionConflict,
+    Fault::TimeoutBeforeWrite,
+    Fault::TimeoutAfterWrite,
+    Fault::SlowDynamodb,
+];
 
 /// The stack's arguments for a run with these faults.
 #[must_use]
 pub fn arguments(faults: &FaultPlan) -> Vec<String> {
-    if faults.is_empty() {
+    if !WAITS.iter().any(|fault| faults.has(*fault)) {
         return Vec::new();
     }
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -29,8 +38,8 @@ pub fn arguments(faults: &FaultPlan) -> Vec<String> {
     })
 }
 
-/// The process limits for each function and for all together: three quarters of the available memory. `None` if that is
-/// less than the stack's default.
+/// The largest number of processes of each function and of all functions together, which use three quarters of the
+/// available memory. `None` if a number is not above the stack's default.
 fn of_memory(meminfo: &str) -> Option<(u64, u64)> {
     let available = meminfo
         .lines()
@@ -53,5 +62,7 @@ mod tests {
         assert_eq!(of(1 << 20), None);
         assert_eq!(of_memory("nothing"), None);
         assert!(arguments(&FaultPlan::default()).is_empty());
+        let killed: FaultPlan = "kill-functions".parse().unwrap();
+        assert!(arguments(&killed).is_empty(), "a killed process does not wait");
     }
 }

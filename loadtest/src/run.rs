@@ -1,4 +1,4 @@
-//! A whole run against a stack: publish, load, drain, audit, report.
+//! Makes a whole run against a stack: publishes, sends the load, drains, audits, reports.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,15 +33,15 @@ use crate::stack::shopper_key;
 use crate::usage::{Snapshot, Sold, Usage, prices, processes, snapshot, subtract_processes};
 use crate::world::{Addresses, Opening, Tally, World, sign_all};
 
-/// How long a shopper waits for an answer.
+/// The time that a shopper waits for an answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much earlier a drop is published in a run with faults.
+/// The extra time from publishing to the opening in a run with faults, in seconds.
 const LEAD_IN_TROUBLE_SECONDS: u32 = 10;
-/// The largest number of drops that an operator publishes until one is ready in time.
+/// The largest number of drops that an operator publishes until a drop is scheduled in time.
 const MOST_OPENINGS: u32 = 5;
 
-/// The load of a run.
+/// The command-line options of a run: drop file, shoppers, seed and folder.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Load {
     /// The drop file.
@@ -58,7 +58,7 @@ pub struct Load {
     pub out: PathBuf,
 }
 
-/// The settings of a run.
+/// The settings of a run: its load, its keys, and whether pre-scaling prepares the drop.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub load: Load,
@@ -66,26 +66,27 @@ pub struct Options {
     pub keys: PathBuf,
     /// Whether pre-scaling must make the drop ready before the first arrival.
     pub prescaled: bool,
-    /// How much longer the drain may take.
+    /// The extra time that the drain may take.
     pub patience: Duration,
 }
 
-/// The result of a run.
+/// The report of a run, its measurements, and its drop.
 #[derive(Debug)]
 pub struct Ran {
-    /// The report, also in the run's folder.
+    /// The report, which the run also wrote into its folder.
     pub report: Report,
     /// The measurements of all requests.
     pub measured: Measured,
-    /// Figures of the functions' processes, from just before the first arrival to the end of the drain.
+    /// The starts and invocations of each function's processes, from just before the first arrival to the end of the
+    /// drain.
     pub processes: Vec<Processes>,
-    /// The result of pre-scaling, if it was used.
+    /// The time and the cost of pre-scaling; `None` in a run without it.
     pub prepared: Option<Prepared>,
     pub drop: DropFacts,
     pub file: DropFile,
 }
 
-/// Milliseconds since 1970.
+/// The present time by the machine's clock, in ms since 1970.
 ///
 /// # Errors
 /// When the clock is before 1970.
@@ -112,7 +113,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         allowance: Allowance::of(stack),
     };
     std::fs::create_dir_all(&load.out).with_context(|| format!("creating {}", load.out.display()))?;
-    // The crowd is drawn in advance, so that drawing it does not disturb the run.
+    // All shoppers are drawn before the drop is published, since drawing takes CPU time that the run needs.
     let crowd = run.draw(&file)?;
     let earliest_us = crowd.first().map_or(0, |first| first.at_us.min(0));
 
@@ -135,7 +136,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
     })
 }
 
-/// What every phase of a run uses.
+/// The settings and stores that every phase of a run uses.
 struct Run<'a> {
     stack: &'a StackFile,
     options: &'a Options,
@@ -146,14 +147,14 @@ struct Run<'a> {
     allowance: Allowance,
 }
 
-/// A published drop.
+/// A drop that the operator has published, with the time of its opening.
 struct Published {
     drop: DropFacts,
     opening: Opening,
     at: Instant,
 }
 
-/// A run in which no order is under way any more.
+/// A run whose visits and drain have ended.
 struct Over {
     world: Arc<World>,
     sent: Sent,
@@ -164,7 +165,7 @@ struct Over {
     drain_s: f64,
 }
 
-/// The result of the audit, and what was measured.
+/// The report, the measurements, and the last reading of the stack's figures.
 struct Accounts {
     report: Report,
     measured: Measured,
@@ -172,7 +173,7 @@ struct Accounts {
 }
 
 impl Run<'_> {
-    /// Every shopper with a plan, a token and a time of arrival, in the order of arrival.
+    /// Draws a plan, a token and an arrival time for every shopper, in the order of arrival.
     fn draw(&self, file: &DropFile) -> anyhow::Result<Vec<Arrival>> {
         let (seed, shoppers) = (self.options.load.seed, self.shoppers);
         let plans: Vec<_> = (0..shoppers).map(|index| plan(file, seed, index)).collect();
@@ -192,7 +193,7 @@ impl Run<'_> {
             .collect())
     }
 
-    /// Publishes a drop. Where faults may keep a drop from being ready in time, it publishes another one.
+    /// Publishes a drop. In a run with faults a drop may not be scheduled in time; then another drop is published.
     async fn publish(
         &self,
         file: &DropFile,
@@ -237,7 +238,7 @@ impl Run<'_> {
         Ok(prepared)
     }
 
-    /// Sends the crowd, and waits until no order is under way.
+    /// Sends all shoppers' requests, and waits for the end of the drain.
     async fn send(
         &self,
         file: DropFile,
@@ -356,7 +357,8 @@ impl Run<'_> {
     }
 }
 
-/// Publishes a drop that opens in time for the first arrival, at `earliest_us` before its opening.
+/// Publishes a drop, and fails if the first arrival should already have been sent then. `earliest_us` is the first
+/// arrival's time in µs relative to the opening, at most 0.
 async fn open(
     stack: &StackFile,
     name: &str,

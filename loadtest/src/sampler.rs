@@ -1,5 +1,5 @@
-//! Reads every shard repeatedly during the run. The shard equation must hold at every moment and not only at the end,
-//! and the report draws the units over time.
+//! Reads every shard repeatedly during the run: the units of a shard must add up at all times and not only at the
+//! end, and the report plots the units over time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::world::World;
 /// The interval of the samples.
 pub const PERIOD: Duration = Duration::from_millis(500);
 
-/// Samples until told to stop; returns the number of failed samples.
+/// Takes samples until `stop` is true; returns the number of failed samples.
 pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bool>) -> u64 {
     let mut interval = tokio::time::interval(PERIOD);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -26,7 +26,8 @@ pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bo
             _ = interval.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return failed,
         }
-        // The read shows a state of this moment or later.
+        // The read shows a state of this time or later, so `began_ms` never makes a hold look more overdue than it
+        // is.
         let began_ms = world.opening.now_ms();
         match stores.shards(&world.facts.drop_id).await {
             Ok(read) => {
@@ -55,7 +56,7 @@ pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bo
             }
             Err(error) => {
                 failed += 1;
-                tracing::warn!("a sample of the shards failed: {error:#}");
+                tracing::warn!("a sample of the shards failed; the next follows after 500 ms: {error:#}");
             }
         }
         world.journal.flush();

@@ -1,4 +1,4 @@
-//! The local stack: started as a child and stopped again, or already running.
+//! Starts the local stack as a child process and stops it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use tokens::SigningKey;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-/// The time limit until the stack is ready.
+/// The time limit from the start of the stack until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// The time limit for stopping before it is killed.
+/// The time that the stack has to stop before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// The difference in nice values between the generator and the stack. On its own machine the generator would not be
-/// disturbed by the stack either.
+/// The difference in nice values between the generator and the stack. With the higher priority, the generator is on
+/// time although the stack uses the same cores.
 const AHEAD: i8 = 10;
 
 /// Raises this process's priority, which needs privileges. Call it before any thread is started, since threads inherit
 /// the priority.
 ///
-/// Returns whether it succeeded.
+/// Returns whether the priority was raised.
 #[must_use]
 pub fn go_first() -> bool {
     let renice = std::process::Command::new("renice")
@@ -47,15 +47,15 @@ pub fn shopper_key(keys: &Path) -> anyhow::Result<SigningKey> {
     SigningKey::from_jwk(&text).with_context(|| format!("in {}", path.display()))
 }
 
-/// The settings of a stack.
+/// The settings with which the local stack is started as a child process.
 #[derive(Debug, Clone)]
 pub struct Start<'a> {
     /// The folder of the functions' and the stack's binaries.
     pub functions: &'a Path,
     pub folder: &'a Path,
-    /// The file for its output.
+    /// The file for the stack's output.
     pub log: &'a Path,
-    /// The seed of all its random numbers.
+    /// The seed of all random numbers of the stack.
     pub seed: u64,
     /// The injected faults.
     pub faults: &'a FaultPlan,
@@ -63,11 +63,11 @@ pub struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Starts a stack, runs `work` on it once it is ready, and stops it, whatever the result of `work`.
+    /// Starts a stack, runs `work` on it once it is ready, and stops it also when `work` fails.
     ///
     /// # Errors
-    /// Those of `work`; when the stack does not start or ends by itself; when `stop` turns true before the stack is
-    /// ready. Later, `work` itself must react to `stop`.
+    /// The errors of `work`; also when the stack does not start or ends by itself, or when `stop` turns true before
+    /// the stack is ready. Later, `work` itself must react to `stop`.
     pub async fn run<T>(
         &self,
         mut stop: watch::Receiver<bool>,
@@ -140,13 +140,15 @@ impl OwnStack {
             .arg(seed.to_string())
             .arg("--fault-seed")
             .arg(seed.to_string())
-            // Passed even when empty: the stack must not take the value from the generator's environment.
+            // An empty value is passed, too: without the argument, the stack would read it from the generator's
+            // environment.
             .arg(format!("--faults={faults}"))
             .args(*further)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            // In its own process group: Ctrl-C reaches only this process, which stops the stack in order.
+            // The stack has its own process group, so that Ctrl-C reaches only this process, which then stops the
+            // stack.
             .process_group(0)
             .kill_on_drop(true);
         let child = command

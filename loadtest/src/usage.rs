@@ -1,4 +1,4 @@
-//! The usage of a drop, from the stack's meter: write units per outcome, cold starts, and list prices.
+//! Computes the usage of a drop from the stack's meter: write units per outcome, cold starts, and list prices.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use stack_api::{FunctionUse, Meter, Processes, StackFile, TableUse};
 
 use crate::control;
 
-/// The list prices of reports: the same list as pre-scaling's, compiled in.
+/// The list prices of reports: the list of pre-scaling, compiled in.
 ///
 /// # Errors
 /// When the list is malformed.
@@ -19,7 +19,7 @@ pub fn prices() -> anyhow::Result<Prices> {
 
 /// The memory of the functions in the template, in GB.
 const FUNCTION_GB: f64 = 0.25;
-/// The divisor of counts for a price per million.
+/// The number of units that prices per million are for.
 const MILLION: f64 = 1e6;
 
 /// The route of reservations, as the meter books it.
@@ -31,26 +31,26 @@ pub struct Snapshot {
     pub processes: Vec<Processes>,
 }
 
-/// The stack's processes.
+/// Reads the numbers of processes and invocations of each function from the stack.
 ///
 /// # Errors
-/// When it does not answer in the expected form.
+/// When the stack does not answer in the expected form.
 pub async fn processes(stack: &StackFile) -> anyhow::Result<Vec<Processes>> {
     control::get(stack, "/functions").await
 }
 
-/// The stack's meter.
+/// Reads the stack's meter.
 ///
 /// # Errors
-/// When it does not answer in the expected form.
+/// When the stack does not answer in the expected form.
 pub async fn meter(stack: &StackFile) -> anyhow::Result<Meter> {
     control::get(stack, "/meter").await
 }
 
-/// The stack's meter and processes.
+/// Reads the stack's meter, and the numbers of processes and invocations of each function.
 ///
 /// # Errors
-/// When it does not answer in the expected form.
+/// When the stack does not answer in the expected form.
 pub async fn snapshot(stack: &StackFile) -> anyhow::Result<Snapshot> {
     Ok(Snapshot {
         meter: meter(stack).await?,
@@ -58,18 +58,18 @@ pub async fn snapshot(stack: &StackFile) -> anyhow::Result<Snapshot> {
     })
 }
 
-/// The report's figures from the meter.
+/// The report's figures that come from the stack's meter and processes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Usage {
-    /// Processes started while a request waited.
+    /// Processes of all functions that were started while an invocation waited.
     pub cold_starts: u64,
-    /// Requests that waited for such a start ÷ all.
+    /// Invocations that waited for the start of a process ÷ all invocations.
     pub cold_request_share: f64,
     /// Invocations refused because no process was available.
     pub throttles: u64,
     /// Write units on the stock table in reservation requests that ended 201 ÷ distinct reservations.
     pub wcu_per_reservation: Option<f64>,
-    /// Write units on the stock table in other reservation requests ÷ their number; none without such requests.
+    /// Write units on the stock table in other reservation requests ÷ their number; `None` without such requests.
     pub wcu_per_rejection: Option<f64>,
     /// All stock write units ÷ units sold.
     pub stock_wcu_per_sold_unit: Option<f64>,
@@ -77,18 +77,18 @@ pub struct Usage {
     pub read_units_per_reservation: Option<f64>,
     /// Read units on all tables in other reservation requests ÷ their number.
     pub read_units_per_rejection: Option<f64>,
-    /// List prices applied to everything metered ÷ orders.
+    /// The list price of everything metered, in US dollars ÷ orders.
     pub usd_per_order: Option<f64>,
-    /// The parts of `usd_per_order` before the division.
+    /// The list price of each billed part, in US dollars. Their sum ÷ orders is `usd_per_order`.
     pub usd: BTreeMap<String, f64>,
-    /// By table: the whole usage, including running invocations and callers that are not functions.
+    /// The whole usage of each table, including running invocations and callers that are not functions.
     pub tables: BTreeMap<String, TableUse>,
-    /// By function, route and status.
+    /// The usage by functions, for each function, route and status.
     pub functions: Vec<FunctionUse>,
     pub processes: Vec<Processes>,
 }
 
-/// The number of sales, for the ratios.
+/// The reservations, orders and sold units of a run, by which the ratios of the usage divide.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sold {
     /// Distinct reservations answered 201.
@@ -98,7 +98,7 @@ pub struct Sold {
     pub units: u64,
 }
 
-/// What AWS bills, in its units.
+/// The amounts that AWS bills, in the units of its prices.
 struct Billed {
     http_requests: u64,
     invocations: u64,
@@ -133,7 +133,7 @@ impl Billed {
         }
     }
 
-    /// The list prices, by what they are paid for.
+    /// The list price of each billed part, in US dollars.
     fn usd(&self, prices: &Prices) -> BTreeMap<String, f64> {
         let of_a_million = |units: f64, usd: f64| units * usd / MILLION;
         [
@@ -235,7 +235,7 @@ fn ratio(amount: f64, by: u64) -> Option<f64> {
     (by > 0).then(|| amount / float(by))
 }
 
-/// Counts stay far below 2^53.
+/// Converts a count, exactly, since counts stay far below 2^53.
 #[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(usage.stock_wcu_per_sold_unit, Some(9.0));
         assert_eq!(usage.cold_starts, 2);
         assert_eq!(usage.cold_request_share, 0.1);
-        // 218 HTTP requests at one dollar per million.
+        // The run has 218 HTTP requests, which cost one dollar per million.
         assert!((usage.usd["http_api"] - 218.0 / 1e6).abs() < 1e-12);
         assert!((usage.usd["sqs"] - 2.0 * 0.4 / 1e6).abs() < 1e-12);
         assert!((usage.usd["dynamodb_writes"] - 54.0 * 0.625 / 1e6).abs() < 1e-12);

@@ -1,4 +1,5 @@
-//! The state that all shoppers of a run share: the API's addresses, their tokens, the drop's clock, and the records.
+//! Holds the state that all shoppers of a run share: the API's addresses, the drop's clock, and the records. Also signs
+//! the shoppers' tokens.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl Tally {
     }
 }
 
-/// Something to wait for.
+/// The boxed future of a [`Reach`] method.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The shoppers' access to the API, and their clock: connections and real time, or the model of both in
@@ -46,10 +47,10 @@ pub trait Reach: std::fmt::Debug + Send + Sync {
     /// Sends a request and waits for the whole answer.
     fn send<'a>(&'a self, call: &'a Call) -> Waiting<'a, Result<Answer, Silence>>;
 
-    /// The present moment.
+    /// The present time of the shoppers' clock.
     fn now(&self) -> Instant;
 
-    /// Comes back at `due`.
+    /// Returns when the shoppers' clock reaches `due`.
     fn wait_until(&self, due: Instant) -> Waiting<'_, ()>;
 }
 
@@ -67,17 +68,17 @@ impl Reach for Client {
     }
 }
 
-/// The moment of the opening on both clocks.
+/// The time of the opening by two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening {
-    /// In ms since 1970.
+    /// The opening in ms since 1970.
     pub wall_ms: i64,
-    /// On the monotonic clock.
+    /// The opening by the monotonic clock.
     pub instant: Instant,
 }
 
 impl Opening {
-    /// Milliseconds since 1970, by the monotonic clock.
+    /// The present time in ms since 1970, computed from the monotonic clock.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.wall_ms + self.since(Instant::now())
@@ -93,7 +94,7 @@ impl Opening {
         }
     }
 
-    /// The time `us` microseconds after the opening (before it, if negative).
+    /// The time `us` microseconds after the opening, or before it if `us` is negative.
     #[must_use]
     pub fn plus_micros(&self, us: i64) -> Instant {
         let distance = Duration::from_micros(us.unsigned_abs());
@@ -143,17 +144,17 @@ impl Addresses {
         })
     }
 
-    /// Another address of the API; `None` if it is invalid.
+    /// The address of `path` at the API; `None` if it is invalid.
     #[must_use]
     pub fn at(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.base).parse().ok()
     }
 }
 
-/// The state that all shoppers share.
+/// The access to the API, the drop and the recorder, which all shoppers of a run share.
 #[derive(Debug)]
 pub struct World {
-    /// The access to the API, and the clock.
+    /// The access to the API, and the shoppers' clock.
     pub reach: Arc<dyn Reach>,
     /// The addresses of the routes.
     pub addresses: Addresses,
@@ -164,18 +165,18 @@ pub struct World {
     pub recorder: Recorder,
     pub journal: Journal,
     pub tally: Tally,
-    /// How often a shopper repeats a request after errors and missing answers.
+    /// The largest number of times that a shopper sends a request if answers are errors or missing.
     pub tries: u32,
 }
 
 impl World {
-    /// Milliseconds since 1970, by the clock that shoppers act by.
+    /// The present time in ms since 1970, by the shoppers' clock.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.opening.wall_ms + self.opening.since(self.reach.now())
     }
 
-    /// How long `moment` lies in the past.
+    /// The time since `moment`; zero if `moment` is in the future.
     #[must_use]
     pub fn since(&self, moment: Instant) -> Duration {
         self.reach.now().saturating_duration_since(moment)
@@ -187,7 +188,8 @@ impl World {
     }
 }
 
-/// The `Authorization` headers of shoppers, signed before the run so that signing does not disturb it.
+/// The `Authorization` headers of the shoppers. They are signed before the run, since signing takes CPU time that
+/// the run needs.
 ///
 /// # Errors
 /// When a token cannot be signed.

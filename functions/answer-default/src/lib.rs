@@ -1,5 +1,5 @@
-//! The `$default` route: answers requests that no other route matches with the API's own problems, and serves the API's
-//! description.
+//! Serves the `$default` route: answers requests that no other route matches with the API's own problems, and serves
+//! the API's description.
 //!
 //! **The problem.** API Gateway answers a request without a route in its own format. It also treats a known path with
 //! another method like an unknown path.
@@ -20,7 +20,7 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 use http::{HeaderValue, Method, Uri, header};
 use web::{Code, Failure, Problem};
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits {
     memory_mb: 128,
     ..FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http)
@@ -29,10 +29,11 @@ pub const LIMITS: FunctionLimits = FunctionLimits {
 /// The path of the API's description.
 pub const DESCRIPTION_PATH: &str = "/openapi.json";
 
-/// The description: the golden file. Tests of `shared/api` compare it with the types.
+/// The API's description. Tests of `shared/api` compare this file with the types.
 const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 
-/// The text changes only with a deployment. A client may be five minutes behind, since the API only gains members.
+/// `Cache-Control` of the description. Five minutes are allowed, since the description changes only with a deployment,
+/// and the API only gains members.
 const DESCRIPTION_CACHING: &str = "public, max-age=300";
 
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.

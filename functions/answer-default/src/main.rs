@@ -1,4 +1,4 @@
-//! Wiring of the function `answer-default`.
+//! Starts the function `answer-default` with its settings and its adapters.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! The list of routes equals the template's, and other requests are answered with the API's own problems.
+//! Tests that the list of routes equals the template's, and that other requests are answered with the
+//! API's own problems.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use tower::ServiceExt as _;
 
 const TEMPLATE: &str = include_str!("../../../infra/template.yaml");
 
-/// Method and path of every HTTP event with a path in the template.
+/// Reads the method and the path of every HTTP event in the template that has a path.
 fn template_routes() -> BTreeSet<(String, String)> {
     let template: yaml_serde::Value = yaml_serde::from_str(TEMPLATE).unwrap();
     let mut routes = BTreeSet::new();

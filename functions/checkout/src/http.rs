@@ -1,4 +1,4 @@
-//! The route of this function and its answers.
+//! Serves the route of checkouts, and maps each result to the API's answer.
 
 use api::orders::{CheckoutBody, OrderView};
 use axum::Router;
@@ -26,7 +26,7 @@ where
     O: PlaceOrder + ReadOrder + 'static,
     R: Runtime,
 {
-    /// Builds the function's router over its ports.
+    /// Builds the function's router, whose handlers use these ports.
     pub fn router(drops: D, stock: S, orders: O, shoppers: impl Into<Tokens>, runtime: R) -> Router {
         let api = Self(Checkout {
             drops: CachedDrops::new(drops, runtime.clone()),
@@ -79,7 +79,7 @@ where
         tracing::info!(
             status = order.status.as_str(),
             version = order.version,
-            "checked out"
+            "the order is accepted"
         );
         Ok(answer(
             StatusCode::ACCEPTED,

@@ -1,4 +1,4 @@
-//! Checkout: turns a reservation into an order, exactly once.
+//! Changes a reservation into an order, exactly once.
 //!
 //! One transaction changes the hold to *ordered*, counts the units against the shopper's limit, and stores the order
 //! and the address. The order's id is a hash of the reservation's id. So there is one order however often the request
@@ -16,5 +16,5 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 
 pub use http::Api;
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);

@@ -1,4 +1,4 @@
-//! Wiring of the function `checkout`.
+//! Starts the function `checkout` with its settings and its adapters.
 
 use std::process::ExitCode;
 

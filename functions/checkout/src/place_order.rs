@@ -1,4 +1,4 @@
-//! Placing an order.
+//! Places the order for a shopper's hold.
 
 use domain::claim::ClaimState;
 use domain::drops::Phase;
@@ -29,9 +29,9 @@ pub struct Request {
     pub amount: Money,
     /// The gateway's token for the payment method.
     pub payment_method: String,
-    /// The address, as JSON text.
+    /// The shipping address, as JSON text.
     pub address: String,
-    /// Distinguishes a repeat from a different request with the same key.
+    /// The hash of the request's key and contents. It distinguishes a repeat from another request with the same key.
     pub fingerprint: Fingerprint,
     /// The id that links the order's log lines and events.
     pub correlation: Option<CorrelationId>,
@@ -76,12 +76,12 @@ pub struct Checkout<D, S, O, R> {
     /// The stock, to read the hold.
     pub stock: S,
     pub orders: O,
-    /// Clock and randomness.
+    /// The clock, and the source of random numbers.
     pub runtime: R,
 }
 
 impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkout<D, S, O, R> {
-    /// The order of the reservation: a new one, or the one that an earlier attempt of the same request placed.
+    /// Places the reservation's order, or finds the order that an earlier attempt of the same request placed.
     ///
     /// # Errors
     /// [`NotOrdered`].
@@ -176,7 +176,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
         done?.ok_or(NotOrdered::Contended)
     }
 
-    /// The reservation has no hold: it has become an order, open or ended, or no longer exists.
+    /// Handles a reservation without a hold: it has become an order, open or ended, or no longer exists.
     async fn without_hold(&self, request: &Request, shard: &Shard) -> Result<Order, NotOrdered> {
         let id = OrderId::of_reservation(&request.reservation);
         if let Some(order) = retry(&self.runtime, IN_REQUEST, || self.orders.order(&id)).await? {
@@ -194,7 +194,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
     }
 }
 
-/// The result of this request for an existing order.
+/// The existing order, if this request is a repeat of the request that placed it; otherwise why it is refused.
 fn repeat(request: &Request, order: Order) -> Result<Order, NotOrdered> {
     if order.shopper != request.shopper {
         return Err(NotOrdered::UnknownReservation);

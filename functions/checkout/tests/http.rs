@@ -1,4 +1,4 @@
-//! The function's complete HTTP behaviour, over memory.
+//! Tests the function's answers, on a store in memory.
 #![cfg(test)]
 
 use axum::Router;
@@ -46,7 +46,7 @@ fn scene(limit: u32) -> Scene {
 }
 
 impl Scene {
-    /// A hold as `reserve` creates it.
+    /// Stores a hold as `reserve` creates it, and returns the reservation's id.
     async fn hold(&self, who: &str, sku: &str, index: u16, units: u32) -> ReservationId {
         let (drop, shopper) = ("d".parse().unwrap(), fixtures::shopper(who));
         let nonce = Nonce::of_request(

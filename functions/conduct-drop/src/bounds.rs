@@ -1,20 +1,20 @@
-//! The conductor's limits of time and number, and the conditions between them.
+//! Defines the conductor's limits of time and number, and checks the relations between them.
 
 use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_MS};
 
 /// The length of a lease, in milliseconds. When its holder dies, the drop is not conducted for at most this time.
 pub const LEASE_MS: i64 = 8_000;
-/// How long before its start a drop is conducted, in milliseconds: two periods of the schedule, so that a run is active
-/// in time.
+/// How long before a drop's start the conductor begins with the drop, in milliseconds: two periods of the schedule, so
+/// that a run is active at the start.
 pub const LEAD_MS: i64 = 120_000;
 /// The age at which an unchanged status is written again, in milliseconds, so that it does not count as stale.
 pub const REFRESH_MS: i64 = 4_000;
 /// The interval of calendar reads, in milliseconds.
 pub const CALENDAR_MS: i64 = 5_000;
-/// How long a run without a drop looks for one, in milliseconds: until the next run has begun. Otherwise a drop
-/// published just before its start would not be conducted for a minute.
+/// How long a run without a drop waits for a drop, in milliseconds: until the next run has begun. Otherwise a drop
+/// that is published just before its start would not be conducted for a minute.
 pub const LINGER_MS: i64 = 60_000;
-/// How long before its deadline a run stops beginning steps, in milliseconds.
+/// A run begins no round later than this before its deadline, in milliseconds, so that its last steps can end.
 pub const MARGIN_MS: i64 = 10_000;
 /// The interval at which a run reports its progress, in milliseconds.
 pub const PROGRESS_MS: i64 = 15_000;
@@ -25,7 +25,7 @@ pub const SHORTEST_PAUSE_MS: i64 = 100;
 pub const MOST_DROPS: usize = 1_000;
 /// The number of drops whose steps run concurrently.
 pub const DROPS_AT_ONCE: usize = 8;
-/// The number of shards read within one retry budget.
+/// The number of shards that are read, and repeated after a failure, together.
 pub const SHARDS_AT_ONCE: usize = 1_000;
 /// The number of concurrent conditional writes.
 pub const WRITES_AT_ONCE: usize = 16;

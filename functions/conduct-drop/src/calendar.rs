@@ -1,4 +1,4 @@
-//! The drops that are on.
+//! Finds the drops that are on: those for which the conductor must make steps.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,11 +16,11 @@ use ports::runtime::Runtime;
 use crate::bounds::{LEAD_MS, MOST_DROPS};
 use crate::survey::is_gone;
 
-/// Reads the published drops, and remembers which are permanently over.
+/// Reads the published drops, and remembers which of them are over.
 #[derive(Debug, Default)]
 pub struct Calendar {
-    /// Permanently over drops, with the version for which this was found. A later change (a restock) makes the drop
-    /// active again.
+    /// The drops that are over, each with the version for which this was found. A later version (a restock) makes the
+    /// drop active again.
     over: Mutex<BTreeMap<DropId, u64>>,
 }
 
@@ -59,7 +59,7 @@ impl Calendar {
                     tracing::warn!(
                         ?listing,
                         seen,
-                        "the calendar has more drops than the conductor reads"
+                        "too many published drops: the conductor does not conduct those that start before the drops read"
                     );
                     break;
                 }
@@ -72,7 +72,7 @@ impl Calendar {
     pub fn note_over(&self, drop: &Drop) {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         if over.len() >= 2 * MOST_DROPS {
-            // A forgotten drop is only checked once more.
+            // To forget the drops is harmless: each of them is only checked once more.
             over.clear();
         }
         over.insert(drop.id.clone(), drop.version);
@@ -101,8 +101,8 @@ impl Calendar {
         if now < drop.starts_at {
             return true;
         }
-        // This process does not know the drop, so the last status of an earlier run decides. An unreadable status
-        // decides nothing. Conducting a finished drop once more is harmless.
+        // This process does not know whether the drop is over, so the last status of an earlier run decides. If the
+        // status cannot be read, the drop is on, since it is harmless to conduct a finished drop once more.
         match retry(runtime, IN_REQUEST, || statuses.status(&drop.id, 0)).await {
             Ok(Some(status)) if is_final(&status, drop) => {
                 self.note_over(drop);

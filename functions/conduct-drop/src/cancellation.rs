@@ -18,16 +18,16 @@ use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 /// How often one step reads an order again that has changed since the first read.
 const ATTEMPTS: Policy = Policy::at_once(2);
 
-/// The result of cancelling the orders.
+/// The numbers of a cancelled drop's orders that one step asked to end, or could not ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CancelRequests {
-    /// Orders whose end was requested. An order without a payment ends at once.
+    /// Orders that have ended or whose end is requested. An order without a payment ends immediately.
     pub asked: usize,
     /// Orders that were not read or keep changing. The next step tries again.
     pub failed: usize,
 }
 
-/// The order that an ordered claim belongs to.
+/// The id of the order that was made from an ordered claim.
 #[must_use]
 pub fn order_of(seen: &SeenClaim) -> OrderId {
     OrderId::of_reservation(&ReservationId {
@@ -36,8 +36,8 @@ pub fn order_of(seen: &SeenClaim) -> OrderId {
     })
 }
 
-/// Requests the end of the open orders of `ordered`. `asked` remembers the requested ones, so that each run requests
-/// each order's end once; orders that are gone are removed from it.
+/// Requests the end of the open orders of `ordered`. `asked` contains the orders whose end this run has requested, so
+/// that it requests each end once. Orders that no longer have a claim are removed from `asked`.
 pub async fn end_orders<O, R>(
     orders: &O,
     runtime: &R,
@@ -70,14 +70,14 @@ where
             Ok(false) => result.failed += 1,
             Err(error) => {
                 result.failed += 1;
-                tracing::debug!(%order, %error, "the end of an order could not be requested yet");
+                tracing::debug!(%order, %error, "the end of the order could not be requested; the next step tries again");
             }
         }
     }
     result
 }
 
-/// Whether the order has ended, or its end was requested.
+/// Requests the end of one order. Returns whether the order has ended or its end is requested.
 async fn end_order<O: ReadOrder + AdvanceOrder, R: Runtime>(
     orders: &O,
     runtime: &R,
@@ -85,7 +85,7 @@ async fn end_order<O: ReadOrder + AdvanceOrder, R: Runtime>(
 ) -> Result<bool, StoreError> {
     let attempt = |_| async {
         let Some(order) = retry(runtime, IN_REQUEST, || orders.order(id)).await? else {
-            // The claim was read before the order was visible: the next step reads again.
+            // The order of the claim is not visible here, so the next step reads the order again.
             return Ok(Attempt::Done(false));
         };
         if !order.status.is_open() || order.cancel_requested.is_some() {

@@ -1,4 +1,4 @@
-//! The right to conduct a drop.
+//! Takes, renews and releases the lease of a drop, which is the right to conduct the drop.
 
 use domain::ids::DropId;
 use ports::StoreError;
@@ -29,6 +29,6 @@ pub async fn hold<L: HoldLease, R: Runtime>(
 pub async fn release<L: HoldLease>(leases: &L, clock: &impl Clock, drop: &DropId, holder: &str) {
     let now = clock.now();
     if let Err(error) = leases.acquire(drop, holder, now, now).await {
-        tracing::debug!(%drop, %error, "the lease could not be released; it expires by itself");
+        tracing::debug!(%drop, %error, "the lease could not be released; another run takes over when it expires");
     }
 }

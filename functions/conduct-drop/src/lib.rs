@@ -1,12 +1,12 @@
-//! The conductor: counts the shards, returns expired and surplus holds, writes the status.
+//! Conducts drops: counts the shards, returns expired and surplus holds, and writes the status.
 //!
-//! **The problem.** A shopper who leaves without buying leaves a hold; one who sends concurrent requests may leave two;
-//! a cancelled drop leaves holds and open orders. Their units must return without a request. And shoppers must see the
+//! **The problem.** A shopper who leaves without buying leaves a hold; concurrent requests of a shopper may leave two;
+//! a cancelled drop leaves holds and open orders. These units must return without a request. And shoppers must see the
 //! remaining stock without each of them counting it.
 //!
 //! **The model.** A run starts every minute and lasts almost until its time limit of three minutes ([`run`]), so runs
-//! overlap. For each drop that is on ([`calendar`]), one run at a time holds the lease ([`lease`]). The others check
-//! again each period, and take over within seconds when the holder dies. The holder makes a *step* each period
+//! overlap. For each drop that is on ([`calendar`]), one run at a time holds the lease ([`lease`]). The other runs
+//! check again each period, and take over within seconds when the holder dies. The holder makes a *step* each period
 //! ([`step`]): it reads all shards ([`survey`]), creates the shards that an interrupted restock left out, returns holds
 //! that must go back ([`returns`]), and writes the counts and the status document ([`publication`]) under the lease's
 //! fencing number. For a cancelled drop it also ends the open orders ([`cancellation`]).
@@ -16,7 +16,7 @@
 //!
 //! **When a drop is over.** A drop is no longer conducted once it cannot change any more: every unit is paid for, or no
 //! unit is held or ordered and the last request that could have claimed a unit ended long ago
-//! ([`LATE_MS`](domain::limits::LATE_MS)). A run without a drop ends after a minute, when the next one has begun.
+//! ([`LATE_MS`](domain::limits::LATE_MS)). A run without a drop ends after a minute, when the next run has begun.
 //!
 //! **The cost.** For each period and drop: one read unit for two shards, a write unit for each copy of a changed
 //! status and of each changed SKU's counts (4 to 64 copies, by the expected shoppers), 1 for the lease.
@@ -40,5 +40,5 @@ use domain::limits::{FunctionLimits, Trigger};
 
 pub use run::{Conductor, Settings};
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(180, Trigger::Schedule { every_seconds: 60 });

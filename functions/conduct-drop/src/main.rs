@@ -1,4 +1,4 @@
-//! Wiring of the function `conduct-drop`.
+//! Starts the function `conduct-drop` with its settings and its adapters.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The progress of runs, as log lines and metrics.
+//! Reports the progress of runs as log lines and metrics.
 //!
 //! A conductor that is stuck causes no errors. So its runs report what they *did* as metrics, and an alarm compares the
 //! number of active drops with the number of steps.
@@ -10,7 +10,7 @@ use startup::metrics::{COUNT, line};
 
 use crate::step::{Report, StepOutcome};
 
-/// The work of a run since its last report.
+/// The numbers of steps, holds, orders and statuses of a run since its last report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// Drops that are on.
@@ -47,7 +47,8 @@ impl Progress {
         self.statuses += u64::from(report.written);
     }
 
-    /// Adds the progress of another part of the run.
+    /// Adds the steps, shards, holds, orders and statuses of a later part of the run. `drops` is not a sum: it becomes
+    /// the later part's number.
     pub fn add(&mut self, other: &Self) {
         self.drops = other.drops;
         self.steps += other.steps;

@@ -1,4 +1,4 @@
-//! Writes counts and status when they have changed, and often enough that they do not become stale.
+//! Writes a drop's counts and status when their contents have changed, and again before they become stale.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,15 @@ use ports::runtime::Runtime;
 use crate::bounds::REFRESH_MS;
 use crate::survey::Survey;
 
-/// What this run last wrote for a drop under one lease.
+/// The status and the free counts that this run last wrote for a drop under one lease. Unchanged contents are written
+/// again only before they become stale.
 #[derive(Debug, Clone, Default)]
 pub struct Publication {
     status: Option<DropStatus>,
     counts: BTreeMap<SkuId, FreeCounts>,
 }
 
-/// The result of a publication.
+/// The result of [`Publication::publish`]: whether it wrote a document, and whether this run may still write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     Written,
@@ -39,14 +40,14 @@ fn is_due(before: Timestamp, now: Timestamp) -> bool {
 }
 
 impl Publication {
-    /// The status last written.
+    /// The status that this run wrote last; `None` before its first write.
     #[must_use]
     pub const fn status(&self) -> Option<&DropStatus> {
         self.status.as_ref()
     }
 
-    /// Writes the survey under `fencing`: the counts of each SKU, then the status. With `always`, also when nothing has
-    /// changed.
+    /// Writes the survey under `fencing`: the counts of each SKU, then the status. With `always`, the status is written
+    /// also when nothing has changed.
     ///
     /// # Errors
     /// [`StoreError`]; the next step writes again.

@@ -1,4 +1,4 @@
-//! Returns holds whose time is over.
+//! Returns the holds that must go back: expired holds, surplus holds, and holds of a cancelled drop.
 
 use std::collections::BTreeSet;
 
@@ -18,18 +18,18 @@ use crate::survey::Survey;
 /// The identity of a hold: its shard and its nonce.
 pub type SeenKey = (ShardKey, Nonce);
 
-/// The result of returning holds.
+/// The numbers of holds that one step returned, or could not return.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Returned {
-    /// Returned because they had expired.
+    /// Holds that were returned because they had expired.
     pub expired: usize,
-    /// Returned because their shopper had newer ones.
+    /// Holds that were returned because their shopper had newer claims.
     pub surplus: usize,
-    /// Returned because the drop was cancelled.
+    /// Holds that were returned because the drop was cancelled.
     pub cancelled: usize,
-    /// Changed since they were read: released, ordered or replaced.
+    /// Holds that were not returned, since they changed after the read: released, ordered or replaced.
     pub changed: usize,
-    /// Writes without an answer. The next step reads again.
+    /// Holds whose write failed. The next step reads them again.
     pub failed: usize,
 }
 
@@ -69,7 +69,8 @@ where
     let still_there: BTreeSet<SeenKey> = lapsed.iter().map(key).collect();
     counted.retain(|known| still_there.contains(known));
     lapsed.retain(|seen| !counted.contains(&key(seen)));
-    // A count with a later deadline supersedes one with an earlier deadline, so earlier ones are written first.
+    // A count with a later deadline supersedes a count with an earlier deadline, so counts are written in this
+    // order.
     lapsed.sort_by_key(|seen| seen.claim.deadline);
     let outcomes: Vec<_> = stream::iter(lapsed.into_iter().take(MOST_WRITES))
         .map(|seen| async move {
@@ -87,7 +88,7 @@ where
                 counted.insert(key(&seen));
             }
             Err(error) => {
-                tracing::debug!(shard = %seen.shard, %error, "an expired hold could not be counted yet")
+                tracing::debug!(shard = %seen.shard, %error, "an expired hold could not be counted; the next step tries again")
             }
         }
     }
@@ -97,7 +98,7 @@ where
 /// Returns the holds that must go back, and updates `survey`.
 ///
 /// # Errors
-/// [`StoreError`] when a surplus could not be confirmed. Then no hold was returned.
+/// [`StoreError`] when the second read, which confirms surplus holds, failed. Then no hold was returned.
 pub async fn give_back<S, R>(
     stock: &S,
     runtime: &R,
@@ -127,7 +128,7 @@ where
             Ok(Conditional::Refused(())) => returned.changed += 1,
             Err(error) => {
                 returned.failed += 1;
-                tracing::debug!(shard = %seen.shard, %error, "a hold was not returned yet");
+                tracing::debug!(shard = %seen.shard, %error, "a hold could not be returned; the next step tries again");
             }
         }
     }

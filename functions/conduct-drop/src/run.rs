@@ -1,4 +1,4 @@
-//! A run: one invocation with many rounds.
+//! Makes a run, which is one invocation with many rounds. In each round, every drop that is on gets a step.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use crate::lease;
 use crate::progress::Progress;
 use crate::step::{Drops, Memory, Orders, Ports, Report, Statuses, StepOutcome, Stock};
 
-/// The state that a process keeps from run to run.
+/// Makes the runs of a process, which share the ports, the calendar and the settings.
 pub struct Conductor<D, S, O, T, R> {
     reach: Ports<D, S, O, T, R>,
     calendar: Calendar,
@@ -30,11 +30,11 @@ pub struct Conductor<D, S, O, T, R> {
 pub struct Settings {
     /// The deployment stage, for the metrics.
     pub stage: String,
-    /// How long a run without a drop looks for one, in milliseconds; at most [`LINGER_MS`].
+    /// How long a run without a drop waits for a drop, in milliseconds; at most [`LINGER_MS`].
     pub linger_ms: i64,
 }
 
-/// For tests and tools: no stage, and the longest time.
+/// The settings of tests and tools: no stage, and the longest wait for a drop.
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Settings {
     }
 }
 
-/// A run in progress.
+/// A run in progress, with the drops that are on and what the run remembers of each.
 pub struct Run<'a, D, S, O, T, R> {
     conductor: &'a Conductor<D, S, O, T, R>,
     holder: String,
@@ -70,7 +70,7 @@ pub struct Run<'a, D, S, O, T, R> {
 }
 
 impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Conductor<D, S, O, T, R> {
-    /// The function over its ports with the deployment's settings. It has read no drop yet.
+    /// A conductor that uses these ports and has read no drop yet.
     pub fn new(drops: D, stock: S, orders: O, statuses: T, runtime: R, settings: Settings) -> Self {
         Self {
             reach: Ports {
@@ -179,7 +179,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Run<'_, D, S, O, T,
                 self.on = on.into_iter().map(with_memory).collect();
                 self.looked_at = Some(now);
             }
-            Err(error) => tracing::warn!(%error, "the calendar could not be read"),
+            Err(error) => tracing::warn!(%error, "the calendar cannot be read; the run tries again"),
         }
     }
 
@@ -211,14 +211,14 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Run<'_, D, S, O, T,
                 }
                 Err(error) => {
                     self.progress.failed_steps += 1;
-                    tracing::warn!(%error, "a step of the drop failed");
+                    tracing::warn!(%error, "a step of the drop failed; the run goes on with the next step");
                     self.on.insert(id, memory);
                 }
             }
         }
     }
 
-    /// Ends every lease, so that the next run takes over at once.
+    /// Ends every lease, so that the next run takes over immediately.
     pub async fn release(&mut self) {
         let reach = &self.conductor.reach;
         for (id, memory) in std::mem::take(&mut self.on) {
@@ -228,13 +228,13 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Run<'_, D, S, O, T,
         }
     }
 
-    /// Takes the progress since the last call.
+    /// Returns the progress since the last call, and begins to count anew.
     pub fn take_progress(&mut self) -> Progress {
         std::mem::take(&mut self.progress)
     }
 }
 
-/// Logs one line for a step with changes, and none for a step that only read.
+/// Logs one line for a step with changes, with failed writes, or after which the drop is over; none for other steps.
 fn log(stepped: &StepOutcome) {
     let (report, over) = match stepped {
         StepOutcome::Standby => return,
@@ -269,7 +269,7 @@ fn log(stepped: &StepOutcome) {
             not_returned = returned.failed,
             orders_asked = asked.asked,
             orders_not_asked = asked.failed,
-            "a step of the drop changed data"
+            "a step of the drop ended; what `not_returned` and `orders_not_asked` count is tried again"
         );
     }
 }

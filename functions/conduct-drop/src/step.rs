@@ -1,4 +1,5 @@
-//! One step for one drop: lease, survey, returns, cancellation, publication, and whether the drop is over.
+//! Makes one step for one drop: lease, survey, returns, cancellation, publication, and the check whether the drop is
+//! over.
 
 use std::collections::BTreeSet;
 
@@ -20,33 +21,33 @@ use crate::publication::{Publication, Published};
 use crate::returns::{Returned, SeenKey, count_lapses, give_back};
 use crate::survey::{Survey, is_gone};
 
-/// The drop ports of the conductor.
+/// The ports through which the conductor lists, reads and stores drops.
 pub trait Drops: ReadDrop + ListDrops + StoreDrop + 'static {}
 impl<T: ReadDrop + ListDrops + StoreDrop + 'static> Drops for T {}
 
-/// The stock ports of the conductor.
+/// The ports through which the conductor reads, creates and changes shards.
 pub trait Stock: SurveyStock + GiveBackStock + CountLapse + AllocateStock + 'static {}
 impl<T: SurveyStock + GiveBackStock + CountLapse + AllocateStock + 'static> Stock for T {}
 
-/// The order ports of the conductor.
+/// The ports through which the conductor reads orders and requests their end.
 pub trait Orders: ReadOrder + AdvanceOrder + 'static {}
 impl<T: ReadOrder + AdvanceOrder + 'static> Orders for T {}
 
-/// The status and lease ports of the conductor.
+/// The ports through which the conductor reads and writes statuses, and takes leases.
 pub trait Statuses: ReadStatus + WriteStatus + HoldLease + 'static {}
 impl<T: ReadStatus + WriteStatus + HoldLease + 'static> Statuses for T {}
 
-/// All ports of the conductor.
+/// The ports with which a step is made: drops, shards, orders, statuses, and the clock.
 pub struct Ports<D, S, O, T, R> {
     pub(crate) drops: D,
     pub(crate) stock: S,
     pub(crate) orders: O,
     pub(crate) statuses: T,
-    /// Clock and randomness.
+    /// The clock, and the source of random numbers.
     pub(crate) runtime: R,
 }
 
-/// What a run remembers of a drop between steps. Losing it causes additional writes and no errors.
+/// The state that a run keeps of a drop between its steps. A run without this state only writes more often than needed.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     fencing: Option<u64>,
@@ -64,22 +65,23 @@ impl Memory {
     }
 }
 
-/// The work of a step.
+/// The results of one step: the numbers of shards, holds and orders that it read or changed, and whether it wrote the
+/// status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
     pub shards: usize,
-    /// Shards created that an interrupted restock had left out.
+    /// Created shards, which an interrupted restock had not created.
     pub healed: usize,
     /// Expired unused holds that were counted.
     pub lapsed: usize,
-    /// The result of returning holds.
+    /// The returned holds, and those that could not be returned.
     pub returned: Returned,
-    /// The result of ending a cancelled drop's orders.
+    /// The orders of a cancelled drop whose end was requested, and those whose request failed.
     pub asked: CancelRequests,
     pub written: bool,
 }
 
-/// The result of a step.
+/// Whether this run conducts the drop, and what its step has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepOutcome {
     /// Another run conducts the drop.
@@ -144,7 +146,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R
             let healed = survey.repair(&self.stock, &self.runtime).await;
             report.healed = healed.map_err(at("make the missing shards"))?;
         }
-        // Holds that a cancellation returns did not expire.
+        // Not for a cancelled drop, whose holds are returned although they have not expired.
         if drop.state == DropState::Scheduled {
             report.lapsed = count_lapses(&self.stock, &self.runtime, &survey, &mut memory.lapsed).await;
         }
@@ -225,8 +227,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R
         let Ok(cancelled) = drop.finish_cancelling() else {
             return Ok(false);
         };
-        // Refused: another run has finished the drop, or the answer to this run's write was lost. The next step reads
-        // which.
+        // A refused write means that another run has finished the drop, or that an earlier write of this run was done
+        // without an answer. The next step reads the drop's state.
         Ok(retry(&self.runtime, IN_REQUEST, || self.drops.store(&cancelled))
             .await?
             .is_done())

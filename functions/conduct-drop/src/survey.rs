@@ -1,4 +1,4 @@
-//! The content of all shards of a drop, as one pass read it.
+//! Reads all shards of a drop in one pass, and answers questions about their content.
 
 use std::collections::BTreeMap;
 
@@ -157,12 +157,12 @@ impl Survey {
     /// Records that a claim was returned.
     pub fn note_returned(&mut self, seen: &SeenClaim) {
         if let Some(shard) = self.shards.get_mut(&seen.shard) {
-            // A shard that was read again in the meantime may already show it.
+            // A shard that was read again in the meantime may already show the return. Then nothing changes.
             shard.give_back(&seen.shopper, &seen.claim).ok();
         }
     }
 
-    /// The counts of each SKU, in the drop's order.
+    /// The units of each SKU by state (free, held, ordered, sold), in the drop's order of SKUs.
     #[must_use]
     pub fn counts(&self, drop: &Drop) -> Vec<SkuCounts> {
         let mut tallies: BTreeMap<&SkuId, Tally> = BTreeMap::new();

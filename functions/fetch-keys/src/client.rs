@@ -44,10 +44,10 @@ pub enum AnswerError {
     /// The answer was not complete in time.
     #[error("no whole answer came within {} s", TOTAL_TIMEOUT.as_secs())]
     Late,
-    /// No connection was made, or it broke.
+    /// The connection could not be made, or it broke during the answer.
     #[error("no whole answer: {0}")]
     None(reqwest::Error),
-    /// Another status than 200. Redirects are not followed: only the shop chooses the URL.
+    /// The answer's status is not 200. A redirect is not followed, since only the shop may choose the URL.
     #[error("the status is {0}")]
     Status(u16),
     /// The answer exceeds [`MAX_ANSWER_BYTES`].
@@ -78,14 +78,14 @@ pub fn address(uri: &str, plain_http: PlainHttp) -> Result<Url, AddressError> {
     Ok(url)
 }
 
-/// An HTTP client for these URLs.
+/// An HTTP client for `addresses`, which repeats no request and follows no redirect.
 pub(crate) fn client<'a>(mut addresses: impl Iterator<Item = &'a Url>) -> Result<Client, AnswerError> {
     // The client requires a TLS provider even for plain HTTP. A second installation has no effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
-        // The next run requests the keys again.
+        // No request is repeated, since the next run requests the keys again.
         .retry(retry::never())
         .redirect(redirect::Policy::none())
         .no_proxy();
@@ -98,7 +98,7 @@ pub(crate) fn client<'a>(mut addresses: impl Iterator<Item = &'a Url>) -> Result
         .map_err(|error| AnswerError::Client(error.to_string()))
 }
 
-/// The answer of the URL.
+/// Requests `url`. Returns the body of an answer with status 200.
 pub(crate) async fn fetch(client: &Client, url: Url) -> Result<Vec<u8>, AnswerError> {
     let request = client
         .get(url)

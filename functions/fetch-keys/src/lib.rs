@@ -11,7 +11,8 @@
 //! | issuer | keys in the document |
 //! |---|---|
 //! | answers with a JWK Set that has usable keys | the new keys |
-//! | does not answer in time, answers with another status, other content, too much content, or no usable key | the former keys, for a week ([`tokens::KEPT_SECONDS`]) |
+//! | does not answer in time, or not with the status 200 | the former keys, for a week ([`tokens::KEPT_SECONDS`]) |
+//! | answers with other content, too much content, or no usable key | the former keys, for a week |
 //!
 //! The issuers are independent of each other. The metric `IssuerSilentSeconds` is the longest time without an answer;
 //! an alarm fires after a day.
@@ -44,7 +45,7 @@ use tokens::{Algorithm, Audience, Issuers, IssuersError, KeySet, KeySetError, Me
 pub use client::PlainHttp;
 use client::{AddressError, AnswerError};
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(30, Trigger::Schedule { every_seconds: 60 });
 
 const _: () = assert!(
@@ -52,7 +53,7 @@ const _: () = assert!(
     "a run with an issuer that hangs has time to write what the others answered"
 );
 
-/// The names of the configuration parameters, and the allowed URLs.
+/// The deployment stage, the names of the configuration parameters, and which URLs are allowed.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub stage: String,
@@ -94,12 +95,12 @@ pub enum RunError {
     Store(IssuerList, StoreError),
 }
 
-/// The result of a run.
+/// How many keys a run requested and did not get, and how many documents it wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// Requested URLs.
+    /// The number of requested URLs.
     pub asked: u64,
-    /// URLs that did not answer with usable keys.
+    /// The number of URLs that did not answer with usable keys.
     pub unanswered: u64,
     /// The longest time since the last answer of an issuer that did not answer now, in seconds. It is exact to an hour,
     /// since the time is recorded hourly.
@@ -125,7 +126,7 @@ struct Configured {
     addresses: Vec<Asked>,
 }
 
-/// One URL to request.
+/// An issuer's URL to request, and the algorithms whose keys are accepted from the issuer.
 struct Asked {
     list: IssuerList,
     issuer: String,
@@ -156,8 +157,8 @@ where
     /// # Errors
     /// [`RunError`]. With [`RunError::Store`] the other document may have been written.
     pub async fn run(&self) -> Result<Outcome, RunError> {
-        // Read first: if another run with a newer configuration or newer answers writes in the meantime, this run's
-        // write is refused.
+        // The stored documents are read first. If another run with a newer configuration or newer answers writes after
+        // this read, this run's write is refused.
         let of_shoppers = self.stored(IssuerList::Shoppers).await?;
         let of_operators = self.stored(IssuerList::Operators).await?;
         let Configured {
@@ -203,7 +204,7 @@ where
         failed.map_or(Ok(outcome), Err)
     }
 
-    /// The complete configuration or none: conflicts between the lists are found before either document is written.
+    /// Reads the complete configuration. Conflicts between the lists are found here, before a document is written.
     async fn configured(&self) -> Result<Configured, RunError> {
         let [shoppers, operators] = IssuerList::ALL.map(|list| self.settings.parameter(list));
         let deployers = self.settings.deployers.as_str();
@@ -270,7 +271,7 @@ where
         let former = stored.and_then(|stored| {
             let parsed = Published::parse(&stored.text);
             let read = parsed.inspect_err(|error| {
-                tracing::error!(list = list.as_str(), version = stored.version, %error, "the stored document cannot be read and is replaced");
+                tracing::error!(list = list.as_str(), version = stored.version, %error, "the stored document of issuers cannot be read and is replaced; issuers that did not answer in this run lose their keys");
             });
             read.ok()
         });
@@ -279,7 +280,7 @@ where
         Published::merge(issuers, deployers, former.as_ref(), answer, now_s)
     }
 
-    /// Replaces the `stored` document of a list if it differs; returns the result.
+    /// Writes `document` if it differs from the `stored` document of the list. `None` if nothing had to be written.
     async fn publish(
         &self,
         list: IssuerList,
@@ -290,7 +291,7 @@ where
         if stored.as_ref().is_some_and(|stored| stored.text == text) {
             return Ok(None);
         }
-        // A document that functions would refuse is not written.
+        // A document that functions would refuse must not replace the stored one.
         let audience = match list {
             IssuerList::Shoppers => Audience::Shopper,
             IssuerList::Operators => Audience::Operator,
@@ -311,7 +312,7 @@ where
                 tracing::info!(
                     list,
                     version,
-                    "the document of issuers is stored in this version already"
+                    "the document of issuers was not written, since this version is stored already"
                 )
             }
         }
@@ -327,7 +328,7 @@ async fn ask(addresses: &[Asked]) -> Answers {
     let client = match client::client(addresses.iter().map(|asked| &asked.url)) {
         Ok(client) => client,
         Err(error) => {
-            tracing::error!(%error, "the HTTP client for issuers' keys cannot be built");
+            tracing::error!(%error, "the HTTP client for issuers' keys cannot be built; the stored keys stay in use");
             return Answers::new();
         }
     };
@@ -339,7 +340,7 @@ async fn ask(addresses: &[Asked]) -> Answers {
             });
             let keys = usable.inspect_err(|error| {
                 let (list, issuer) = (asked.list.as_str(), asked.issuer.as_str());
-                tracing::warn!(list, issuer, %error, "an issuer did not return its keys; its former keys are used");
+                tracing::warn!(list, issuer, %error, "an issuer did not answer with usable keys; its former keys are used until a week after its last answer");
             });
             Some(((asked.list, asked.issuer.clone()), keys.ok()?))
         }

@@ -1,4 +1,4 @@
-//! Wiring of the function `fetch-keys`.
+//! Starts the function `fetch-keys` with its settings and its adapters.
 
 use std::process::ExitCode;
 

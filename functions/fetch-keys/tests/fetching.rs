@@ -1,4 +1,4 @@
-//! Runs of the function against issuers that answer, hang or send faulty answers.
+//! Tests runs of the function against issuers that answer, hang or send faulty answers.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use tokens::{
 };
 use tokio::sync::Notify;
 
-/// Issuers on one server, each with its own path.
+/// Serves the keys of issuers on one server, each issuer under its own path.
 struct Web {
     server: Server,
     answers: Arc<Mutex<BTreeMap<String, Answer>>>,
@@ -104,7 +104,7 @@ impl Scene {
         scene
     }
 
-    /// Lists the project's own issuer and these others.
+    /// Stores a list with the project's own issuer and the entries `others`.
     fn configure(&self, parameter: &str, others: &[Value]) {
         let audience = if parameter == SHOPPERS {
             Audience::Shopper
@@ -120,7 +120,7 @@ impl Scene {
         self.parameters.put(parameter, document.to_string());
     }
 
-    /// The entry of an issuer whose name and path are `name`.
+    /// Makes the entry of an issuer whose name and path are `name`.
     fn outside(&self, name: &str) -> Value {
         json!({
             "issuer": name, "audiences": ["drops"], "algorithms": ["EdDSA"], "max_life_seconds": 3_600,
@@ -128,7 +128,7 @@ impl Scene {
         })
     }
 
-    /// Lists these outside issuers of shoppers.
+    /// Stores the shoppers' list with the outside issuers `names`.
     fn list(&self, names: &[&str]) {
         let entries: Vec<Value> = names.iter().map(|name| self.outside(name)).collect();
         self.configure(SHOPPERS, &entries);
@@ -274,7 +274,7 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
         ),
         ("too many keys", is(200, &json!({ "keys": all }).to_string())),
     ];
-    // Each fault has its own issuer, so that all of them run concurrently and a hanging one delays the test only once.
+    // Each fault has its own issuer, so that they run concurrently and a hanging issuer delays the test only once.
     let names: Vec<String> = (0..lies.len()).map(|n| format!("issuer{n}")).collect();
     for part in names.chunks(2) {
         let mut listed: Vec<&str> = part.iter().map(String::as_str).collect();
@@ -461,7 +461,7 @@ async fn a_database_that_fails_once_is_asked_again_and_of_two_runs_at_once_one_w
     assert_eq!(scene.run().await.written, 2);
     scene.web.publish("/login", &[&key("a")]);
     scene.list(&["login"]);
-    // The write was done although its answer was lost.
+    // The write is done, but its answer is lost, so its repeat is refused.
     scene.store.fail_next(Op::StoreIssuers, Fault::UnknownAfter);
     let outcome = scene.run().await;
     assert_eq!(outcome.written, 0);

@@ -1,4 +1,4 @@
-//! Drops for shoppers: one drop, and the list.
+//! Reads the drops that shoppers may see: one drop, or a page of the list.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use web::{Page, encode_cursor};
 /// the cursors and could fill the memory.
 const MOST_PAGES: usize = 8;
 
-/// Why there is no answer.
+/// Why a drop or a page of drops is not shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotShown {
     /// The drop does not exist, or is not published.
@@ -47,8 +47,8 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
         }
     }
 
-    /// The published drop of that id: fresh, or stale while the database does not answer, if nothing that a newer document may
-    /// refute follows from it.
+    /// The published drop `id`. While the database does not answer, a stale copy is returned, unless a newer document
+    /// could contradict the answer that follows from the copy.
     ///
     /// # Errors
     /// [`NotShown`].

@@ -1,4 +1,4 @@
-//! The routes of this function and their answers.
+//! Serves the routes of drops and statuses, and maps each result to the API's answer.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ where
     T: ReadStatus + 'static,
     R: Runtime,
 {
-    /// Builds the function's router over its ports.
+    /// Builds the function's router, whose handlers use these ports.
     pub fn router(drops: D, statuses: T, runtime: R) -> Router {
         let routes = Router::new()
             .route("/drops", get(Self::list))

@@ -1,11 +1,11 @@
-//! Browsing: the list of drops, one drop, and its status document.
+//! Lets shoppers browse: the list of drops, one drop, and its status document.
 //!
 //! **The problem.** Hundreds of thousands of waiting shoppers request a drop's status every two seconds. The load on
 //! the database must not depend on their number.
 //!
 //! **The model.** Answers are public and have `max-age=1`, so that a CDN reduces the requests to one a second for each
-//! edge location. Behind it, each process reads a drop, its status and the first page of the list at most once a second
-//! ([`ports::timed_cache`]). Each process reads *one* of the status document's copies, chosen at random at its
+//! edge location. Behind the CDN, each process reads a drop, its status and the first page of the list at most once a
+//! second ([`ports::timed_cache`]). Each process reads *one* of the status document's copies, chosen at random at its
 //! start, so that no key is hot.
 //!
 //! **A walk through `GET /drops/{drop_id}/status`** ([`status`]). The drop's document has times and state, the status
@@ -24,5 +24,5 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 
 pub use http::Api;
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);

@@ -1,4 +1,4 @@
-//! Wiring of the function `get-drop`.
+//! Starts the function `get-drop` with its settings and its adapters.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The status document, read from one of its copies.
+//! Reads a drop's status document from one of its copies, and caches it.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Statuses<T, R> {
 }
 
 impl<T: ReadStatus, R: Runtime> Statuses<T, R> {
-    /// Reads `statuses`, always from one copy, which is drawn here.
+    /// Reads one copy of each document of `statuses`. The copy's number is drawn here, at random.
     pub fn new(statuses: T, runtime: R) -> Self {
         let drawn = runtime.random() % u64::from(STATUS_REPLICAS);
         Self {
@@ -47,7 +47,7 @@ impl<T: ReadStatus, R: Runtime> Statuses<T, R> {
         id: &DropId,
     ) -> Result<StatusView, NotShown> {
         let Known { drop, is_stale } = drops.published(id).await?;
-        // `None` before the first survey.
+        // Every copy is `None` until the conductor has counted the drop for the first time.
         let copy = self.replica % crowd::status_copies(drop.expected_shoppers);
         let read = || async { Ok(self.statuses.status(id, copy).await?.map(Arc::new)) };
         let status = self.known.read(&self.runtime, id, read).await?;

@@ -1,4 +1,4 @@
-//! The answers to shoppers, their caching, and the behaviour while the database does not answer.
+//! Tests the answers to shoppers, their caching, and the behaviour while the database does not answer.
 #![cfg(test)]
 
 use axum::Router;
@@ -52,7 +52,7 @@ impl Scene {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    /// Writes the conductor's counts: free, held and sold units of A; B is untouched.
+    /// Stores counts as the conductor does: the free, held and sold units of A; all units of B are free.
     async fn count(&self, free: u32, held: u32, sold: u32) {
         let counts = |sku: &str, allocated, free, held, sold| SkuCounts {
             sku: sku.parse().unwrap(),
@@ -444,7 +444,6 @@ async fn an_unlisted_drop_is_found_by_its_address_alone() {
     let scene = Scene::new();
     // Among drops with the same start, the one with the higher id is first. Between any two listed drops there is an
     // unlisted one.
-    // that is not.
     for n in 0..6 {
         let id = format!("d{n}");
         let drop = fixtures::open_drop(&scene.store, &scene.runtime, &id, &[("A", 30)], 2);

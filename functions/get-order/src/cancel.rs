@@ -1,4 +1,4 @@
-//! Cancelling an order.
+//! Cancels an order for its shopper.
 
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::time::Timestamp;
@@ -9,7 +9,7 @@ use ports::change::Change;
 ///
 /// # Errors
 ///
-/// The status of an order that has ended otherwise.
+/// The status of an order that can no longer be cancelled, since it has ended in another way.
 pub fn cancel(order: Order, now: Timestamp) -> Result<Change, OrderStatus> {
     let is_wished = order.status.is_open() && order.cancel_requested.is_some();
     if order.status == OrderStatus::Cancelled || is_wished {

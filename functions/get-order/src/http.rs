@@ -1,4 +1,4 @@
-//! The routes of this function and their answers.
+//! Serves the routes of a shopper's orders, and maps each result to the API's answer.
 
 use api::orders::{OrderList, OrderView, PaymentBody};
 use axum::Router;
@@ -19,7 +19,7 @@ use web::{
 use crate::cancel::cancel;
 use crate::pay::{NotAccepted, pay};
 
-/// The state that the routes share.
+/// The routes of orders, with the ports that all requests share.
 pub struct Api<O, R> {
     orders: O,
     runtime: R,
@@ -30,7 +30,7 @@ where
     O: ReadOrder + ListOrders + AdvanceOrder + 'static,
     R: Runtime,
 {
-    /// Builds the function's router over its ports.
+    /// Builds the function's router, whose handlers use these ports.
     pub fn router(orders: O, shoppers: impl Into<Tokens>, runtime: R) -> Router {
         let routes = Router::new()
             .route("/orders", get(Self::list))

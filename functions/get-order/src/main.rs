@@ -1,4 +1,4 @@
-//! Wiring of the function `get-order`.
+//! Starts the function `get-order` with its settings and its adapters.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Bringing another card.
+//! Accepts another card for an order whose card was declined.
 
 use domain::order::{Fingerprint, Order, OrderStatus};
 use domain::time::Timestamp;

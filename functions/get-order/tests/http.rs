@@ -1,4 +1,4 @@
-//! The function's complete HTTP behaviour, over memory.
+//! Tests the answers of all routes, on a store in memory.
 #![cfg(test)]
 
 use axum::Router;
@@ -273,7 +273,7 @@ async fn the_deployer_sees_its_own_orders_only() {
     }
 }
 
-/// An order whose first card was declined.
+/// Places an order and stores that its first card was declined.
 async fn declined(scene: &Scene) -> Order {
     let order = scene.order("ada", 0).await;
     let now = scene.runtime.now();
@@ -323,7 +323,7 @@ async fn after_a_decline_another_card_is_taken_once() {
     let stored = &scene.store.orders()[&order.id];
     assert_eq!(stored.tries.len(), 2);
     assert_eq!(stored.version, 4);
-    // A repeat with the same key gets its answer in any status of the order.
+    // A repeat with the same key is answered 202 in any status of the order, here when the order is paid.
     let paid = stored.settle(scene.runtime.now()).unwrap();
     assert!(scene.store.advance(&paid).await.unwrap().is_done());
     let (status, view) = scene.pay("ada", &order, "pm_2", "k").await;

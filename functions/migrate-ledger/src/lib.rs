@@ -6,7 +6,7 @@
 //! **The model.** A deployment invokes this function with `{}` and waits for its answer before it deploys code that
 //! needs the new tables. The function applies the missing migrations in order, and grants the role of `project-ledger`
 //! its sign-in. Migrations only go forward, and the former release must still be able to write: a test of
-//! `shared/ledger` runs its statement on the newest tables.
+//! `shared/ledger` runs the former release's statement on the newest tables.
 //!
 //! **A walk through.** [`Migration::migrate`] connects to the database itself, since RDS Proxy would not keep the
 //! session that holds the lock, and it ends before Lambda's time limit. A repeated invocation finds nothing to apply.
@@ -24,10 +24,11 @@ use ports::invocation::{Handle, Invocation};
 use ports::runtime::Clock;
 use serde::{Deserialize, Serialize};
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(MIGRATE_LEDGER_TIMEOUT_SECONDS, Trigger::Direct);
 
-/// How long before its deadline an invocation gives up, in milliseconds, so that it can still answer.
+/// How long before its deadline an invocation stops waiting for the database, in milliseconds, so that it can still
+/// answer with an error.
 const MARGIN_MS: i64 = 5_000;
 
 /// The function's event: `{}`.
@@ -69,7 +70,7 @@ impl<C: Clock> Migration<C> {
         let left_ms = deadline.as_millis() - MARGIN_MS - self.clock.now().as_millis();
         let limit = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
         let migrated = ledger::migrate(&self.database, &self.writer, limit).await?;
-        tracing::info!(applied = ?migrated.applied, version = migrated.version, "the ledger's tables are migrated");
+        tracing::info!(applied = ?migrated.applied, version = migrated.version, "the ledger's tables have the newest version");
         Ok(Answer {
             applied: migrated.applied,
             version: migrated.version,

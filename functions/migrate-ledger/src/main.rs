@@ -1,4 +1,4 @@
-//! Wiring of the function `migrate-ledger`.
+//! Starts the function `migrate-ledger` with its settings and its adapters.
 
 use std::process::ExitCode;
 

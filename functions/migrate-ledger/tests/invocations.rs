@@ -1,4 +1,4 @@
-//! The function's event, and its answer without a database. `shared/ledger` tests it with a database.
+//! Tests the function's event, and its answer without a database. `shared/ledger` tests the migrations with a database.
 #![cfg(test)]
 
 use domain::limits::{FunctionLimits, Trigger};
@@ -8,7 +8,7 @@ use migrate_ledger::{Answer, Ask, LIMITS, Migration};
 use ports::runtime::Clock as _;
 use tokio::net::TcpListener;
 
-/// The function for a database on that port.
+/// Makes the function for a database on the local port `port`.
 fn migration(port: u16) -> Migration<TestRuntime> {
     let address = format!("postgresql://postgres@127.0.0.1:{port}/ledger");
     let database = Database::new(
@@ -35,7 +35,7 @@ fn its_limits_are_the_templates() {
         reserved_concurrency: function
             .get("ReservedConcurrentExecutions")
             .map(|_| number("ReservedConcurrentExecutions")),
-        // A deployment invokes it.
+        // A deployment invokes the function directly, so the template has no event for it.
         trigger: Trigger::Direct,
     };
     assert_eq!(limits, LIMITS, "template and library");

@@ -1,4 +1,5 @@
-//! Sends shoppers mails about their orders: confirmed, act now, another card, declined, cancelled. Each news is sent once.
+//! Sends shoppers mails about their orders: confirmed, act now, another card, declined, cancelled. Each of these is
+//! sent once.
 //!
 //! **Problem.** A shopper who closed the page gets no news. A mail that arrives twice, or that says *act now*
 //! after the time limit, does more harm than no mail. The address may be in no event, queue or log.
@@ -15,11 +16,11 @@
 //! | message | what happens |
 //! |---|---|
 //! | no news, or sent before | done. Each page of a bank and each declined card causes one mail |
-//! | act now or another card, and the order no longer waits for its shopper, or the time is over | done; nothing is sent |
+//! | act now or another card, but the order no longer waits or the time is over | done; nothing is sent |
 //! | mail cannot be sent to the address | done, with a warning |
 //! | no sender is configured (`MAIL_FROM` is empty) | done; nothing is sent |
 //! | the service is throttling | repeated within the invocation's time, then redelivered |
-//! | the service refuses, or does not answer | redelivered; after the number of receives in [`LIMITS`] it is a dead letter |
+//! | the service refuses, or does not answer | redelivered; a dead letter after the receives in [`LIMITS`] |
 //!
 //! **What it does not do.** It sends plain text in one language, and nothing about a drop before an order. It
 //! does not process bounces.
@@ -43,8 +44,8 @@ use startup::batch::{WholeBatchFailed, work};
 use startup::spans::of_event;
 use tracing::Instrument as _;
 
-/// The function's platform limits. Two processes send some tens of mails a second, which is the first quota
-/// of an SES account. Throttled mails are sent again.
+/// The function's limits on Lambda, and its trigger. Two processes send some tens of mails a second, which is
+/// the first quota of an SES account. Throttled mails are sent again.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     15,
     Trigger::Queue {
@@ -69,12 +70,13 @@ const _: () = assert!(
 /// mails when a gateway sends a shopper to page after page.
 const MOST_MAILS: usize = 10;
 
-/// The result of a message.
+/// The result of handling a message: whether its mail was sent, or why no mail was sent. In each case the message is
+/// deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notified {
     /// The mail was sent.
     Now,
-    /// It was sent before.
+    /// The mail was sent before.
     Before,
     /// There is no news, or the news is outdated.
     Nothing,
@@ -96,7 +98,7 @@ pub enum NotNotified {
 }
 
 impl From<StoreError> for NotNotified {
-    // The adapter has logged it.
+    // The adapter has logged the error.
     fn from(_: StoreError) -> Self {
         Self::Store
     }
@@ -108,7 +110,7 @@ struct Address {
     email: String,
 }
 
-/// The function over its ports.
+/// Sends shoppers the mails for their orders' events.
 #[derive(Debug, Clone)]
 pub struct Notifier<O, M, R> {
     orders: O,
@@ -118,7 +120,7 @@ pub struct Notifier<O, M, R> {
 }
 
 impl<O: KeepContact + ReadOrder, M: SendMail, R: Runtime> Notifier<O, M, R> {
-    /// The function over its ports; without `mail` it sends none. A shopper can follow an order at
+    /// A notifier that uses these ports; without `mail` it sends no mail. A shopper can follow an order at
     /// `orders_url`, a slash and the order's id.
     pub const fn new(orders: O, mail: Option<M>, orders_url: String, runtime: R) -> Self {
         Self {
@@ -185,15 +187,15 @@ impl<O: KeepContact + ReadOrder, M: SendMail, R: Runtime> Notifier<O, M, R> {
         let (subject, text) = text::of(news, &event.data, &self.orders_url, deadline, self.runtime.now());
         let letter = Mail { to, subject, text };
         retry(&self.runtime, SENDING.until(until), || mail.send(&letter)).await?;
-        tracing::info!(news = news.as_str(), "mail sent");
+        tracing::info!(news = news.as_str(), "the mail service accepted the mail");
         retry(&self.runtime, IN_WORKER, || self.orders.note_sent(order, &mark)).await?;
         Ok(Notified::Now)
     }
 
-    /// Whether the message can be deleted.
+    /// Handles one message. Returns whether the message can be deleted.
     async fn one(&self, event: &OrderEvent, until: Timestamp) -> bool {
         if self.runtime.now() >= until {
-            // The message is redelivered after its visibility timeout.
+            // No time is left for a mail, so the message is redelivered after its visibility timeout.
             return false;
         }
         match self.notify(event, until).await {
@@ -202,11 +204,11 @@ impl<O: KeepContact + ReadOrder, M: SendMail, R: Runtime> Notifier<O, M, R> {
                 true
             }
             Ok(notified) => {
-                tracing::info!(event = event.kind.as_str(), ?notified, "mail event handled");
+                tracing::info!(event = event.kind.as_str(), ?notified, "order event handled");
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "the mail was not sent; the message is redelivered");
+                tracing::warn!(%error, "the mail was not sent, or not recorded as sent; the queue redelivers the message");
                 false
             }
         }
@@ -223,7 +225,7 @@ where
     type Answer = SqsBatchResponse;
     type Error = WholeBatchFailed;
 
-    /// One mail after the other, since the service limits the mails in each second.
+    /// Sends one mail after the other, since the service limits the mails in each second.
     async fn handle(
         &self,
         event: SqsEvent,

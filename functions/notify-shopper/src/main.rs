@@ -1,4 +1,4 @@
-//! Wiring of the function `notify-shopper`.
+//! Starts the function `notify-shopper` with its settings and its adapters.
 
 use std::process::ExitCode;
 

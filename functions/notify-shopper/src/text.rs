@@ -1,4 +1,4 @@
-//! What the mails say.
+//! Writes the subject and the text of each mail.
 
 use domain::money::Currency;
 use domain::order::EndReason;

@@ -1,4 +1,4 @@
-//! The mails: their content, their recipients and their number.
+//! Tests the mails: their content, their recipients and their number.
 #![cfg(test)]
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
@@ -60,7 +60,7 @@ impl Scene {
             .await
     }
 
-    /// An order whose payment is in progress at the gateway.
+    /// Places an order and stores that its payment is in progress at the gateway.
     async fn paying(&self, who: &str) -> Order {
         let order = self.placed(who, EMAIL).await;
         let payment = format!("pi_{who}").parse().unwrap();
@@ -157,7 +157,7 @@ async fn act_now_is_told_while_there_is_time() {
         mail.text
     );
 
-    // The payment ended before the message arrived, so no action is required any more.
+    // Bob's payment ends before the message arrives, so no action is required any more.
     let bob = scene.paying("bob").await;
     let acting = bob
         .require_action("https://bank.example".to_owned(), scene.runtime.now())
@@ -168,7 +168,7 @@ async fn act_now_is_told_while_there_is_time() {
         .await;
     assert_eq!(scene.notify(&late).await, Ok(Notified::Nothing));
 
-    // The time is over.
+    // The shopper's time limit passes before the message arrives.
     let cyd = scene.paying("cyd").await;
     let acting = cyd
         .require_action("https://bank.example".to_owned(), scene.runtime.now())
@@ -207,7 +207,7 @@ async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_mi
         "an older event tells of the page that is there"
     );
     assert_eq!(scene.mailbox.sent().len(), 2);
-    // A gateway that requires page after page causes a limited number of mails.
+    // The number of mails is limited even if the gateway requires page after page.
     for n in 3..30 {
         let acting = page(&before, n);
         let event = scene.becomes(&before, acting.clone()).await;
@@ -230,7 +230,7 @@ async fn another_card_is_asked_for_while_there_is_time() {
     assert!(mail.subject.starts_with("Another card"), "{}", mail.subject);
     assert!(mail.text.contains("left, until 2027-01-15"), "{}", mail.text);
 
-    // The shopper submitted another card before the message arrived.
+    // The shopper submits another card before the message about the declined card arrives.
     let paying = scene.paying("bob").await;
     let failed = paying.declined(DeclineReason::CardDeclined, None, scene.runtime.now());
     let failed = failed.unwrap();

@@ -23,7 +23,7 @@ pub async fn show<D: ReadDrop, R: Runtime>(drops: &D, runtime: &R, of: &Asked) -
     Ok(drop)
 }
 
-/// The drop, and the readiness of its capacity by the last run of pre-scaling for it.
+/// The drop, and the readiness of its capacity as the last run of pre-scaling has computed it.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ where
     change(drops, runtime, of, |drop, _| drop.set_paused(paused)).await
 }
 
-/// Moves the end later.
+/// Moves the drop's end later.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ where
     change(drops, runtime, of, |drop, now| drop.extend(ends_at, now)).await
 }
 
-/// Moves the start later, and the end by the same time.
+/// Moves the drop's start later, and its end by the same time.
 ///
 /// # Errors
 ///

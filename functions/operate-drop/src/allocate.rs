@@ -62,7 +62,7 @@ where
     Ok(())
 }
 
-/// The missing shards of `plan`, after a check of the existing ones.
+/// The missing shards of `plan`. An error if an existing shard differs from the plan.
 async fn missing<S: SurveyStock, R: Runtime>(
     stock: &S,
     runtime: &R,

@@ -1,4 +1,4 @@
-//! The audit trail: who requested which action on which drop or order, and its result.
+//! Logs the audit trail: who requested which action on which drop or order, and its result.
 
 use std::future::Future;
 
@@ -8,7 +8,7 @@ use domain::order::Order;
 
 use crate::NotDone;
 
-/// The same for an action on an order.
+/// Awaits `done`, the action `act` on an order, and writes a log line before and after it, as [`audited`] does.
 ///
 /// # Errors
 ///
@@ -27,18 +27,18 @@ pub async fn audited_order(
             tracing::info!(audit = true, operator, %order, act, version = after.version, status, "operator request carried out");
         }
         Err(error) => {
-            tracing::info!(audit = true, operator, %order, act, %error, "operator request not carried out");
+            tracing::info!(audit = true, operator, %order, act, %error, "operator request refused or not completed; `error` says why");
         }
     }
     outcome
 }
 
-/// Runs `act` between two log lines. The first line is written before any change, so that the trail also
-/// contains an action whose process died.
+/// Awaits `done`, the action `act` on a drop, and writes a log line before and after it. The first line is
+/// written before any change, so that the trail also contains an action whose process died.
 ///
 /// # Errors
 ///
-/// Those of `act`.
+/// Those of `done`.
 pub async fn audited<T>(
     operator: &str,
     drop: &DropId,
@@ -58,7 +58,7 @@ pub async fn audited<T>(
             );
         }
         Err(error) => {
-            tracing::info!(audit = true, operator, %drop, act, %error, "operator request not carried out")
+            tracing::info!(audit = true, operator, %drop, act, %error, "operator request refused or not completed; `error` says why")
         }
     }
     outcome

@@ -1,5 +1,5 @@
-//! One change of a drop's document: read, apply, and store on condition of the version read; repeated when
-//! another change came first.
+//! Changes a drop's document: reads it, applies the change, and stores the result if the version has not changed
+//! since. When another change came first, all three are repeated.
 
 use domain::drops::{Drop, DropError};
 use domain::ids::DropId;
@@ -34,9 +34,9 @@ impl Asked {
     }
 }
 
-/// The drop after `apply`, stored. `apply` receives the stored drop and the present time. It returns the drop
-/// unchanged (the same version) when no change is needed. A repeat, and a store whose answer was lost, end in
-/// this way.
+/// Stores the drop that `apply` makes of the stored drop at the present time, and returns it. When no change is
+/// needed, `apply` returns the drop unchanged (the same version) and nothing is stored: this happens for a
+/// repeat, and after a write whose answer was lost.
 ///
 /// # Errors
 ///

@@ -8,12 +8,12 @@ use ports::runtime::Runtime;
 use crate::NotDone;
 use crate::change::{ATTEMPTS, Asked};
 
-/// A drop with the requested contents.
+/// The stored drop with the requested contents, and whether it is new.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// The stored drop.
     pub drop: Drop,
-    /// Whether this request created it.
+    /// Whether this request created the drop.
     pub created: bool,
 }
 
@@ -50,8 +50,8 @@ where
             }
         };
         if let Some(drop) = found.filter(|drop| unchanged(drop, &next)) {
-            // The stored drop is version 1 with exactly these contents, and an earlier read found no drop. So
-            // this request created it, and the answer was lost.
+            // The stored drop is version 1 with exactly these contents, and an earlier attempt of this request
+            // found no drop. So this request created the drop, and the write's answer was lost.
             let created = before > 0 && drop.version == 1;
             return Ok(Attempt::Done(Written { drop, created }));
         }

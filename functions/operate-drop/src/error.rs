@@ -1,4 +1,4 @@
-//! The reasons why an operator's action was not done, and their problems.
+//! Defines the reasons why an operator's action was not done, and the answer for each.
 //!
 //! Use cases fail with [`NotDone`], and one match converts it to the operator's answer. [`web::Failure`] logs
 //! the details that belong in the log and not in an answer.
@@ -54,7 +54,7 @@ pub enum NotDone {
     /// A stock shard differs from the plan. A repeat cannot correct this.
     #[error("shard {0} is not as planned")]
     NotAsPlanned(ShardKey),
-    /// The database did not answer.
+    /// A call to the database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

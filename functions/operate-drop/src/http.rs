@@ -1,4 +1,4 @@
-//! The routes of this function and their answers.
+//! Serves the operators' routes, and maps each result to the API's answer.
 
 use std::future::Future;
 
@@ -32,18 +32,18 @@ use crate::audit::{audited, audited_order};
 use crate::change::Asked;
 use crate::{NotDone, acts, edit, orders, publish, restock};
 
-/// The state that the routes share.
+/// The operators' routes, with the ports that all requests share.
 pub struct Api<D, S, P, O, R> {
     drops: D,
     stock: S,
     readiness: P,
     orders: O,
-    /// The payment gateway's rate.
+    /// The rate at which the payment gateway is called. Answers warn if it is too low for a drop.
     rate: CallRate,
     runtime: R,
 }
 
-/// An action without a body.
+/// An action on a drop whose request has no body.
 #[derive(Clone, Copy)]
 enum Act {
     Publish,
@@ -60,7 +60,7 @@ where
     O: ReadOrder + ListOpenOrders + AdvanceOrder + 'static,
     R: Runtime,
 {
-    /// The function over its ports. The payment gateway is called at `rate`.
+    /// Builds the function's router, whose handlers use these ports. The payment gateway is called at `rate`.
     pub fn router(
         drops: D,
         stock: S,
@@ -234,7 +234,7 @@ where
         answer(status, Caching::Never, &OperatorDropView::of(drop, self.rate))
     }
 
-    /// Does the action, writes it to the audit trail, and returns the drop after it.
+    /// Awaits `done`, writes the action `act` to the audit trail, and answers with the drop after the action.
     async fn acted(
         &self,
         operator: &str,
@@ -323,7 +323,7 @@ where
     }
 }
 
-/// The part of the query that [`Page`] does not parse.
+/// The query's parameter `turn`, which [`Page`] does not parse.
 #[derive(serde::Deserialize)]
 struct Whose {
     turn: Option<String>,
@@ -333,7 +333,8 @@ fn order_view(status: StatusCode, order: &Order, now: Timestamp) -> Response {
     answer(status, Caching::Never, &OperatorOrderView::of(order, now))
 }
 
-/// The id of a drop that may not exist yet. An invalid id here is the operator's mistake.
+/// The id of a drop that may not exist yet. An invalid id is answered 400 and not 404, so that the operator chooses
+/// another id.
 fn new_drop_id(path: Result<PathOf<String>, Failure>) -> Result<DropId, Failure> {
     let text = path.map(|PathOf(text)| text).unwrap_or_default();
     text.parse().map_err(|error: IdError| {

@@ -1,9 +1,9 @@
-//! Operate drops: create, edit, publish, pause, resume, extend, restock, cancel; and keep or end their orders
-//! that wait for the payment gateway ([`orders`]).
+//! Lets operators manage drops: create, edit, publish, pause, resume, extend, restock, cancel; and keep or end
+//! orders that wait for the payment gateway ([`orders`]).
 //!
-//! **The problem.** An operator's action may need a thousand writes (publishing creates every stock shard).
-//! It may be sent twice, two operators may act at once, and the process may die at any point. In every case,
-//! a repeat of the request must lead to the result of a single undisturbed request.
+//! **The problem.** An operator's action may need a thousand writes (publishing creates every stock shard). It may be
+//! sent twice, two operators may act at the same time, and the process may die at any point. In every case, a repeat of
+//! the request must lead to the result of a single undisturbed request.
 //!
 //! **The model.** A drop is one document with a version. Every action is a pure function of the document
 //! ([`domain::drops::Drop`]) that changes nothing the second time. [`change`] reads the document, applies the
@@ -37,7 +37,7 @@ use domain::limits::{FunctionLimits, Trigger};
 pub use error::NotDone;
 pub use http::Api;
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(30, Trigger::Http);
 
 const _: () = assert!(

@@ -1,4 +1,4 @@
-//! Wiring of the function `operate-drop`.
+//! Starts the function `operate-drop` with its settings and its adapters.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,10 @@
-//! Orders that wait for the payment gateway: lists them, and carries out the operator's decision about one.
+//! Lists the orders that wait for the payment gateway, and carries out the operator's decision about one.
 //!
-//! Only an operator ends such an order. To *keep* an order moves the time from which an alarm asks for a
-//! decision. To *end* an order stores the request; then `process-order` asks the gateway to cancel the
-//! payment, and the order ends when the gateway confirms the cancellation. If the money was taken, the order
-//! is paid. An order without a payment ends at once. In addition, the operator may state that the gateway
-//! does not have the payment. Then a look-up that finds nothing ends the order too.
+//! Only an operator ends such an order. To *keep* an order moves the time from which an alarm asks for a decision. To
+//! *end* an order stores the request; then `process-order` requests that the gateway cancels the payment, and the order
+//! ends when the gateway confirms the cancellation. If the money was taken, the order is paid. An order without a
+//! payment ends immediately. In addition, the operator may state that the gateway does not have the payment. Then a
+//! look-up that finds nothing ends the order too.
 
 use domain::ids::OrderId;
 use domain::limits::OPEN_BUCKETS;
@@ -23,18 +23,18 @@ use crate::acts::show;
 use crate::change::Asked;
 use crate::error::NotThisOrder;
 
-/// The number of orders that one page reads, including those that it does not show.
+/// A page ends after this many orders were read, including orders that the filter leaves out.
 const MOST_LOOKS: usize = 500;
 
-/// A page of open orders.
+/// A page of open orders, and the position at which the next page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub orders: Vec<Order>,
-    /// The start of the next page.
+    /// The position after which the next page begins; `None` on the last page.
     pub next: Option<(Timestamp, OrderId)>,
 }
 
-/// Up to `limit` open orders after `after`, bucket by bucket. With a `turn`, only the orders in this turn.
+/// Up to `limit` open orders after `after`, bucket by bucket. With a `turn`, only the orders that wait for this side.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ pub async fn list<O: ListOpenOrders, R: Runtime>(
     }
 }
 
-/// Lets the order wait for `seconds` more.
+/// Lets the order wait for the gateway for `seconds` more. A repeat with the same `key` changes nothing.
 ///
 /// # Errors
 ///
@@ -146,7 +146,7 @@ where
             return Err(NotThisOrder::WrongState(order.status));
         }
         let step = order.request_cancel(EndReason::GatewayUnavailable, runtime.now());
-        // The first request to end an order stays.
+        // If the order is to end already, the reason of the first request stays.
         Ok(step.map_or(Change::Already(order), Change::Step))
     };
     let order = change(orders, runtime, id, |_| true, wish).await?;

@@ -1,4 +1,5 @@
-//! Publishing: freezes the plan, creates the shards, reads them back, and puts the drop on the calendar.
+//! Publishes a drop: freezes the plan, creates the shards, reads them back, and puts the drop on the
+//! calendar.
 
 use domain::drops::{Drop, DropState};
 use domain::ids::ShardKey;

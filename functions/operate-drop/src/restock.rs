@@ -1,4 +1,4 @@
-//! Restocking: adds units of a SKU in new shards.
+//! Restocks a drop: adds units of a SKU in new shards.
 
 use data_encoding::BASE64URL_NOPAD;
 use domain::drops::Drop;

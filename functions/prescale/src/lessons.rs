@@ -1,8 +1,8 @@
-//! Learning: once a drop is over and its metrics are available, the profile is changed once by the drop's measured
-//! load.
+//! Learns from drops: when a drop is over and its metrics are available, a run changes the capacity profile once, by
+//! the drop's measured load.
 //!
-//! The measurements are stored before the profile is changed, and the profile names the drop by which it was last
-//! changed. So after a run that died between any two calls, the next one can see whether the change was made.
+//! A run stores the measurements before it changes the profile, and the profile names the drop that changed it last.
+//! So if a run dies between any two calls, the next run can see whether the change was made.
 
 use capacity::calendar::CalendarDrop;
 use capacity::learn::{Lesson, Pace, due, gaps, largest, update};
@@ -17,10 +17,11 @@ use ports::runtime::Runtime;
 use crate::{Account, Drops, Prescaler, Read, Run, RunStore};
 
 impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
-    /// The lesson of the oldest drop that has not been learned from; usually `None`. An error here must not fail the
-    /// run, since capacity has priority.
+    /// Learns from the oldest finished drop whose load has not changed the profile yet, and returns its lesson. `None`:
+    /// no drop is to be learned from now, or an error was logged. An error must not fail the run, since capacity has
+    /// priority.
     ///
-    /// While a drop's time runs the profile is not changed, since a smaller profile would reduce the drop's capacity.
+    /// While a drop's time runs, the profile is not changed, since a smaller profile would reduce the drop's capacity.
     pub(crate) async fn learn(&self, run: &Run, read: &Read, decision: &Decision) -> Option<Lesson> {
         if !read.docs.profile.learns || !decision.wanted.drops.is_empty() {
             return None;
@@ -33,7 +34,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             let kept = match kept {
                 Ok(kept) => kept,
                 Err(error) => {
-                    tracing::warn!(drop = drop.id.as_str(), %error, "the drop's lesson cannot be read");
+                    tracing::warn!(drop = drop.id.as_str(), %error, "the drop's lesson cannot be read; the next run tries again");
                     return None;
                 }
             };
@@ -46,12 +47,12 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                     tracing::warn!(
                         drop = drop.id.as_str(),
                         why,
-                        "the drop cannot be learned from yet"
+                        "learning from the drop is not complete; the next run tries again"
                     );
                     return None;
                 }
             };
-            // A drop without metrics does not block the next one.
+            // A drop without usable metrics must not keep the run from learning from the next drop.
             if lesson.is_some() {
                 return lesson;
             }
@@ -83,14 +84,17 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             None => self.demand_of(read, drop).await?,
         };
         let Some(measured) = measured else {
-            tracing::info!(drop = drop.id.as_str(), "no metric of the drop was found");
+            tracing::info!(
+                drop = drop.id.as_str(),
+                "CloudWatch has no metric of the drop, so the profile stays unchanged"
+            );
             return Ok(None);
         };
         let updated = update(&profile, &measured, Pace::default());
         if updated.changes.is_empty() {
             tracing::info!(
                 drop = drop.id.as_str(),
-                "the drop's metrics say nothing about the profile"
+                "the drop's metrics measure no number of the profile, so the profile stays unchanged"
             );
             return Ok(None);
         }
@@ -111,7 +115,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     }
 
     async fn demand_of(&self, read: &Read, drop: &CalendarDrop) -> Result<Option<Measured>, String> {
-        // This takes many calls and is not urgent: after a failure the next run tries again.
+        // Not repeated here: the measurement takes many calls and is not urgent, and the next run tries again.
         let measured = self.account.demand(&read.docs.baseline, drop).await;
         let measured = measured.map_err(|error| error.to_string())?;
         let Some(measured) = measured else { return Ok(None) };
@@ -134,7 +138,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         };
         let mut docs = read.docs.clone();
         docs.calendar = calendar;
-        // Checked with the old and the new profile, since a larger one needs more time to prepare.
+        // Both profiles are checked, since with a larger profile a drop's preparation begins earlier.
         for profile in [&read.docs.profile, profile] {
             docs.profile = profile.clone();
             if !docs.mistakes(&read.quotas).is_empty() {
@@ -150,7 +154,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         if !matches!(lease, Ok(Some(lease)) if lease == run.lease) || self.runtime.now() >= run.until {
             return Err("another run has taken over, or time is up".to_owned());
         }
-        // Sent once. If it was carried out although the answer was lost, the next run reads that in the profile.
+        // The write is not repeated. If only its answer is lost, the next run finds the drop's id in the profile.
         match self.account.write_profile(profile, version).await {
             Ok(Conditional::Done) => Ok(()),
             Ok(Conditional::Refused(())) => Err("someone has changed the profile".to_owned()),
@@ -159,7 +163,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         }
     }
 
-    /// After the profile was changed: stores the lesson and logs it.
+    /// Marks the lesson as written, stores it and logs it. The profile must have been changed before.
     async fn conclude_lesson(&self, run: &Run, mut lesson: Lesson) -> Result<Lesson, String> {
         lesson.written = true;
         lesson.at = self.runtime.now();
@@ -170,7 +174,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 what = gap.what,
                 planned = gap.planned,
                 actual = gap.actual,
-                "planned and measured value"
+                "a figure of the drop was measured; `planned` is its value in the plan"
             );
         }
         tracing::info!(
@@ -178,7 +182,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             largest = lesson.largest,
             changes = lesson.changes.len(),
             held_back = lesson.changes.iter().filter(|change| change.held_back).count(),
-            "the profile was changed by measured values"
+            "the profile was changed by the drop's measurements"
         );
         Ok(lesson)
     }

@@ -1,26 +1,27 @@
 //! Prepares capacity before every drop, verifies it, and reduces it afterwards.
 //!
 //! **The problem.** At the opening of a drop, reactive scaling is too slow. And capacity that is not reduced afterwards
-//! costs money permanently. Both directions must work although any run of this function may die at any point, come
-//! twice, or be late.
+//! costs money permanently. Increases and reductions must both work although any run of this function may die at any
+//! point, run twice, or run late.
 //!
 //! **The model.** Every minute a run takes the lease, reads the declared documents and the account's limits, reads the
 //! current capacity, lets [`capacity::reconcile`] decide, stores the record of its decision, carries out the
-//! differences, reads the capacity again, and stores each drop's readiness. It keeps no other state: the next run reads
-//! what exists.
+//! differences, reads the capacity again, and stores each drop's readiness. A run keeps no other state: the next run
+//! reads the capacity that exists.
 //!
-//! **Increases at once, reductions with confirmation.** Calls to a control plane take no fencing token. So a step that
-//! reduces something, or interrupts the database, is carried out only if two runs agree, and after reading lease and
-//! calendar *again* with the same decision. One case remains: a process that is suspended between that read and its
-//! call. What it reduces then, the next run increases again.
+//! **Increases immediately, reductions with confirmation.** Calls to a control plane take no fencing token. So a step
+//! that reduces something, or interrupts the database, is carried out only if two runs agree, and after reading lease
+//! and calendar *again* with the same decision. One case remains: a process that is suspended between that read and its
+//! call. The next run increases again what this process reduces.
 //!
 //! **A walk through.** [`Prescaler::run`] is one invocation, in one of four [modes](Mode). `steps` carries out,
 //! `verify` measures, `lessons` changes the profile by the load of finished drops, [`outcome`] is the answer and the
 //! log.
 //!
 //! **The calendar.** A listed drop is on the calendar by itself: its entry follows from the number of shoppers that
-//! its operator expects, its units and its times. A document `calendar/ID` replaces this entry where more is known. Each
-//! run reads the drops, so it follows an operator's change or cancellation within a minute.
+//! its operator expects, its units and its times. A document `calendar/ID`, written by an engineer who knows the drop
+//! better, replaces this entry. Each run reads the drops, so an operator's change or cancellation applies within a
+//! minute.
 //!
 //! **Starts.** Where a drop's policy is to open later rather than with less capacity, and its
 //! [readiness](capacity::readiness) requires it, the run moves the start itself.
@@ -57,7 +58,7 @@ use serde::{Deserialize, Serialize};
 
 use outcome::Outcome;
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits {
     reserved_concurrency: Some(1),
     ..FunctionLimits::new(TIMEOUT_SECONDS, Trigger::Schedule { every_seconds: 60 })
@@ -65,7 +66,8 @@ pub const LIMITS: FunctionLimits = FunctionLimits {
 
 /// The length of a run's lease, in milliseconds: longer than its process lives, shorter than the schedule's minute.
 pub const LEASE_MS: i64 = 58_000;
-/// The time at the end of a run for reading again and storing, in milliseconds.
+/// The time that is left at the end of a run to read the capacity again and to store the readiness, in milliseconds. No
+/// step begins in this time.
 pub const RESERVE_MS: i64 = 10_000;
 
 const _: () = assert!(TIMEOUT_SECONDS as i64 * 1_000 < LEASE_MS && LEASE_MS < 60_000);
@@ -79,12 +81,13 @@ pub enum TimeoutError {
     /// A process could outlive its lease, and reduce what the next run has increased.
     #[error("must end before the lease of {} s does", LEASE_MS / 1_000)]
     TooLong,
-    /// [`Mode::Restore`] would never complete.
+    /// [`Mode::Restore`], which waits between its two decisions, would never complete.
     #[error("too short: going back agrees with itself {} s later", LEAST_BETWEEN_RUNS_MS / 1_000)]
     TooShort,
 }
 
-/// Parses the function's deployed time limit, in seconds, and checks it against the lease.
+/// Parses the function's deployed time limit, in seconds. The limit must be shorter than the lease, and longer than a
+/// restoration takes.
 ///
 /// # Errors
 /// [`TimeoutError`].
@@ -100,13 +103,13 @@ pub fn timeout_within_lease(seconds: &str) -> Result<u32, TimeoutError> {
     }
 }
 
-/// The mode of a run.
+/// The mode of a run, which determines what the run may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Reports the changes that would be made now, and makes none.
     Plan,
-    /// Makes the necessary changes, verifies, records.
+    /// Makes the necessary changes, verifies the capacity, and stores each drop's readiness.
     Apply,
     /// Reports the drops' readiness, and changes nothing.
     Verify,
@@ -126,14 +129,14 @@ impl Mode {
     }
 }
 
-/// The event. It must name its mode, so that a mistyped event changes nothing.
+/// The function's event. The field `mode` is required, so that a mistyped event changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
     pub mode: Mode,
 }
 
-/// Why a run failed. The next minute's run tries again.
+/// Why a run failed. The schedule's run of the next minute tries again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// The documents cannot be used; nothing was changed.
@@ -141,13 +144,13 @@ pub enum RunError {
     Mistakes(Vec<FieldError>),
     #[error("{what}: {error}")]
     Control {
-        /// The requested action.
+        /// The action that failed, for the log.
         what: &'static str,
         error: ControlError,
     },
     #[error("{what}: {error}")]
     Store {
-        /// The requested action.
+        /// The action that failed, for the log.
         what: &'static str,
         error: StoreError,
     },
@@ -174,7 +177,7 @@ fn store(what: &'static str) -> impl FnOnce(StoreError) -> RunError {
     move |error| RunError::Store { what, error }
 }
 
-/// The account ports of a run.
+/// The ports through which a run reads, changes and measures the account.
 pub trait Account:
     ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile
 {
@@ -185,11 +188,11 @@ impl<
 {
 }
 
-/// The storage ports of a run.
+/// The ports through which a run stores its lease, its record, its changes and the drops' readiness and lessons.
 pub trait RunStore: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
 impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> RunStore for T {}
 
-/// The drop ports of a run.
+/// The ports through which a run reads the drops and moves their starts.
 pub trait Drops: ReadDrop + ListDrops + StoreDrop {}
 impl<T: ReadDrop + ListDrops + StoreDrop> Drops for T {}
 
@@ -202,7 +205,7 @@ pub struct Prescaler<A, S, D, R> {
     stage: String,
 }
 
-/// The documents and state that a run has read.
+/// The declared documents, the account's limits and the observed capacity, as a run has read them.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) docs: Documents,
@@ -217,12 +220,12 @@ pub(crate) struct Run {
     pub(crate) lease: Lease,
     /// No step is begun after this moment.
     pub(crate) until: Timestamp,
-    /// The number of changes so far.
+    /// The number of changes that the run has begun. It numbers the run's audit records.
     pub(crate) changes: u32,
 }
 
 impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
-    /// The function over its ports. Its metrics have the deployment `stage` as dimension.
+    /// A pre-scaler that uses these ports. Its metrics have the deployment `stage` as dimension.
     pub fn new(account: A, store: S, drops: D, runtime: R, stage: impl Into<String>) -> Self {
         Self {
             account,
@@ -260,10 +263,10 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             Mode::Restore => self.restore(&mut run).await,
             _ => self.apply(&mut run, record.as_ref()).await,
         };
-        // Best effort: a lease that is not ended expires before the next run.
+        // An error is only logged, since the lease expires before the schedule's next run.
         let ended = self.store.release(&run.lease, self.runtime.now()).await;
         if let Err(error) = ended {
-            tracing::warn!(%error, "the lease could not be released; it expires by itself");
+            tracing::warn!(%error, "the lease could not be released; until it expires within a minute, other runs change nothing");
         }
         outcome
     }
@@ -274,7 +277,10 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
         self.leave(run, &decision.record).await?;
         for warning in &decision.warnings {
-            tracing::warn!(?warning, "findings of the run");
+            tracing::warn!(
+                ?warning,
+                "pre-scaling found a problem with the capacity; `warning` names it"
+            );
         }
         let taken = self.carry_out_all(run, &read, &decision, previous).await;
         self.leave_what_was_accepted(run, &decision.record, &taken).await;
@@ -284,7 +290,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         Ok(outcome)
     }
 
-    /// Two confirming decisions within one run.
+    /// Decides twice, 30 s apart, so that the second decision confirms the reductions of the first within one run.
     async fn restore(&self, run: &mut Run) -> Result<Outcome, RunError> {
         let read = self.read().await?;
         let first = self.off_duty(&read)?;
@@ -301,7 +307,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         self.conclude(run, read, decision, taken, now).await
     }
 
-    /// The decision, if no drop's time runs.
+    /// The current decision. While a drop's time runs, this is an error, since nothing may be reduced then.
     fn off_duty(&self, read: &Read) -> Result<Decision, RunError> {
         let now = self.runtime.now();
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, None, now);
@@ -359,8 +365,8 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         }
     }
 
-    /// Without this record, the next run would attribute another controller's change to this run, and would detect only
-    /// later changes.
+    /// Stores the provisioned concurrency that Lambda accepted. Without this record, the next run would attribute
+    /// another controller's change to this run, and would detect only later changes.
     async fn leave_what_was_accepted(&self, run: &Run, record: &Record, taken: &[outcome::Taken]) {
         let mut after = record.clone();
         for (function, units) in taken.iter().filter_map(outcome::Taken::accepted) {
@@ -369,7 +375,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         if after != *record
             && let Err(error) = self.leave(run, &after).await
         {
-            tracing::warn!(%error, "the record of changed capacity could not be stored");
+            tracing::warn!(%error, "the accepted capacity could not be recorded; the next run may not detect another controller's change");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Wiring of the function `prescale`.
+//! Starts the function `prescale` with its settings and its adapters.
 
 use std::process::ExitCode;
 

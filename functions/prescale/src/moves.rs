@@ -12,9 +12,9 @@ use ports::{Conditional, StoreError};
 
 use crate::{Account, Drops, Prescaler, RunStore};
 
-/// How long after its end a listed drop is on the calendar, in milliseconds: as long as its load may teach something.
+/// How long after its end a listed drop stays on the calendar, in milliseconds: longer than runs may learn from it.
 const KEPT_MS: i64 = 86_400_000;
-/// The largest number of listed drops that are read.
+/// A run reads no further page of listed drops after it has read this many.
 const MOST_DROPS: usize = 500;
 
 impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
@@ -45,7 +45,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                     tracing::warn!(
                         drop = drop.id.as_str(),
                         ?mistakes,
-                        "no capacity is planned for the drop"
+                        "no valid calendar entry follows from the drop, so no capacity is planned for it; put an entry into the calendar"
                     );
                 }
             }
@@ -53,7 +53,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         Ok(())
     }
 
-    /// The listed drops that have not ended long ago.
+    /// The listed drops, without those that ended more than [`KEPT_MS`] ago.
     async fn listed(&self) -> Result<Vec<Drop>, StoreError> {
         let oldest_end = self.runtime.now().plus_millis(-KEPT_MS);
         let oldest_start = oldest_end.plus_millis(-LONGEST_OPEN_MS);
@@ -72,7 +72,10 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 return Ok(found);
             }
             if seen >= MOST_DROPS {
-                tracing::warn!(seen, "pre-scaling does not read all listed drops");
+                tracing::warn!(
+                    seen,
+                    "too many listed drops: no capacity is planned for the drops that start before those read"
+                );
                 return Ok(found);
             }
         }
@@ -92,19 +95,19 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 Ok(None) => {
                     tracing::warn!(
                         drop = id.as_str(),
-                        "the start cannot be moved: there is no such drop"
+                        "the drop is on the calendar but does not exist, so its start is not moved"
                     );
                     continue;
                 }
                 Err(error) => {
-                    tracing::error!(drop = id.as_str(), %error, "the start cannot be moved: the drop cannot be read");
+                    tracing::error!(drop = id.as_str(), %error, "the drop cannot be read, so its start is not moved; the next run tries again");
                     continue;
                 }
             };
             let moved = match moved {
                 Ok(moved) => moved,
                 Err(error) => {
-                    tracing::error!(drop = id.as_str(), %error, "the start cannot be moved");
+                    tracing::error!(drop = id.as_str(), %error, "the drop's start can no longer be moved; the announced start stays");
                     continue;
                 }
             };
@@ -113,17 +116,17 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                     tracing::warn!(
                         drop = id.as_str(),
                         starts_at_ms = moved.starts_at.as_millis(),
-                        "the start was moved: capacity is not ready in time"
+                        "the drop's start was moved, since its capacity is not ready in time"
                     );
                 }
                 Ok(Conditional::Refused(())) => {
                     tracing::warn!(
                         drop = id.as_str(),
-                        "the drop was changed at the same time; the next run reads it again"
+                        "the drop was changed at the same time, so its start is not moved; the next run decides again"
                     );
                 }
                 Err(error) => {
-                    tracing::error!(drop = id.as_str(), %error, "it is unknown whether the start was moved");
+                    tracing::error!(drop = id.as_str(), %error, "the drop's moved start could not be stored, or its outcome is unknown; the next run decides again");
                 }
             }
         }
@@ -135,7 +138,7 @@ fn follow(entry: &mut CalendarDrop, drop: &Drop) {
         DropState::Draft | DropState::Publishing => {}
         DropState::Cancelling | DropState::Cancelled => entry.state = CalendarState::Cancelled,
         DropState::Scheduled => {
-            // Earlier moves of the start count towards the largest allowed move.
+            // The limit of a move counts from the calendar's start, so earlier moves use up a part of the limit.
             if let NotReadyPolicy::MoveStart { at_most_seconds } = &mut entry.if_not_ready {
                 let moved_ms = drop.starts_at.millis_since(entry.starts_at).max(0);
                 let moved = u32::try_from(moved_ms / 1_000).unwrap_or(u32::MAX);

@@ -1,4 +1,5 @@
-//! The result of a run, as its answer and as metrics.
+//! Defines the function's answer and its metrics, which report the decisions, changes and measurements of a
+//! run.
 
 use capacity::learn::Lesson;
 use capacity::plan::{Plan, plan};
@@ -20,26 +21,26 @@ use crate::{Mode, Read};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
-    /// An earlier step on the same resource is not complete.
+    /// An earlier step on the same resource has failed or is not complete.
     Waits,
-    /// The run ends before the step could complete.
+    /// The run has no time left for the step.
     OutOfTime,
     /// With the current calendar, the step is no longer needed.
     NotWanted,
-    /// Lease or calendar could not be read again.
+    /// Lease or calendar could not be read again, or the calendar now has mistakes.
     Uncertain,
-    /// Another run holds the lease, or the lease has expired.
+    /// This run no longer holds the lease, or its time is over.
     Superseded,
-    /// The audit record could not be written.
+    /// The audit record could not be written, without which nothing is reduced.
     NoAudit,
 }
 
-/// The result of a step.
+/// The result of a decided step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepResult {
-    /// The account accepted the step.
+    /// The account accepted the step, or already had its value.
     Carried(Carried),
-    /// The account refused the step or did not answer.
+    /// The account refused the step, or did not answer and may have carried it out.
     Failed(ControlError),
     Skipped(Skipped),
 }
@@ -54,7 +55,7 @@ impl Serialize for StepResult {
     }
 }
 
-/// A step and its result.
+/// A decided step with its result: accepted, failed or skipped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Taken {
     #[serde(flatten)]
@@ -87,7 +88,7 @@ pub struct Outcome {
     pub mode: Mode,
     /// The time of the decision.
     pub at: Timestamp,
-    /// The run that holds the lease. Then this run did nothing.
+    /// The other run that holds the lease, if there is one; then this run did nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standby_for: Option<String>,
     /// The drops for which capacity is wanted.
@@ -97,7 +98,7 @@ pub struct Outcome {
     pub steps: Vec<Step>,
     /// Changes that wait for the confirmation of a second run.
     pub withheld: Vec<Step>,
-    /// The tried changes and their results.
+    /// The result of each decided change, skipped changes included; empty in the modes `plan` and `verify`.
     pub taken: Vec<Taken>,
     pub readiness: Vec<Readiness>,
     /// The lesson of a finished drop, if it changed the profile.
@@ -149,14 +150,14 @@ impl Outcome {
             .collect();
     }
 
-    /// Whether there is a drop, a step was taken, or another controller made changes.
+    /// Whether the metrics would report something: a drop, a decided step, or another controller's change.
     #[must_use]
     pub fn is_eventful(&self) -> bool {
         !(self.drops.is_empty() && self.readiness.is_empty() && self.taken.is_empty())
             || self.changed_by_others() > 0
     }
 
-    /// Functions whose alias another controller changes.
+    /// The number of functions whose alias another controller changes.
     fn changed_by_others(&self) -> usize {
         let by_others = |warning: &&Warning| matches!(warning, Warning::ChangedByOthers { .. });
         self.warnings.iter().filter(by_others).count()

@@ -1,4 +1,4 @@
-//! Carries out each difference once, in order, with an audit record before and after.
+//! Carries out the decided steps in order. Each step has an audit record, which is written before and after the step.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +34,8 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 self.one(run, read, decision, previous, step).await
             };
             let complete = matches!(went, StepResult::Carried(Carried::Done | Carried::AlreadySo));
-            // The database takes one change at a time, and a reservation must exist before the provisioned concurrency
-            // within it.
+            // Later steps on the same resource must wait: the database takes one change at a time, and a function's
+            // reserved concurrency must be raised before the provisioned concurrency within it.
             if !complete && (step.thing().0 == "database" || !matches!(went, StepResult::Carried(_))) {
                 stuck.insert(step.thing());
             }
@@ -57,7 +57,11 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     ) -> StepResult {
         let certain = step.needs_certainty(&read.docs.baseline.database);
         if certain && let Err(why) = self.make_certain(run, read, previous, step).await {
-            tracing::info!(?step, ?why, "capacity left unchanged");
+            tracing::info!(
+                ?step,
+                ?why,
+                "a step that reduces capacity or interrupts the database was skipped"
+            );
             return StepResult::Skipped(why);
         }
         run.changes += 1;
@@ -71,26 +75,28 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             step: step.clone(),
             outcome: None,
         };
-        // Shoppers cannot wait for the record, so increases continue without it. Reductions can wait a minute.
+        // Shoppers cannot wait for the record, so an increase continues without it. A reduction waits for the next run.
         if !self.audit(&change).await && certain {
             return StepResult::Skipped(Skipped::NoAudit);
         }
-        // Repeats stop at this run's end: a later change is for another run to decide.
+        // No repeat begins after this run's end, since only the next run may decide on later changes.
         let carry_out = || async {
             if self.runtime.now() >= run.until {
                 return Err(ControlError::Unknown);
             }
             self.account.carry_out(step).await
         };
-        // A reduction is not repeated blindly: the confirmed state may have changed in the meantime.
+        // A reduction is tried only once, since lease or calendar may change before a repeat.
         let outcome = if certain {
             carry_out().await
         } else {
             retry(&self.runtime, IN_WORKER, carry_out).await
         };
         match &outcome {
-            Ok(carried) => tracing::info!(?step, ?carried, number = change.number, "capacity changed"),
-            Err(error) => tracing::warn!(?step, %error, number = change.number, "capacity not changed"),
+            Ok(carried) => tracing::info!(?step, %carried, number = change.number, "capacity step accepted"),
+            Err(error) => {
+                tracing::warn!(?step, %error, number = change.number, "the capacity step failed, or its outcome is unknown; the next run reads the capacity and decides again")
+            }
         }
         change.outcome = Some(outcome.clone());
         self.audit(&change).await;
@@ -126,7 +132,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         if !again.steps.contains(step) {
             return Err(Skipped::NotWanted);
         }
-        // Read last, since a suspended run would have lost the lease.
+        // The lease is read last: a run that was suspended during the reads above has lost the lease.
         let lease = retry(&self.runtime, IN_WORKER, || self.store.lease()).await;
         let now: Timestamp = self.runtime.now();
         match lease {
@@ -139,7 +145,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     async fn audit(&self, change: &Audited) -> bool {
         let written = retry(&self.runtime, IN_WORKER, || self.store.audit(change)).await;
         if let Err(error) = &written {
-            tracing::error!(number = change.number, step = ?change.step, %error, "a change could not be recorded");
+            tracing::error!(number = change.number, step = ?change.step, %error, "the audit record of a capacity step could not be written, so the step or its outcome is missing in the audit");
         }
         written.is_ok()
     }

@@ -1,4 +1,4 @@
-//! Verification: the existing capacity, not the requested one.
+//! Verifies that the capacity exists. A requested value does not count.
 
 use capacity::readiness::{Measured, PartKind, Readiness, readiness};
 use capacity::reconcile::Decision;
@@ -32,12 +32,12 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             decision.wanted.drops.iter().filter_map(one).collect()
         };
         let first = all(&measured);
-        // If functions are not warm, a trial invocation would only show that.
+        // Trial invocations wait until a drop's other parts are ready. Before, they would only show cold functions.
         if first.iter().any(|readiness| readiness.ready) {
             for name in decision.wanted.capacity.functions.keys() {
                 let answered = retry(&self.runtime, IN_WORKER, || self.account.answers(name)).await;
                 if let Err(error) = &answered {
-                    tracing::warn!(function = name, %error, "a trial call got no answer");
+                    tracing::warn!(function = name, %error, "the trial invocation could not be made, so the function counts as not ready");
                 }
                 let answered = answered.unwrap_or(false);
                 measured.answered.insert(name.clone(), answered);
@@ -54,19 +54,21 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 ready = readiness.ready,
                 on_course = readiness.on_course,
                 ?waits,
-                "readiness"
+                "the drop's readiness was computed; `waits` names the parts that are not ready"
             );
         }
         all
     }
 
-    /// Values that cannot be measured count as missing.
+    /// A database size that cannot be measured counts as not ready; spill-over that cannot be measured counts as zero.
     async fn measure(&self, read: &Read, decision: &Decision, now: Timestamp) -> Measured {
         let mut measured = Measured::default();
         let reached = retry(&self.runtime, IN_WORKER, || self.account.reached_acu(now)).await;
         match reached {
             Ok(acu) => measured.reached_acu = acu,
-            Err(error) => tracing::warn!(%error, "the database's size cannot be measured"),
+            Err(error) => {
+                tracing::warn!(%error, "the database's size cannot be measured, so it counts as not ready")
+            }
         }
         let since = now.plus_millis(-SPILL_OVER_MS);
         for (name, there) in &read.seen.observed.functions {
@@ -79,7 +81,9 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             .await;
             match spilled {
                 Ok(invocations) => drop(measured.spill_over.insert(name.clone(), invocations)),
-                Err(error) => tracing::warn!(function = name, %error, "spill-over cannot be measured"),
+                Err(error) => {
+                    tracing::warn!(function = name, %error, "spill-over cannot be measured, so it counts as zero")
+                }
             }
         }
         measured

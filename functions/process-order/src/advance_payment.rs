@@ -1,4 +1,4 @@
-//! Advances the payment of one order for one message: reads the order, asks the gateway, and takes the next step.
+//! Advances the payment of one order for one message: reads the order, calls the gateway, and stores the next step.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,7 +29,7 @@ const GATEWAY: Policy = Policy::new(6, 50, 1_600);
 /// The largest number of confirms for one message, including repeats with the same card. Further confirms
 /// wait for the sweeper.
 const MOST_CONFIRMS: u32 = 3;
-/// How long after its turn at the gateway a message may begin a new step, in milliseconds.
+/// The time from the beginning of a message's call slots until which the message may begin a new step, in milliseconds.
 pub const BUDGET_MS: u64 = 6_000;
 /// The time limit of one call to the gateway, in milliseconds.
 pub const GATEWAY_CALL_MS: u64 = 4_000;
@@ -46,7 +46,7 @@ const _: () = assert!(
     "a payment whose confirm was not answered is looked up by the same message"
 );
 
-/// The result of processing a message.
+/// How the payment stands after a message was processed. In each case the message is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advanced {
     /// The order has ended.
@@ -61,13 +61,13 @@ pub enum Advanced {
     Stale,
 }
 
-/// How long a message may wait for its turn at the gateway.
+/// How long a message may wait for its call slots at the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// As long as the message's time budget allows.
     Long,
-    /// A short time. Another message about the order exists or existed, and its turn may come earlier. If
-    /// both messages took turns, one message's turns would be wasted.
+    /// A short time. Another message about the order exists or existed, and its slots may begin earlier. If both
+    /// messages took slots, the slots of one message would be wasted.
     Short,
 }
 
@@ -83,14 +83,14 @@ impl Patience {
 /// Why a message must be redelivered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdvanced {
-    /// The database did not answer.
+    /// A call to the database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The gateway refuses a call because of a fault of this project, so an engineer must act. Every other
-    /// failure of the gateway becomes [`Advanced::WithoutGateway`].
+    /// The gateway refuses a call because of a fault of this project, so an engineer must act. A 429 becomes
+    /// [`Advanced::Waiting`], and every other failure of the gateway [`Advanced::WithoutGateway`].
     #[error(transparent)]
     Gateway(#[from] GatewayError),
-    /// There is no such order.
+    /// The database does not have the order.
     #[error("no such order")]
     NoOrder,
     /// The gateway does not have the payment that the order names, because the payment belongs to another
@@ -113,7 +113,7 @@ impl From<NotPossible> for NotAdvanced {
 
 type Attempt = retry::Attempt<Advanced>;
 
-/// Advances payments: reads an order, asks the gateway, and takes the next step.
+/// Advances payments: reads an order, calls the gateway, and stores the next step.
 #[derive(Debug, Clone)]
 pub struct PaymentSaga<O, G, R> {
     orders: O,
@@ -126,18 +126,18 @@ pub struct PaymentSaga<O, G, R> {
     return_url: String,
 }
 
-/// How the payment's state was found.
+/// Which call returned the payment's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FoundBy {
-    /// From the answer to the current try.
+    /// The confirm of the current try.
     Confirm,
-    /// From a look-up, which may report the result of an earlier try.
+    /// A look-up, which may report the result of an earlier try.
     LookUp,
 }
 
 /// The next action of a message on a payment.
 enum Next {
-    /// None in this read of the order.
+    /// No action is left for the order as it was read.
     Done(Attempt),
     /// Confirm the payment with the current try of this order, which is stored.
     Confirm(Box<Order>),
@@ -153,7 +153,7 @@ struct Decline<'a> {
 }
 
 impl<'a> Decline<'a> {
-    /// A try that led to no charge.
+    /// A decline for which the gateway reports neither a charge nor a card.
     const fn of(code: &'a str) -> Self {
         Self {
             code,
@@ -163,14 +163,14 @@ impl<'a> Decline<'a> {
     }
 }
 
-/// Counts and limits of one message.
+/// The limits of one message, and how much of them the message has used.
 struct Budget {
     /// The time after which no new step begins.
     until: Timestamp,
     /// The retry policy [`GATEWAY`], limited to the message's time budget.
     gateway: Policy,
     confirms: AtomicU32,
-    /// Gateway calls whose turns have come and that have not been made yet.
+    /// Gateway calls whose slots have begun and that have not been made yet.
     calls: AtomicU32,
 }
 
@@ -180,8 +180,7 @@ where
     G: PaymentGateway,
     R: Runtime,
 {
-    /// The function over its ports. It calls the gateway at `pace`. The bank returns shoppers to
-    /// `return_url`.
+    /// A saga that uses these ports and calls the gateway at `pace`. The bank returns shoppers to `return_url`.
     pub fn new(orders: O, gateway: G, pace: Pace, return_url: String, runtime: R) -> Self {
         Self {
             orders,
@@ -192,9 +191,9 @@ where
         }
     }
 
-    /// Takes all steps of an order that are possible now. `patience` limits the wait for the order's turn at
-    /// the gateway. A reminder contains the time of the next reminder. If the order's due time is later than
-    /// that, the reminder is stale and nothing is done.
+    /// Takes all steps of an order that are possible now. `patience` limits the wait for the order's call slots at the
+    /// gateway. A reminder contains the time of the next reminder, `next_due`. If the order's due time is later than
+    /// `next_due`, the reminder is stale and nothing is done.
     ///
     /// # Errors
     ///
@@ -211,7 +210,7 @@ where
                 // order is in the index of open orders, so the sweeper sends a reminder.
                 tracing::info!(
                     retry_after_ms,
-                    "the payment gateway's rate leaves no call for the order now"
+                    "the payment gateway's rate leaves no call for the order now; the sweeper sends a reminder"
                 );
                 Ok(Advanced::Waiting)
             }
@@ -260,7 +259,7 @@ where
         order.ok_or(NotAdvanced::NoOrder)
     }
 
-    /// Makes one call to the gateway when its turn has come.
+    /// Makes one call to the gateway when the slot of the call has begun.
     async fn call<T, F>(&self, budget: &Budget, call: impl FnOnce() -> F) -> Result<T, GatewayError>
     where
         F: Future<Output = Result<T, GatewayError>>,
@@ -330,8 +329,8 @@ where
         }
     }
 
-    /// The only place that turns a missing answer of the gateway into a wait. The order waits until its
-    /// operator ends it.
+    /// Only this function lets the order wait after a missing answer of the gateway. The order waits until the gateway
+    /// answers or an operator ends the order.
     fn without_gateway(&self, order: &Order, why: &NotAdvanced) -> Attempt {
         let to_do = match why {
             NotAdvanced::Gateway(GatewayError::NoKey | GatewayError::WrongMode) => Some(
@@ -343,7 +342,7 @@ where
             _ => None,
         };
         // The alarm `GatewaySilent` counts this line.
-        tracing::warn!(%why, to_do, "payment gateway gave no usable answer; the order waits");
+        tracing::warn!(%why, to_do, "payment gateway gave no usable answer; the order waits, and the sweeper sends a reminder");
         self.log_if_late(order);
         Attempt::Done(Advanced::WithoutGateway)
     }
@@ -352,15 +351,15 @@ where
         let now = self.runtime.now();
         if order.gateway_wait().is_some_and(|(_, until)| until <= now) {
             // The alarm `GatewayAwaited` counts this line.
-            tracing::error!("payment gateway away for too long; the operator keeps or ends the order");
+            tracing::error!("payment gateway away for too long; an operator must keep or end the order");
         }
     }
 
-    /// An order without a payment has had no confirm. It gets one try even after its deadline.
+    /// An order without a payment was never confirmed at the gateway, so it gets one try even after its deadline.
     async fn begin(&self, order: &Order, budget: &Budget) -> Result<Attempt, NotAdvanced> {
         if order.terms.cards == 0 {
             tracing::info!(
-                "too many cards of the shopper were declined in the drop; the gateway is not called"
+                "too many cards of the shopper were declined in the drop; the order ends without a call to the gateway"
             );
             return self.undo(order, EndReason::PaymentDeclined).await;
         }
@@ -373,9 +372,9 @@ where
         let create = || self.call(budget, || self.gateway.create(&new, &key));
         let payment = match retry(&self.runtime, budget.gateway, create).await {
             Ok(payment) => payment,
-            // A payment cannot be looked up by its key. This is safe, since an unconfirmed payment takes no
-            // money. The payment of the next key is stored and confirmed. If the current key did create a
-            // payment, that payment stays unconfirmed forever.
+            // The next key is used, since a payment cannot be looked up by its key. If the current key did create
+            // a payment, that payment stays unconfirmed forever and takes no money: only the payment of the next
+            // key is stored and confirmed.
             Err(GatewayError::StoredFailure) => return self.next_key(order).await,
             Err(error) => return Err(error.into()),
         };
@@ -387,8 +386,8 @@ where
             let next = Next::Confirm(Box::new(step.order.clone()));
             self.pay(&step.order, &payment.id, next, budget).await
         } else {
-            // Another payment id is stored, so this payment stays unconfirmed; or another worker stored the
-            // same id.
+            // Another worker has changed the order. If it stored another payment's id, this payment stays
+            // unconfirmed.
             Ok(Attempt::Again)
         }
     }
@@ -448,7 +447,7 @@ where
         };
         let payment = self.find(id, budget).await?;
         if !is_open_to(order, &payment) {
-            // The confirm had taken effect, or the payment was only in a later state.
+            // The confirm took effect without an answer, or it was refused because the payment was in a later state.
             return Ok(Next::Follow(payment, FoundBy::LookUp));
         }
         let Some(code) = code else {
@@ -458,8 +457,8 @@ where
             };
             return Ok(Next::Done(attempt));
         };
-        // The gateway has the payment and will never charge this card.
-        tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
+        // The gateway has the payment and refuses each confirm with this card, so the try counts as declined.
+        tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment; the card counts as declined");
         self.declined(order, id, Decline::of(code.as_str()), budget).await
     }
 
@@ -488,7 +487,8 @@ where
         let attempt = match payment.state {
             PaymentState::Succeeded { captured } => {
                 if captured != order.amount {
-                    tracing::error!(payment = %id, "another amount was captured");
+                    let expected = order.amount;
+                    tracing::error!(payment = %id, ?captured, ?expected, "the gateway captured another amount than the order's; the order becomes paid, so correct the amount at the gateway");
                 }
                 let step = order.settle(self.runtime.now())?;
                 self.end(&step).await
@@ -496,7 +496,7 @@ where
             // This function did not request the cancellation. The gateway ends a payment that was confirmed
             // too often, and users of the gateway's dashboard may cancel a payment.
             PaymentState::Cancelled => self.undo(order, EndReason::PaymentDeclined).await,
-            // The answer to a confirm is about the try of that confirm.
+            // Only a look-up may report an older try. The answer to a confirm is always about the confirmed try.
             PaymentState::Declined { .. } | PaymentState::Unconfirmed
                 if open && found_by == FoundBy::LookUp =>
             {
@@ -537,7 +537,7 @@ where
         attempt.map(Next::Done)
     }
 
-    /// The current try was declined.
+    /// Stores what follows a decline of the current try: the same card again, another card, or the order's end.
     async fn declined(
         &self,
         order: &Order,
@@ -588,7 +588,7 @@ where
         Ok(is_tested)
     }
 
-    /// Whether the time limit of the current turn (shopper or gateway) has passed.
+    /// Whether the time limit of the side that must act now, the shopper or the gateway, has passed.
     fn is_over(&self, order: &Order) -> bool {
         order.payment_deadline <= self.runtime.now()
     }
@@ -632,10 +632,10 @@ where
     ) -> Result<Attempt, NotAdvanced> {
         let cancel = || self.call(budget, || self.gateway.cancel(id));
         let payment = match retry(&self.runtime, budget.gateway, cancel).await {
-            // The gateway cannot cancel a payment that it does not have.
+            // The gateway also refuses to cancel a payment that it does not have, so the payment is looked up.
             Err(GatewayError::Refused { .. }) => match self.find(id, budget).await {
                 Err(NotAdvanced::NoPayment) if order.is_not_at_gateway() => {
-                    tracing::warn!(payment = %id, "the gateway does not have the payment, as the operator stated");
+                    tracing::warn!(payment = %id, "the gateway does not have the payment, as the operator stated; the order ends unpaid");
                     return self.undo(order, reason).await;
                 }
                 found => found?,
@@ -648,7 +648,7 @@ where
                 let step = order.settle(self.runtime.now())?;
                 self.end(&step).await
             }
-            // The payment can no longer be stopped and has not ended yet.
+            // The payment can no longer be stopped and has not ended yet, so the order waits.
             PaymentState::Processing => {
                 self.log_if_late(order);
                 Ok(Attempt::Done(Advanced::Waiting))
@@ -695,8 +695,8 @@ fn calls_ahead(order: &Order) -> u32 {
     match (step(order.status), &order.payment_id) {
         (None, _) => 0,
         (Some(_), None) if order.terms.cards == 0 => 0,
-        // One call creates the payment and one confirms it. A payment that was created and not confirmed
-        // needs one look-up more.
+        // One call creates the payment and one confirms it. An order that has a payment already needs one call for a
+        // look-up or a cancellation; if a confirm follows, it takes another slot.
         (Some(_), None) => CALLS_PER_PAYMENT,
         (Some((Action::AwaitCard, _)), Some(_)) if order.cancel_requested.is_none() => 0,
         (Some(_), Some(_)) => 1,

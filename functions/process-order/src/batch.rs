@@ -40,7 +40,7 @@ where
     .await
 }
 
-/// Whether the message can be deleted.
+/// Processes one message. Returns whether the message can be deleted.
 async fn one<O, G, R>(saga: &PaymentSaga<O, G, R>, message: Decoded<'_, PaymentWork>) -> bool
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
@@ -59,11 +59,11 @@ where
     let (order, next_due) = (content.order(), content.next_due());
     match saga.advance_payment(order, next_due, patience).await {
         Ok(advanced) => {
-            tracing::info!(event = content.as_str(), ?advanced, "payment advanced");
+            tracing::info!(event = content.as_str(), ?advanced, "payment message handled");
             true
         }
         Err(error) => {
-            tracing::warn!(%error, "payment not advanced; the queue redelivers the message");
+            tracing::warn!(%error, "the order's payment could not be continued; the queue delivers the message again");
             false
         }
     }

@@ -13,8 +13,8 @@ use ports::runtime::Runtime;
 
 use crate::{DEFAULT_CALLS_PER_SECOND, WORKERS};
 
-/// Attempts to take turns in the database before this process uses its own line. A longer wait would cost
-/// more than the turn of a call is worth.
+/// Repeats of a request for call slots in the database, after which this process uses its own line. The repeats are
+/// few, so that a payment does not wait for the database.
 const TAKING: Policy = Policy::new(2, 10, 40);
 /// The longest random wait after a pause that the gateway requested, in milliseconds. It keeps the processes
 /// from resuming at the same moment.
@@ -40,14 +40,14 @@ impl Pace {
         }
     }
 
-    /// Logs a warning if there are more workers than can wait for their turns.
+    /// Logs a warning if there are more workers than can wait for their call slots.
     pub fn warn(&self) {
         let calls_per_second = self.rate.per_second();
         if self.workers > payment_workers(calls_per_second) {
             tracing::warn!(
                 calls_per_second,
                 least = DEFAULT_CALLS_PER_SECOND,
-                "the payment gateway's rate is so low that payments wait for the sweeper's reminders"
+                "the payment gateway's rate is below `least`, so some payments wait for the sweeper's reminders"
             );
         }
     }
@@ -58,11 +58,12 @@ impl Pace {
 struct Own {
     /// The end of the pause that the gateway requested from this process.
     quiet_until: Timestamp,
-    /// This process's own line, in microseconds, used while the shared one does not answer.
+    /// The time from which this process's own line has free slots, in microseconds since 1970. The line is used while
+    /// the database does not answer; `None` before its first use.
     line: Option<i64>,
 }
 
-/// Turns for the gateway calls of one process. Clones share the state.
+/// Grants slots for the gateway calls of one process. Clones share the state.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
     pace: Pace,
@@ -89,12 +90,12 @@ impl Calls {
         own.quiet_until = own.quiet_until.max(until);
     }
 
-    /// Waits for the turns of `calls` calls. With 0 calls it waits only for the end of a pause that the
-    /// gateway requested. Returns the waiting time in milliseconds.
+    /// Waits for the slots of `calls` calls. With 0 calls it waits only for the end of a pause that the gateway
+    /// requested. Returns the waiting time in milliseconds.
     ///
     /// # Errors
     ///
-    /// [`GatewayError::Throttled`], without a wait, when the turns begin after `latest`.
+    /// [`GatewayError::Throttled`], without a wait, when the slots begin after `latest`.
     pub(crate) async fn turn<R: Runtime>(
         &self,
         line: &impl TakeCalls,
@@ -120,7 +121,7 @@ impl Calls {
             match retry(runtime, TAKING.until(latest), || line.take_calls(wanted)).await {
                 Ok(turn) => turn,
                 Err(error) => {
-                    tracing::warn!(%error, "the shared rate of the payment gateway cannot be read; this process keeps to its own share");
+                    tracing::warn!(%error, "the shared rate of the payment gateway cannot be read; this process calls at one worker's share of the rate, so payments are slower");
                     self.own_share(&wanted)
                 }
             }
@@ -140,9 +141,8 @@ impl Calls {
         }
     }
 
-    /// A turn of this process's own line, at an equal share of the rate for each worker. So all workers
-    /// together never exceed the rate. The payment does not need the database that is unavailable, so it must
-    /// not wait for it.
+    /// Takes slots of this process's own line, whose rate is one worker's equal share. So all workers together never
+    /// exceed the rate. A payment must not wait only because the shared line cannot be read.
     fn own_share(&self, wanted: &CallsWanted) -> Turn {
         let calls = wanted.calls.saturating_mul(self.pace.workers.max(1));
         let mut own = self.own();

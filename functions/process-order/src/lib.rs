@@ -4,8 +4,8 @@
 //! even if a process dies or a service does not answer, and although messages may arrive twice, late and out
 //! of order.
 //!
-//! **Model.** A message only names an order to check: [`advance_payment`] reads the order, asks the gateway where the
-//! payment stands, and takes the one next step that follows from the two. No state is kept between messages,
+//! **Model.** A message only names an order to check: [`advance_payment`] reads the order, requests the payment's state
+//! from the gateway, and takes the one next step that follows from the two. No state is kept between messages,
 //! and of a message only the order's id is used. So a repeat, a stale event and the sweeper's reminder have
 //! the same effect.
 //!
@@ -18,13 +18,13 @@
 //!   call to the gateway.
 //! - Each confirm is a *try* that is stored with the order first. A decline counts only if it is about the
 //!   current try ([`domain::order::Order::is_of_current_try`]); then the shopper may bring another card.
-//! - An order with a payment is undone only when the gateway says that the payment is cancelled. That the
-//!   order is to end, and why, is stored before the gateway is asked; if the money was taken first, the order
-//!   is paid.
+//! - An order with a payment is undone only when the gateway says that the payment is cancelled. The
+//!   request to end the order is stored, with its reason, before the gateway is called. If the money was taken
+//!   first, the order is paid.
 //! - A refused API key gives no information about the payment. The call is repeated with the API key that the
 //!   secret holds at that time. If that key is refused too, the order waits as in an outage.
-//! - All workers share the gateway's rate ([`Pace`]). A message waits for its order's turn. If the turn comes
-//!   too late, the message is deleted, and the sweeper sends a reminder. Neither that nor a 429 is a failure.
+//! - All workers share the gateway's rate ([`Pace`]). A message waits for its order's call slots. If the slots begin
+//!   too late, the message is deleted, and the sweeper sends a reminder. Neither this wait nor a 429 is a failure.
 //! - An idempotency key under which the gateway stored a failure is replaced by the next one, which is stored
 //!   first; for a confirm only when a look-up shows that nothing was taken.
 //! - A lost answer is not a failure: the payment is looked up. If the look-up does not give the result
@@ -37,18 +37,20 @@
 //! | ended | | none |
 //! | no payment | | create, store the id, confirm |
 //! | no payment, and no card allowed | | undo as declined, without a call to the gateway |
-//! | payment, to end | | cancel; then follow the gateway's answer. If the gateway does not have the payment, end the order if the operator has stated that |
-//! | another card awaited | | nothing; store that it is to end once the shopper's time is over |
+//! | payment, to end | | cancel; then follow the gateway's answer |
+//! | payment, to end, and the operator has stated that the gateway lacks it | not found | end the order |
+//! | another card awaited | | nothing; after the shopper's time, store that the order is to end |
 //! | payment | succeeded | settle |
 //! | payment | cancelled | undo |
-//! | payment | unconfirmed, or declined for an older try | confirm by the current try |
-//! | payment | declined, may pass | store a try with the same card, confirm |
+//! | payment | unconfirmed, or declined for an older try | confirm with the current try |
+//! | payment | declined for a temporary reason | once: store a try with the same card, confirm |
 //! | payment | declined | store that another card is awaited, or that the order is to end |
-//! | payment | action required | store where the shopper must go; that it is to end once their time is over |
+//! | payment | action required | store the bank's URL; after the shopper's time, store that the order is to end |
 //! | payment | processing | wait for the sweeper |
 //! | any | no answer | wait for the sweeper; an alarm once the wait for the gateway is over |
 //!
-//! **What it does not do.** It makes no refunds, and it does not find orders whose messages were lost: `sweep-orders` does.
+//! **What it does not do.** It makes no refunds, and it does not find orders whose messages were lost: `sweep-orders`
+//! does.
 #![forbid(unsafe_code)]
 
 pub mod advance_payment;
@@ -78,7 +80,7 @@ pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
 /// the gateway's rate can serve.
 pub const WORKERS: u32 = payment_workers(DEFAULT_CALLS_PER_SECOND);
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     PROCESS_ORDER_TIMEOUT_SECONDS,
     Trigger::Queue {

@@ -1,4 +1,4 @@
-//! Wiring of the function `process-order`.
+//! Starts the function `process-order` with its settings and its adapters.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -6,10 +6,10 @@
 //!
 //! **The model.** Each message is decoded separately. [`ports::ledger::ProjectOrders`] writes the decoded events
 //! together and returns a result for each. A message is done when the ledger has its version, however old it is. The
-//! answer lists the other messages, which are redelivered after the queue's visibility timeout. This takes a while, so
-//! events that failed only because the database was unavailable are first retried here, for a bounded time. Permanent
-//! failures (a message that is not an event, or an event that a rule of the ledger refuses) are logged as errors and
-//! redelivered like the others until they reach the dead-letter queue.
+//! answer lists the other messages, which are redelivered after the queue's visibility timeout. A redelivery comes
+//! late, so events that failed only because the database was unavailable are first retried here, for a bounded time.
+//! Permanent failures (a message that is not an event, or an event that a rule of the ledger refuses) are logged as
+//! errors and redelivered like the others until they reach the dead-letter queue.
 //!
 //! **A walk through.** [`Projection::project`] takes a batch and returns the ids of the failed messages. A permanent
 //! failure is logged as an error at its first delivery, with message id, order and broken rule, never with the
@@ -32,7 +32,7 @@ pub use startup::batch::WholeBatchFailed;
 use startup::batch::{BatchReport, Decoded, log_unprocessable, work};
 use startup::spans::of_event;
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     PROJECT_LEDGER_TIMEOUT_SECONDS,
     Trigger::Queue {
@@ -90,7 +90,7 @@ impl<L: ProjectOrders, R: Runtime> Projection<L, R> {
         .await
     }
 
-    /// Whether each message is done.
+    /// Writes the decoded messages to the ledger. Returns for each message whether it is done.
     async fn write(&self, policy: Policy, messages: Vec<Decoded<'_, OrderEvent>>) -> Vec<bool> {
         let (mut tries, delayed) = (0_usize, AtomicUsize::new(0));
         let left: Vec<&Decoded<'_, OrderEvent>> = messages.iter().collect();
@@ -110,7 +110,8 @@ impl<L: ProjectOrders, R: Runtime> Projection<L, R> {
         .await;
         let delayed = delayed.into_inner();
         if delayed > 0 {
-            // Counts each event once, however often it is tried: events delayed by the database's size.
+            // Each event counts once, however often it is tried. `make drop` adds the counts up to the number of events
+            // that the database's size delayed.
             tracing::warn!(delayed_events = delayed, "ledger writes waited for a connection");
         }
         let (mut late, mut known, mut refused, mut left) = (0_usize, 0_usize, 0_usize, 0_usize);
@@ -136,7 +137,7 @@ impl<L: ProjectOrders, R: Runtime> Projection<L, R> {
                     tracing::warn!(
                         tries,
                         ?error,
-                        "the ledger does not have the event yet; the message comes again"
+                        "the ledger does not have the event yet; the queue redelivers the message"
                     );
                 }
             }
@@ -148,7 +149,7 @@ impl<L: ProjectOrders, R: Runtime> Projection<L, R> {
             tries,
             refused,
             left,
-            "ledger events processed"
+            "a batch of ledger events was processed; the queue redelivers what `left` and `refused` count"
         );
         done
     }

@@ -1,4 +1,4 @@
-//! Wiring of the function `project-ledger`.
+//! Starts the function `project-ledger` with its settings and its adapters.
 
 use std::process::ExitCode;
 

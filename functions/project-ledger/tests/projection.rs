@@ -1,4 +1,4 @@
-//! The projection over a ledger in memory, with faults at its calls.
+//! Tests the projection on a ledger in memory, with faults at the ledger's calls.
 #![cfg(test)]
 
 use aws_lambda_events::sqs::SqsEvent;
@@ -37,7 +37,7 @@ impl Bench {
             .collect())
     }
 
-    /// Projects, and returns the ids of the failed messages.
+    /// Projects the messages, and returns the ids of those that failed.
     async fn project(&self, records: &[Value]) -> Vec<String> {
         self.try_project(records, 30).await.unwrap()
     }
@@ -58,7 +58,7 @@ impl Bench {
     }
 }
 
-/// A message in Lambda's format.
+/// Makes a message in Lambda's format.
 fn message(id: &str, body: &str) -> Value {
     json!({
         "messageId": id,
@@ -73,7 +73,7 @@ fn message(id: &str, body: &str) -> Value {
     })
 }
 
-/// The messages of these events; the ids are their versions.
+/// Makes the messages of `events`. Each message's id is the version in its event.
 fn messages(events: &[OrderEvent]) -> Vec<Value> {
     let of = |event: &OrderEvent| message(&event.data.version.to_string(), &event.encode().unwrap());
     events.iter().map(of).collect()
@@ -196,7 +196,7 @@ async fn a_failed_message_without_an_id_fails_the_batch() {
     }
 }
 
-/// The stored sample events do what their names say.
+/// The sample events in `events/` have the effects that their file names state.
 #[tokio::test]
 async fn the_kept_events_are_projected() {
     for (text, versions, failed) in [

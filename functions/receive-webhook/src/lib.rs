@@ -1,12 +1,12 @@
-//! The payment gateway's webhooks: a checked signature becomes a hint on the payments' queue.
+//! Receives the payment gateway's webhooks: a webhook with a valid signature becomes a hint on the payments' queue.
 //!
 //! **Problem.** A payment can end while this system has no call in progress: after the bank's page, or when
 //! an answer was lost. The sweeper causes a look-up only every few seconds. The gateway reports the end
-//! earlier, to an address that everyone can reach.
+//! sooner, by a request to an address that everyone can reach.
 //!
 //! **Model.** `POST /payments/{gateway}/webhook` reads the raw body within a bound, checks the signature, and
 //! sends a hint with the order's id. It reads no table and does not call the gateway, so it answers within
-//! milliseconds. `process-order` reads the order. It ignores an order that has ended; for an open order it
+//! milliseconds. `process-order` reads the order: it ignores an order that has ended, and for an open order it
 //! calls the gateway, whose answer decides. So a webhook may arrive before or after the answer to the
 //! system's own call, late, twice, out of order, or never.
 //!
@@ -20,9 +20,9 @@
 //! | any other event | 200 |
 //! | the secret cannot be read, or the queue does not accept the hint | 503; the gateway sends the event again |
 //!
-//! **Repeats.** The last [`REMEMBERED`] events are kept by their ids in the process, and a repeat of one
-//! sends nothing. Other processes do not have this list. A table for it is not worth its cost: a second hint
-//! costs one read of the order, and at most one look-up while the order is open.
+//! **Repeats.** The process keeps the ids of the last [`REMEMBERED`] events, and sends nothing for a repeated
+//! event. Other processes do not have this list. A table for it would cost more than it saves: a
+//! second hint costs one read of the order, and at most one look-up while the order is open.
 //!
 //! **What it does not do.** It changes no order, and logs no part of a body. If webhooks do not arrive, the
 //! sweeper's reminders complete every order.
@@ -48,13 +48,13 @@ use stripe::webhook::{GATEWAY, MAX_BODY_BYTES, Notice, SIGNATURE_HEADER, Signatu
 use tracing::Instrument as _;
 use web::{Caching, Code, Failure, Problem, answer};
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);
 
 /// The number of events that a process remembers.
 pub const REMEMBERED: usize = 4_096;
 
-/// The function over its ports: `secrets` reads the signing secrets, `queue` accepts hints.
+/// Receives webhooks: `secrets` reads the signing secrets, and `queue` accepts the hints.
 pub struct Webhooks<S, Q, R> {
     secrets: S,
     queue: Q,
@@ -64,7 +64,7 @@ pub struct Webhooks<S, Q, R> {
 }
 
 impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, R> {
-    /// The function's router.
+    /// Builds the function's router, whose handler uses these ports.
     pub fn router(secrets: S, queue: Q, runtime: R) -> Router {
         let webhooks = Self {
             secrets,
@@ -92,7 +92,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
         let body = body.to_bytes();
         webhooks.check(&parts.headers, &body).await?;
         let Ok(notice) = read(&body) else {
-            tracing::warn!("a signed webhook contains no event");
+            tracing::warn!("a signed webhook contains no event; answered 400");
             let problem = Problem::new(Code::InvalidRequest, "The body is no event.");
             return Err(problem.field("body", "an event of the gateway").into());
         };
@@ -110,7 +110,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
     /// Checks that the gateway signed the body.
     async fn check(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Failure> {
         let secrets = self.secrets.read().await.map_err(|error| {
-            tracing::warn!(%error, "the webhooks' secret cannot be read; answered 503");
+            tracing::warn!(%error, "the webhooks' secret cannot be read; answered 503, so the gateway sends the event again");
             unavailable()
         })?;
         let header = headers
@@ -122,16 +122,16 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
             Ok(()) => Ok(()),
             Err(SignatureError::NoSecret) => {
                 tracing::error!(
-                    "the webhooks' secret holds no signing secret, or more than two; answered 503"
+                    "the webhooks' secret must contain one or two signing secrets; until then, webhooks are answered 503"
                 );
                 self.secrets.refused().await;
                 Err(unavailable())
             }
             Err(error) => {
-                tracing::info!(%error, "a webhook was refused");
+                tracing::info!(%error, "a webhook's signature was refused; answered 401");
                 if error == SignatureError::Mismatch {
-                    // The secret may have been replaced. It is read again soon, and the gateway sends the
-                    // event again.
+                    // The secret may have been replaced. The next webhooks are checked with the secret read again,
+                    // and the gateway sends this event again.
                     self.secrets.refused().await;
                 }
                 let detail = "The signature does not fit the body, the time and the secret.";
@@ -143,7 +143,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
     /// Sends the hint, unless this process has already sent it.
     async fn pass_on(&self, notice: Notice) -> Result<(), Failure> {
         if self.known().get(&notice.event).is_some() {
-            tracing::info!("webhook repeated");
+            tracing::info!("this process has already sent the event's hint, so no second hint is sent");
             return Ok(());
         }
         let hint = PaymentHint {
@@ -153,7 +153,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
         };
         let sent = retry(&self.runtime, IN_REQUEST, || self.queue.hint(&hint)).await;
         sent.map_err(|error: SendError| {
-            tracing::warn!(%error, "the queue did not accept a hint; answered 503");
+            tracing::warn!(%error, "the payments queue did not accept the hint; answered 503, so the gateway sends the event again");
             unavailable()
         })?;
         tracing::info!("hint sent to the payments queue");
@@ -166,7 +166,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
     }
 }
 
-/// The body of a 200.
+/// The body of the answer 200.
 #[derive(serde::Serialize)]
 struct Received {
     received: bool,

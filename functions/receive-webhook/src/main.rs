@@ -1,4 +1,4 @@
-//! Wiring of the function `receive-webhook`.
+//! Starts the function `receive-webhook` with its settings and its adapters.
 
 use std::process::ExitCode;
 

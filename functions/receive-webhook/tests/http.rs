@@ -1,4 +1,4 @@
-//! The route over its ports in memory.
+//! Tests the webhooks' route, on a queue and a secret in memory.
 #![cfg(test)]
 
 use axum::Router;

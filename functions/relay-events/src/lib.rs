@@ -1,19 +1,19 @@
-//! The outbox relay: turns order changes of the stream into CloudEvents messages on queues.
+//! Relays the outbox: sends each order change of the stream as a CloudEvents message to queues.
 //!
 //! **The problem.** An order's change and its event must never diverge, so no function writes to a table and to a queue
 //! together. The orders table's stream is the outbox: every stored change is in the stream, in order for each order, at
 //! least once, for a day. The relay must forward it, and one unreadable record must not block the others for that day.
 //!
 //! **The model.** Each record is read by itself ([`record`]). A change becomes an [`OrderEvent`] for the
-//! ledger's queue, for the payments' queue too if it is one that `process-order` acts on, and for the mail
-//! queue if the shopper is told of it. An unreadable record is parked whole on a separate queue, for an
+//! ledger's queue, for the payments' queue too if `process-order` acts on the event, and for the mail queue if
+//! the shopper gets a mail about it. An unreadable record is parked whole on a separate queue, for an
 //! engineer. A removal, and a change of the due time alone, cause no message.
 //!
 //! **A walk through.** [`Relay::relay`] takes a batch: it decodes all records, sends the events of each destination in
-//! as few requests as possible, retries refused ones for a bounded time, and returns the sequence number of the first
+//! as few requests as possible, repeats refused events for a bounded time, and returns the sequence number of the first
 //! record that was not delivered. The stream restarts there, so no record is skipped. Later records may be sent again,
-//! and so may all if the process dies between two queues. Consumers tolerate repeats: every event has its order's
-//! version.
+//! and so may all records if the process dies between two queues. Consumers tolerate repeats: every event has its
+//! order's version.
 //!
 //! **Rebuilding the ledger.** For items of the orders table that arrive as records with the event name
 //! [`record::REBUILD`], it sends each order as it is to the ledger's queue only, since the order has not
@@ -40,7 +40,7 @@ use startup::spans::of_event;
 
 use crate::record::Reading;
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     30,
     Trigger::Stream {
@@ -54,7 +54,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
 const TRY_MS: i64 = 10_000;
 
 /// A batch of the stream in Lambda's format. Records are parsed one by one, so that one record of unknown form does not
-/// fail all.
+/// fail the batch.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct StreamBatch {
     /// The records, oldest first.
@@ -108,13 +108,20 @@ impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
             to_payments = counts.1,
             to_mail = counts.2,
             parked = to_park,
-            failed_from = first_failed,
-            "stream records relayed"
+            "a batch of stream records was processed; the counts include records that were not sent"
         );
-        report(first_failed.map(|first| batch.records.get(first).and_then(record::sequence_number)))
+        let failed_from =
+            first_failed.map(|first| batch.records.get(first).and_then(record::sequence_number));
+        if let Some(sequence_number) = &failed_from {
+            tracing::warn!(
+                sequence_number,
+                "not all stream records were sent; Lambda delivers the batch again from this record on"
+            );
+        }
+        report(failed_from)
     }
 
-    /// Sends events; returns the index of the first one that was not accepted.
+    /// Sends events; returns the index of the first event that the queue did not accept.
     async fn send(&self, policy: Policy, to: Destination, events: Vec<(usize, OrderEvent)>) -> Option<usize> {
         let (places, events): (Vec<usize>, Vec<OrderEvent>) = events.into_iter().unzip();
         let send = |events: Vec<OrderEvent>| async move { self.queues.send(to, &events).await };
@@ -123,14 +130,14 @@ impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
         for ((place, event), answer) in places.into_iter().zip(&events).zip(answers) {
             let _about = of_event(event).entered();
             if let Some(Ok(())) = answer {
-                tracing::info!(?to, event = event.kind.as_str(), "event sent");
+                tracing::info!(?to, event = event.kind.as_str(), "the queue accepted the event");
             } else {
                 let error = answer.and_then(Result::err);
                 tracing::error!(
                     ?to,
                     event = event.kind.as_str(),
                     ?error,
-                    "the queue did not accept an event"
+                    "the queue did not accept an event; Lambda delivers the record again"
                 );
                 first_failed = first_failed.or(Some(place));
             }
@@ -138,11 +145,14 @@ impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
         first_failed
     }
 
-    /// Parks records; returns the index of the first one that was not accepted.
+    /// Parks records; returns the index of the first record that the queue did not accept.
     async fn park(&self, policy: Policy, records: &[(usize, String)]) -> Option<usize> {
         for (place, raw) in records {
             if let Err(error) = retry(&self.runtime, policy, || self.queues.park(raw)).await {
-                tracing::error!(?error, "a record could not be parked");
+                tracing::error!(
+                    ?error,
+                    "a stream record could not be parked; Lambda delivers it again"
+                );
                 return Some(*place);
             }
         }
@@ -180,11 +190,18 @@ fn sort(records: &[Value]) -> Sorted {
             }
             Reading::PutOff => {}
             Reading::Removal => {
-                // This project never deletes orders. An operator or an expiry deleted this one.
-                tracing::warn!(sequence, "an order was removed; not relayed");
+                // This project never deletes orders. A person or an expiry has deleted this order.
+                tracing::warn!(
+                    sequence,
+                    "an order was deleted from the table; this is not relayed, so the ledger keeps the order"
+                );
             }
             Reading::Undecodable(why) => {
-                tracing::error!(sequence, why, "a record cannot be relayed; parked");
+                tracing::error!(
+                    sequence,
+                    why,
+                    "a record cannot be relayed; it goes to the queue `relay-parked`, and its order lacks an event"
+                );
                 sorted.park.push((place, record::to_park(value)));
             }
         }

@@ -1,4 +1,4 @@
-//! Wiring of the function `relay-events`.
+//! Starts the function `relay-events` with its settings and its adapters.
 // The nested futures of the SDK exceed the compiler's default recursion limit.
 #![recursion_limit = "256"]
 

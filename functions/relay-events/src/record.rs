@@ -1,4 +1,4 @@
-//! One record of the orders table's stream.
+//! Parses one record of the orders table's stream.
 
 use dynamodb::orders::order_from_stream_json;
 use events::{MAX_EVENT_BYTES, OrderEvent};
@@ -13,7 +13,7 @@ const KEPT_BYTES: usize = 100 * 1024;
 /// table under it.
 pub const REBUILD: &str = "REBUILD";
 
-/// What a record says.
+/// The result of parsing a stream record, which determines what the relay does with the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
     Change(Box<OrderEvent>),
@@ -47,8 +47,8 @@ fn change(record: &Value) -> Result<Reading, String> {
     let after = image("NewImage")
         .map_err(|error| error.to_string())?
         .ok_or("no image of the order")?;
-    // With an unreadable old image, the kind of change is unknown, and so is whether `process-order` needs
-    // the event.
+    // Without a readable old image, the kind of change is unknown, so it is unknown too whether `process-order`
+    // needs the event.
     let before = image("OldImage").map_err(|error| format!("before the change: {error}"))?;
     if before.as_ref().is_some_and(|before| before.id != after.id) {
         return Err("two orders in one change".to_owned());
@@ -61,9 +61,9 @@ fn change(record: &Value) -> Result<Reading, String> {
     {
         return Ok(Reading::PutOff);
     }
-    // An order without a change is sent to the ledger only.
+    // In a rebuild the order counts as unchanged, so that its event goes to the ledger only.
     let event = OrderEvent::of_change(if rebuild { Some(&after) } else { before.as_ref() }, &after);
-    // A record that a consumer would refuse must not be sent to it.
+    // An event that a consumer would refuse must not be sent.
     match event.encode() {
         Ok(text) if text.len() <= MAX_EVENT_BYTES => Ok(Reading::Change(Box::new(event))),
         Ok(_) => Err("its event would be too long".to_owned()),

@@ -18,7 +18,7 @@ use tokens::Scope;
 
 use crate::shard_cache::ShardCache;
 
-/// Why there is no reservation.
+/// Why a request got no reservation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReserved {
     /// A rule refuses the request, or no unit was found.
@@ -35,11 +35,11 @@ pub enum NotReserved {
 /// in milliseconds.
 const LOG_INTERVAL_MS: i64 = 10_000;
 
-/// A process's budget of looks: reads of shards.
+/// How many looks (reads of shards) a process may make, and how many requests were answered without a look.
 #[derive(Debug, Default)]
 pub struct ProcessBudget {
     looks: LookBudget,
-    /// Requests that were answered without a look since they were last logged.
+    /// The number of requests that were answered without a look since the last log line.
     refused: u32,
     logged_at: Timestamp,
 }
@@ -70,11 +70,11 @@ pub struct Create<D, S, T, R> {
     pub status: T,
     /// This process's cache of the stock.
     pub shard_cache: ShardCache,
-    /// How often this process may still look at shards.
+    /// The budget that limits how often this process looks at shards.
     pub looks: Mutex<ProcessBudget>,
     /// The copy of the status documents that this process reads, among the copies of a drop.
     pub replica: u8,
-    /// Clock and randomness.
+    /// The clock, and the source of random numbers.
     pub runtime: R,
 }
 
@@ -138,8 +138,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }
                     let peeked = self.peek(drop_id, shopper, &look.shards, now).await;
-                    // While no unit is known to be free, a look can only find an earlier reservation. The next look finds it as
-                    // well.
+                    // While no unit is known to be free, a look can only find the shopper's earlier reservation. A
+                    // later request's look finds this reservation as well.
                     if peeked.as_ref().is_err_and(Transient::is_transient) && scarcity.is_some() {
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }
@@ -187,7 +187,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                     status.showed(self.surveyed(&of_sku, self.copy_of(drop)).await.as_ref())
                 }
                 Step::Done(outcome, learnt) => {
-                    // By a stale copy of the drop, all units may be sold although a newer document has more.
+                    // By a stale copy of the drop, all units may be sold although a newer document has more units.
                     let holds =
                         |scarcity: &Scarcity| !is_stale || scarcity.availability != Availability::Gone;
                     if let Some(scarcity) = learnt.filter(holds) {
@@ -199,7 +199,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         }
     }
 
-    /// Reads shards. A table that refuses looks gets no repeats of them, and fewer looks.
+    /// Reads shards. When the table refuses a look, this process makes fewer looks for a minute and repeats none.
     async fn peek(
         &self,
         drop: &DropId,
@@ -235,7 +235,10 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         let may = budget.looks.take(demand(drop), scarce, now, chance);
         budget.refused += u32::from(!may);
         if budget.refused > 0 && !(0..LOG_INTERVAL_MS).contains(&now.millis_since(budget.logged_at)) {
-            tracing::info!(refused = budget.refused, "requests were answered without a look");
+            tracing::info!(
+                refused = budget.refused,
+                "requests were answered without a read of the stock, to limit the reads of the table"
+            );
             (budget.refused, budget.logged_at) = (0, now);
         }
         may

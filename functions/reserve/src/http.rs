@@ -1,4 +1,4 @@
-//! The routes of this function and their answers.
+//! Serves the routes of reservations, and maps each result to the API's answer.
 
 use std::sync::{Arc, Mutex};
 
@@ -36,8 +36,8 @@ where
     T: ReadStatus + ReadCounts + 'static,
     R: Runtime,
 {
-    /// Builds the function's router over its ports. `table` is the capacity of the stock table. The process
-    /// reads one copy of the status documents, drawn here, so that no copy is hot.
+    /// Builds the function's router, whose handlers use these ports. `table` is the capacity of the stock table.
+    /// The process reads one copy of the status documents, drawn here at random, so that no copy is hot.
     pub fn router(
         drops: D,
         stock: S,

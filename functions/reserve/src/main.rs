@@ -1,4 +1,4 @@
-//! Wiring of the function `reserve`.
+//! Starts the function `reserve` with its settings and its adapters.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Shows a reservation, and releases it early.
+//! Shows a reservation, and releases it when its shopper requests this.
 
 use std::sync::Arc;
 
@@ -32,17 +32,17 @@ pub enum NoReservation {
     Store(#[from] StoreError),
 }
 
-/// The existing reservations of shoppers.
+/// Shows and releases existing reservations.
 pub struct Reservations<D, S, R> {
     /// The drops, for prices.
     pub drops: Arc<CachedDrops<D, R>>,
     pub stock: S,
-    /// Clock and randomness.
+    /// The clock, and the source of random numbers.
     pub runtime: R,
 }
 
 impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Reservations<D, S, R> {
-    /// The shopper's reservation of that id in that drop.
+    /// The shopper's live reservation `id` in `drop`.
     ///
     /// # Errors
     /// [`NoReservation`].
@@ -77,7 +77,7 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Reservations<D, S, R
     ) -> Result<(), NoReservation> {
         let attempt = |before| async move {
             let claim = match self.find(drop, id, shopper).await {
-                // An earlier attempt of this call released it, although its write was not confirmed.
+                // An earlier attempt of this call has released the reservation, although the write was not confirmed.
                 Err(NoReservation::Unknown) if before > 0 => return Ok(Attempt::Done(())),
                 found => found?,
             };

@@ -1,4 +1,4 @@
-//! A cache of stock data from the last second, which avoids repeated reads.
+//! Caches stock data from the last second, so that most requests need no read.
 //!
 //! Negative entries ("no unit of this SKU is free") refuse most requests of a sold-out drop without a database call.
 //! They live no longer than `domain::limits::CACHE_MS`, so no shopper is refused for longer than that after units

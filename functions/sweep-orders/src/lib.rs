@@ -1,7 +1,7 @@
 //! Sends reminders of open orders that are due.
 //!
 //! **The problem.** An order may wait for an event that never arrives: the message was lost, the worker died,
-//! or the shopper closed the bank's page. It may also reach its deadline. So open orders must be checked
+//! or the shopper closed the bank's page. An order may also reach its deadline. So open orders must be checked
 //! again soon, without a message.
 //!
 //! **The model.** Every open order is in a sparse index under its due time, the time of its next check. A run
@@ -17,8 +17,8 @@
 //! the send, one reminder is lost, and the order is due again at the time just written. If the reminder were
 //! sent first, none would be lost, but slow workers would get a flood of messages.
 //!
-//! **A walk through.** [`Sweeper::run`] makes passes until its time is up; one pass takes a bounded number of orders of each
-//! bucket, the longest overdue first. A conflict means that the order has changed and needs no reminder.
+//! **A walk through.** [`Sweeper::run`] makes passes until its time is up; one pass takes a bounded number of orders of
+//! each bucket, the longest overdue first. A conflict means that the order has changed and needs no reminder.
 //!
 //! **What it does not do.** It calls no gateway, changes no stock, and ends no order.
 #![forbid(unsafe_code)]
@@ -41,11 +41,11 @@ use serde::Serialize;
 
 use crate::schedule::{Tick, until};
 
-/// The function's platform limits.
+/// The function's limits on Lambda, and its trigger. A test compares them with the template.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(60, Trigger::Schedule { every_seconds: 60 });
 
-/// The time from the beginning of one pass to the beginning of the next, in milliseconds: far below the
-/// shortest pause between two checks of an order.
+/// The time from the beginning of one pass to the beginning of the next, in milliseconds: below the shortest
+/// pause between two checks of an order.
 pub const PERIOD_MS: i64 = 2_000;
 /// The largest number of orders of one bucket in one pass. Further orders wait for the next pass. The longest
 /// overdue come first.
@@ -64,18 +64,18 @@ const _: () = assert!(
     "an awaited action is looked at as often as it is due"
 );
 
-/// The counts of a run, a pass or a bucket.
+/// The numbers of due orders, reminders and failures in a run, a pass or a bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
     /// Passes over all buckets.
     pub passes: u64,
     /// Orders that are due according to the index.
     pub found: u64,
-    /// Reminders sent.
+    /// Reminders that the queue accepted.
     pub reminded: u64,
     /// Orders that had changed, or that another sweeper processed in the meantime.
     pub moved_on: u64,
-    /// Orders whose reminder was not accepted. They become due again.
+    /// Orders whose reminder the queue did not accept. These orders become due again.
     pub unsent: u64,
     /// Buckets and orders for which the database did not answer. The next pass reads them again.
     pub failed: u64,
@@ -105,7 +105,7 @@ where
     Q: SendEvents,
     R: Runtime,
 {
-    /// The function over its ports.
+    /// A sweeper of the due orders in `orders`, which sends its reminders to `queues`.
     pub const fn new(orders: O, queues: Q, runtime: R) -> Self {
         Self {
             orders,
@@ -114,7 +114,7 @@ where
         }
     }
 
-    /// Makes passes until the next one would begin at `until` or later; at least one.
+    /// Makes passes until the next pass would begin at `until` or later; at least one pass.
     pub async fn run(&self, until: Timestamp) -> Swept {
         let mut run = Swept::default();
         loop {
@@ -134,7 +134,7 @@ where
             moved_on = run.moved_on,
             unsent = run.unsent,
             failed = run.failed,
-            "open orders checked"
+            "the sweeper's run ended; the orders in `unsent` and `failed` are checked again"
         );
         run
     }
@@ -164,7 +164,7 @@ where
         let ids = match retry(&self.runtime, IN_WORKER, find).await {
             Ok(ids) => ids,
             Err(error) => {
-                tracing::error!(bucket, %error, "a bucket of open orders cannot be read");
+                tracing::error!(bucket, %error, "a bucket of open orders cannot be read; the next pass tries again");
                 return Swept {
                     failed: 1,
                     ..Swept::default()

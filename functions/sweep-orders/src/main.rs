@@ -1,4 +1,4 @@
-//! Wiring of the function `sweep-orders`.
+//! Starts the function `sweep-orders` with its settings and its adapters.
 
 use std::process::ExitCode;
 

@@ -28,7 +28,7 @@ where
         let put_off = async {
             let outcome = self.try_put_off(id).await;
             if let Err(error) = &outcome {
-                tracing::error!(%error, "a due order cannot be read or written");
+                tracing::error!(%error, "a due order cannot be read or written, so no reminder is sent; a later pass tries again");
             }
             outcome
         };
@@ -41,7 +41,7 @@ where
         };
         correlate(order.correlation.as_ref());
         let now = self.runtime.now();
-        // The index may lag. Only the order shows whether it is still open, and when it is due.
+        // The index may lag, so only the order itself shows its current status and due time.
         if order.due_at > now {
             return Ok(None);
         }
@@ -49,7 +49,8 @@ where
             return Ok(None);
         }
         let next = order.next_look(now);
-        // A repeat of a write that was done is refused. So is a write after another sweeper's write.
+        // A refused write means that another sweeper wrote first or, after an attempt without an answer, that this
+        // attempt was done. In the second case this sweeper sends the reminder.
         let in_doubt = AtomicBool::new(false);
         let put_off = || async {
             let outcome = self.orders.put_off(&order, next).await;
@@ -83,12 +84,12 @@ where
         for (reminder, answer) in reminders.iter().zip(answers) {
             let _about = of_event(reminder).entered();
             if answer == Some(Ok(())) {
-                tracing::info!("reminder sent");
+                tracing::info!("the payments queue accepted the reminder");
             } else {
                 let error = answer.and_then(Result::err);
                 tracing::warn!(
                     ?error,
-                    "the queue did not accept a reminder; the order comes due again"
+                    "the payments queue did not accept the reminder; the order becomes due again"
                 );
                 unsent += 1;
             }

@@ -1,27 +1,27 @@
-//! How long a run lasts.
+//! Computes how long a run lasts, from the event and the deadline of its process.
 
 use domain::time::Timestamp;
 use serde::Deserialize;
 
 /// The time at the end of a run that is left for the pass in progress, in milliseconds.
 pub const RESERVE_MS: i64 = 6_000;
-/// The longest run, in milliseconds. The schedule starts one each minute, and the local tools give functions
-/// much more time than that.
+/// The longest run, in milliseconds. The schedule starts a run each minute, and the local tools allow a function
+/// much more than a minute.
 pub const MAX_RUN_MS: i64 = 58_000;
 
 /// The used part of the scheduled event. The schedule sends no value; a manual invocation may request a
 /// shorter run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Tick {
-    /// What is asked for.
+    /// The requested duration of the run.
     #[serde(default)]
     pub detail: Detail,
 }
 
-/// What a tick asks for.
+/// The detail of a tick: how long the run is to last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Detail {
-    /// The longest duration of the run, in seconds; 0 for a single pass.
+    /// The longest duration of the run, in seconds; 0 for a single pass; `None` for [`MAX_RUN_MS`].
     #[serde(default)]
     pub run_seconds: Option<u32>,
 }

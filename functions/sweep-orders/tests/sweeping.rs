@@ -1,4 +1,4 @@
-//! The sweeper on a database and queues in memory, with faults at each of its calls.
+//! Tests the sweeper on a database and queues in memory, with faults at each of its calls.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A bench with one order for each of `count` shoppers, placed at the start of time.
+    /// Prepares one order for each of `count` shoppers, placed at `TestRuntime::START`.
     async fn with_orders(count: usize) -> (Self, Vec<Order>) {
         let bench = Self {
             store: MemoryStore::new(),
@@ -33,7 +33,7 @@ impl Bench {
         };
         let mut orders = Vec::new();
         for n in 0..count {
-            // A shard has room for a few orders.
+            // A shard has 20 units, so each 20 orders need another shard.
             let index = u16::try_from(n / 20).unwrap();
             if n % 20 == 0 {
                 assert!(bench.store.allocate(&key(index), 20).await.unwrap().is_done());
@@ -55,7 +55,7 @@ impl Bench {
         Sweeper::new(self.store.clone(), self.queues.clone(), self.runtime.clone())
     }
 
-    /// One pass.
+    /// Runs the sweeper for one pass.
     async fn sweep(&self) -> Swept {
         self.sweeper().run(self.runtime.now()).await
     }
@@ -68,7 +68,7 @@ impl Bench {
         self.store.order(id).await.unwrap().unwrap()
     }
 
-    /// The sent reminders: order and version.
+    /// Returns the order and the version in each sent reminder.
     fn reminders(&self) -> Vec<(OrderId, u32)> {
         assert!(self.queues.sent_to(Ledger).is_empty());
         let sent = self.queues.sent_to(Payments);
@@ -153,7 +153,7 @@ async fn a_run_makes_passes_until_its_time_is_up() {
     assert_eq!(swept.passes, 50_000_u64.div_ceil(PERIOD_MS.unsigned_abs()));
     let ran = bench.runtime.now().millis_since(began);
     assert!((50_000 - PERIOD_MS..50_000).contains(&ran), "{ran}");
-    // Due at 15 and 31 seconds, and then at 63: the pauses double.
+    // The order is due after 15 seconds, after about 32, and only then after about 64: the time doubles.
     assert_eq!(swept.reminded, 2);
 }
 
@@ -216,7 +216,7 @@ async fn an_order_that_cannot_be_read_or_written_holds_no_other_up() {
 
 #[tokio::test]
 async fn a_bucket_that_cannot_be_read_holds_no_other_up() {
-    // So many that no bucket is empty.
+    // There are so many orders that no bucket is empty.
     let (bench, orders) = Bench::with_orders(600).await;
     bench.due();
     bench.store.fail_nth(Op::DueOrders, 5, Fault::Broken);

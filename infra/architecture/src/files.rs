@@ -1,4 +1,4 @@
-//! The rules about the files of one crate: no two have the same name.
+//! Tests the rule about the files of one crate: no two have the same name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::imports::{crates, root};
 /// Names that the language or a convention gives to a file.
 const GIVEN: [&str; 4] = ["lib.rs", "main.rs", "mod.rs", "tests.rs"];
 
-/// The crate without `src`: it has targets of another tool.
+/// The crate without a folder `src`: all its targets are those of cargo-fuzz.
 const NO_SRC: &str = "loadtest/fuzz";
 
 /// The Rust files of the crate in `folder`, by their paths relative to its `src`.
@@ -32,7 +32,7 @@ pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The files whose name another file of the crate has.
+/// The files that have the same name as another file of the crate.
 fn same_names(files: &[PathBuf]) -> Vec<&Path> {
     let mut by_name: BTreeMap<_, Vec<&Path>> = BTreeMap::new();
     for file in files {

@@ -1,4 +1,4 @@
-//! The import rules: the tables of docs/ARCHITECTURE.md, held against every crate's manifest.
+//! Tests the import rules: compares the tables of docs/ARCHITECTURE.md with every crate's manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ pub(crate) struct Manifest {
     pub(crate) folder: String,
     package: String,
     imports: BTreeSet<String>,
-    /// What only its tests import.
+    /// The packages that only the crate's tests import.
     tests: BTreeSet<String>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Every crate that the workspace's manifest names, as a member or as left out.
+/// Every crate that the workspace's manifest names, as a member or as excluded.
 pub(crate) fn crates() -> Vec<Manifest> {
     let root = root();
     let read = |folder: &str| std::fs::read_to_string(root.join(folder).join("Cargo.toml"));
@@ -103,7 +103,7 @@ fn table<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
         .collect()
 }
 
-/// The text between backticks.
+/// The names in a cell: each text between backticks.
 fn names(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -144,7 +144,7 @@ fn means(name: &str, it: &Manifest) -> bool {
     name == it.package || (name.ends_with('*') && covers(name, &it.folder))
 }
 
-/// Everything in which the crates and the page disagree.
+/// All differences between the crates' imports and the page's tables.
 fn disagreements(page: &str, crates: &[Manifest]) -> Vec<String> {
     let rows = rows(page);
     let mut found = Vec::new();
@@ -258,7 +258,7 @@ fn planted(folder: &str, imports: &str, tests: &str) -> Manifest {
     Manifest::read(folder, &text, &Table::new())
 }
 
-/// The disagreements when `changed` replaces the planted crate in its folder, or is added.
+/// The differences when `changed` replaces the planted crate of the same folder, or is added.
 fn after(changed: Manifest) -> Vec<String> {
     let mut crates = vec![
         planted("core", "serde", ""),
@@ -379,7 +379,8 @@ fn a_dependency_counts_wherever_it_stands_and_by_its_own_name() {
 
 #[test]
 fn only_named_folders_read_the_clock_and_the_environment() {
-    // `clippy.toml` at the root forbids it by name; a folder with a clippy.toml of its own is exempt.
+    // The clippy.toml of the project's folder forbids these methods by name. A folder with a clippy.toml of its own is
+    // exempt.
     let root = root();
     let rules = std::fs::read_to_string(root.join("clippy.toml")).unwrap();
     for method in [

@@ -1,5 +1,5 @@
-//! The rules of [docs/ARCHITECTURE.md](../../../docs/ARCHITECTURE.md) about crates, their files and their modules, as
-//! tests. There is no code to import.
+//! Tests the rules of [docs/ARCHITECTURE.md](../../../docs/ARCHITECTURE.md) about crates, their files and their
+//! modules. This crate has no code to import.
 #![cfg(test)]
 
 mod files;

@@ -1,4 +1,5 @@
-//! The permission that a control-plane call needs, by the services' own authorization references.
+//! Determines the permissions that a call to a service other than DynamoDB and SQS needs, by AWS's Service
+//! Authorization Reference.
 
 use std::borrow::Cow;
 
@@ -20,13 +21,13 @@ pub(crate) struct Call<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
-    /// The operation in protocols that name it in a header.
+    /// The value of `X-Amz-Target`, in protocols that name the operation in this header.
     pub(crate) target: Option<&'a str>,
     pub(crate) body: &'a [u8],
 }
 
 impl<'a> Call<'a> {
-    /// The call of a request.
+    /// The call that a request with these parts and this body makes.
     pub(crate) fn of(parts: &'a Parts, body: &'a [u8]) -> Self {
         let authorization = http1::header(parts, "authorization");
         Self {
@@ -40,14 +41,15 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Checks the call against the policies of the function that signed it. Other callers may make every call.
+    /// Checks the call against the policies of the function that signed it. A call that no function signed is always
+    /// allowed.
     pub(crate) fn permitted(&self, permissions: &Permissions) -> Result<(), Denied> {
         self.signer
             .map_or(Ok(()), |function| permissions.check(function, &needs(self)))
     }
 }
 
-/// The permissions of the call. An unknown call needs a permission that no policy grants.
+/// The permissions that the call needs. An unknown call needs a permission that no policy grants, so it is refused.
 pub(crate) fn needs(call: &Call<'_>) -> Vec<Need> {
     let known = match call.service {
         "ssm" => parameter_store(call),
@@ -76,7 +78,7 @@ fn arn(service: &str, rest: &str) -> String {
 }
 
 impl<'a> Call<'a> {
-    /// The operation, in protocols that name it in a header.
+    /// The operation's name without the service's prefix, in protocols that name the operation in `X-Amz-Target`.
     pub(crate) fn operation(&self) -> Option<&'a str> {
         self.target.and_then(|target| target.rsplit('.').next())
     }
@@ -103,10 +105,11 @@ fn secrets_manager(call: &Call<'_>) -> Option<Vec<Need>> {
     Some(vec![need("secretsmanager:GetSecretValue", resource)])
 }
 
-/// The path for sending mails.
+/// The path of SES's `SendEmail`.
 pub(crate) const SEND_EMAIL_PATH: &str = "/v2/email/outbound-emails";
 
-/// The identity is the sender's domain. SES also accepts a separately verified address.
+/// The call needs the permission on the identity of the sender's domain. SES also accepts a separately verified
+/// address; the stack does not.
 fn mail(call: &Call<'_>) -> Option<Vec<Need>> {
     if call.method != Method::POST || call.path != SEND_EMAIL_PATH {
         return None;
@@ -119,7 +122,7 @@ fn mail(call: &Call<'_>) -> Option<Vec<Need>> {
     )])
 }
 
-/// The function of a trial invocation; `None` for other calls.
+/// The function that a call of Lambda's `Invoke` names; `None` for other calls.
 pub(super) fn invoked<'a>(call: &Call<'a>) -> Option<&'a str> {
     if call.service != "lambda" || call.method != Method::POST {
         return None;
@@ -130,7 +133,8 @@ pub(super) fn invoked<'a>(call: &Call<'a>) -> Option<&'a str> {
     }
 }
 
-/// The function whose concurrency this call concerns, and the qualifier for provisioned concurrency.
+/// The function whose concurrency this call reads or sets, and the qualifier if the call concerns provisioned
+/// concurrency. `None` for other calls.
 pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<&'a str>)> {
     if call.service != "lambda" {
         return None;
@@ -142,19 +146,19 @@ pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<
     }
 }
 
-/// The function whose provisioned concurrency this call lists.
+/// The function whose provisioned concurrency this call lists; `None` for other calls.
 pub(super) fn lists_provisioned<'a>(call: &Call<'a>) -> Option<&'a str> {
     let (function, _) = about_concurrency(call)?;
     let lists = call.method == Method::GET && parameter(call, "List").is_some();
     lists.then_some(function)
 }
 
-/// Whether this call may change the ledger's cluster.
+/// Whether this call may change the ledger's cluster: every RDS call whose action does not begin with `Describe`.
 pub(super) fn changes_database(call: &Call<'_>) -> bool {
     call.service == "rds" && !call.body.windows(15).any(|part| part == b"Action=Describe")
 }
 
-/// A query parameter.
+/// The value of a query parameter, as written in the URL.
 fn parameter<'a>(call: &Call<'a>, name: &str) -> Option<&'a str> {
     let mut pairs = call.query.split('&');
     pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))

@@ -1,11 +1,12 @@
-//! Child processes that never outlive this process.
+//! Starts child processes, which never outlive this process.
 //!
 //! A child registers a signal with the kernel for the death of its parent, so that even SIGKILL of the stack
 //! leaves no process behind. The kernel sends this signal when the *thread* that started the child ends. So
 //! one dedicated thread starts all children and lives as long as the process.
 //!
-//! `setpriv` of util-linux registers the signal and then becomes the program. Code of our own between fork and exec would
-//! make the standard library copy the stack's page tables for each child, which takes longer than a function's start.
+//! `setpriv` of util-linux registers the signal and then executes the program in the same process. Code of our own
+//! between fork and exec would make the standard library copy the stack's page tables for each child, which takes
+//! longer than a function's start.
 
 use std::io;
 use std::net::TcpListener;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 
 type Order = (Command, oneshot::Sender<io::Result<Child>>);
 
-/// Starts child processes.
+/// A handle to the thread that starts child processes.
 #[derive(Debug, Clone)]
 pub struct Spawner {
     orders: mpsc::Sender<Order>,
@@ -30,7 +31,7 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the spawner. The current runtime waits for its children.
+    /// Starts the spawner's thread. The current Tokio runtime waits for the exit of its children.
     ///
     /// # Errors
     /// When the thread cannot be started, or setpriv is not installed.
@@ -55,8 +56,8 @@ impl Spawner {
         })
     }
 
-    /// A command that runs `program`. The child gets the signal `farewell` when this process dies. `niceness` is added to
-    /// its nice value.
+    /// A command that runs `program`. The child gets the signal `farewell` when this process dies. `niceness` is added
+    /// to its nice value.
     #[must_use]
     pub fn command(&self, program: &Path, farewell: Signal, niceness: i32) -> Command {
         let mut command = Command::new(&self.setpriv);
@@ -73,7 +74,8 @@ impl Spawner {
     /// # Errors
     /// When the program cannot be started.
     pub async fn spawn(&self, mut command: Command) -> Result<Child> {
-        // Ctrl-C in a terminal signals the whole process group. The stack stops its children itself, in order.
+        // Ctrl-C in a terminal signals the stack's whole process group. A child in a group of its own does not get that
+        // signal, so the stack can stop its children in order.
         command.process_group(0);
         let (reply, answer) = oneshot::channel();
         self.orders
@@ -86,7 +88,8 @@ impl Spawner {
     }
 }
 
-/// The path of util-linux's setpriv. A path with a directory lets the standard library start it without a copy of this process.
+/// The path of util-linux's `setpriv`. For a path with a directory, the standard library starts a program without a
+/// copy of this process's page tables.
 fn setpriv() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -95,7 +98,8 @@ fn setpriv() -> Result<PathBuf> {
         .context("setpriv is not installed: it is in util-linux")
 }
 
-/// Signals a child to end, and kills it if it still runs after `limit`. Returns whether it ended without the kill.
+/// Sends `farewell` to a child, and kills the child if it still runs after `limit`. Returns whether the child ended
+/// without the kill.
 pub async fn end(child: &mut Child, farewell: Signal, limit: Duration) -> bool {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         // An error means that the child has already ended.
@@ -108,8 +112,8 @@ pub async fn end(child: &mut Child, farewell: Signal, limit: Duration) -> bool {
     ended
 }
 
-/// A free port of 127.0.0.1, for a program that needs a port number. Another process may take it first; then the
-/// program fails with an error.
+/// A free port of 127.0.0.1, for a program that needs a port number. Another process may take the port before the
+/// program does; then the program fails with an error.
 ///
 /// # Errors
 /// When no port is free.

@@ -1,5 +1,5 @@
-//! The control endpoint. It reports figures, queues and whether work is left. It can invoke a function and replace a
-//! secret or a stored parameter.
+//! Serves the control endpoint, which reports metered figures, permissions, queue depths, injected faults and whether
+//! work is left. The endpoint can end the faults, invoke a function, and set a secret or a stored parameter.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -30,21 +30,19 @@ use crate::template::Model;
 /// Lambda's limit for a synchronous invocation's event.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
-/// The parts that the endpoint reports on.
+/// The parts of the stack that the endpoint reports on or changes.
 #[derive(Debug)]
 pub struct Control {
     pub model: Model,
     pub functions: Arc<Functions>,
     pub sqs: Sqs,
-    /// The readers of the streams.
+    /// The readers of the tables' streams.
     pub streams: Vec<Arc<Stream>>,
     pub meter: Arc<Meter>,
     pub permissions: Arc<Permissions>,
-    /// The stores of secrets and parameters.
     pub secrets: Arc<Secrets>,
-    /// The injected faults.
     pub faults: Arc<Faults>,
-    /// The ledger's server. The fault that crashes it holds the lock until it runs again.
+    /// The ledger's server. The fault that crashes the server holds the lock until the server runs again.
     pub postgres: Arc<Mutex<Postgres>>,
 }
 
@@ -75,7 +73,7 @@ impl Control {
             }
             (&Method::PUT, _) => {
                 let secret = path.strip_prefix("/secrets/");
-                // Names of parameters begin with a slash.
+                // The name of a stored parameter begins with a slash, so the slash is not part of the prefix.
                 let parameter = path
                     .strip_prefix("/parameters")
                     .filter(|name| name.starts_with('/'));
@@ -140,7 +138,8 @@ impl Control {
     }
 
     async fn idle(&self) -> Result<Idle> {
-        // Checks in the direction of the work, so that no work moves from an unchecked part to a checked one.
+        // The order of the checks is the order of the work: streams, queues, functions. So no work moves from a part
+        // that is not checked yet to a part that is already checked.
         let mut streams_drained = true;
         for stream in &self.streams {
             streams_drained &= stream.drained()?;
@@ -159,7 +158,7 @@ impl Control {
             .map(|f| (f.function, f.running))
             .collect();
         let busy = running.keys().any(|name| !self.model.scheduled(name));
-        // A consumer may have written to a table in the meantime.
+        // A function may have written to a table since the first check of the streams.
         for stream in &self.streams {
             streams_drained &= stream.drained()?;
         }
@@ -177,7 +176,7 @@ fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
     Ok(serde_json::to_vec(value)?.into())
 }
 
-/// Serves until dropped.
+/// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, control: Arc<Control>) {
     http1::serve(listener, move |request, _peer| {
         let control = Arc::clone(&control);

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 server code that all endpoints of this crate share.
+//! Contains the HTTP/1.1 server code that all endpoints of this crate share.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ const HEAD_BYTES: usize = 32 * 1024;
 /// The content type of DynamoDB's and SQS's bodies.
 pub(crate) const AMZ_JSON: &str = "application/x-amz-json-1.0";
 
-/// A service returns this instead of a response to close the connection without one.
+/// The error with which a service closes the connection without a response.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the connection is cut on purpose")]
 pub(crate) struct Cut;
@@ -52,8 +52,8 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<
     reply(status, "application/json", body)
 }
 
-/// Serves connections with keep-alive until dropped, which closes every connection. When a client closes its
-/// connection, the service's future is dropped.
+/// Serves connections with keep-alive until the returned future is dropped, which closes every connection. When a
+/// client closes its connection, the service's future for the running request is dropped.
 pub(crate) async fn serve<S, F, E>(listener: TcpListener, service: S)
 where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
@@ -71,7 +71,7 @@ where
             Err(error) => {
                 // Probably no file descriptors are left; the next accept may succeed after other connections have
                 // closed.
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "a connection could not be accepted; the server tries again in 20 ms");
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 continue;
             }
@@ -86,7 +86,7 @@ where
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             if let Err(error) = served {
-                tracing::debug!(%error, "a connection ended early");
+                tracing::debug!(%peer, %error, "an HTTP connection ended with an error");
             }
         });
     }

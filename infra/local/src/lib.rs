@@ -1,8 +1,8 @@
 //! Runs the SAM template on one machine.
 //!
-//! **Problem.** Before a deployment, anyone with a clone of the project and without an AWS account must be able to try,
-//! measure and break a drop. The local stack must run what is deployed: the same binaries behind the same routes, with
-//! the same environment and the same event sources.
+//! **Problem.** Before a deployment, anyone with a clone of the project and without an AWS account must be able to run
+//! and measure a drop, and to inject faults into it. The local stack must run what is deployed: the same binaries
+//! behind the same routes, with the same environment and the same event sources.
 //!
 //! **Model.** [`template`] reads the SAM template, the only description of functions, routes, tables, queues and
 //! schedules, and resolves its references to local values. One part runs each kind of resource:
@@ -12,9 +12,9 @@
 //! | [`runtime`] | Lambda: processes on the Runtime API, one request per process, cold starts, limits, time-outs |
 //! | [`front`] | API Gateway's HTTP API: routes, payload format 2.0, CORS, its own error bodies |
 //! | [`dynamodb`], [`meter`] | DynamoDB with its streams, and the cost of every request by AWS's rules |
-//! | [`permissions`] | IAM: the permissions of each function, and which ones it used |
+//! | [`permissions`] | IAM: the permissions that each function has, and the permissions that it used |
 //! | [`secrets`] | Secrets Manager and Parameter Store, as far as functions read them at run time |
-//! | [`mail`] | SES, as far as functions send mails by it: each mail becomes a file |
+//! | [`mail`] | SES's `SendEmail`: each mail becomes a file |
 //! | [`sqs`] | SQS with dead-letter queues |
 //! | [`sources`] | event source mappings for queues and streams, with a folder in place of the bucket for failed records; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
@@ -26,8 +26,8 @@
 //! **Walk-through.** [`stack::Stack::start`] locks its folder ([`workdir`]), starts the parts, and writes `stack.json`
 //! when all parts answer. The front end converts a request to an event and passes it to the process that became idle
 //! last; the reply becomes the response. The meter books each DynamoDB request to its invocation, and so to function,
-//! route and status. All parts listen on free ports of 127.0.0.1. Every child process asks the kernel to be ended with
-//! its parent ([`child`]), so that no process remains when the stack is killed.
+//! route and status. All parts listen on free ports of 127.0.0.1. The kernel ends every child process when the stack
+//! ends ([`child`]), so that no process remains even when the stack is killed.
 //!
 //! **What it does not do.** It checks neither signatures nor throttling rates, keeps no data over a restart, and has
 //! one account and one region. PostgreSQL accepts TLS connections only but trusts every client, so no function signs in
@@ -52,4 +52,5 @@ pub mod sources;
 pub mod sqs;
 pub mod stack;
 pub mod template;
+pub mod wire;
 pub mod workdir;

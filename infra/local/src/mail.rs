@@ -1,5 +1,4 @@
-//! SES, as far as functions send mails by it: `SendEmail` with a check of the caller's policy. Each mail becomes a
-//! file.
+//! Serves SES's `SendEmail` with a check of the caller's policy. Each mail becomes a file.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -17,7 +16,7 @@ use crate::call_permissions::{Call, SEND_EMAIL_PATH};
 use crate::http1;
 use crate::permissions::Permissions;
 
-/// More than a plain-text mail needs.
+/// The limit for a request's body. A plain-text mail is far shorter.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Keeps mails in the existing `folder`.
+    /// A mailbox that writes each mail as a file to `folder`, which must exist.
     #[must_use]
     pub const fn new(folder: PathBuf, permissions: Arc<Permissions>) -> Self {
         Self {
@@ -66,7 +65,7 @@ impl Mailbox {
                 json!({"MessageId": format!("local-{number}")}).to_string(),
             ),
             Err(error) => {
-                tracing::error!(%error, "a mail cannot be kept");
+                tracing::error!(number, %error, "the mail cannot be written; the sender gets an error");
                 refused(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "InternalFailure",
@@ -92,7 +91,8 @@ fn refused(status: StatusCode, kind: &str, message: &str) -> Response<Full<Bytes
     response
 }
 
-/// The mail's file content: header lines, an empty line, the text.
+/// The content of a mail's file: header lines, an empty line, the text. `None` if `body` is not the request for a
+/// plain-text mail with a sender, a recipient and a subject.
 fn written(body: &[u8]) -> Option<String> {
     let mail: Value = serde_json::from_slice(body).ok()?;
     let of = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str);
@@ -103,7 +103,7 @@ fn written(body: &[u8]) -> Option<String> {
     Some(format!("From: {from}\nTo: {to}\nSubject: {subject}\n\n{text}"))
 }
 
-/// Serves until dropped.
+/// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, mailbox: Arc<Mailbox>) {
     http1::serve(listener, move |request, _peer| {
         let mailbox = Arc::clone(&mailbox);

@@ -1,4 +1,4 @@
-//! `stampede-local`: runs the stack, and signs tokens for it.
+//! Contains the program `stampede-local`, which runs the stack and signs tokens for it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,12 +18,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// The allocator of the functions, so that the stack uses as little CPU time as possible on a machine that is being
-/// measured.
+/// The functions use the same allocator. It keeps the stack's CPU time low, which the measured functions on the same
+/// machine would otherwise lose.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The template, running on this machine.
+/// Runs the SAM template on this machine, and signs tokens for it.
 #[derive(Debug, Parser)]
 #[command(name = "stampede-local", version)]
 struct Arguments {
@@ -37,9 +37,10 @@ enum Command {
     Up(Options),
     /// Print a bearer token of the running stack.
     Token(Token),
-    /// Run a proxy of Lambda's control plane of an emulated account until Ctrl-C, for deployments to it.
+    /// Run a proxy of Lambda's control plane of an emulated account until Ctrl-C, for deployments to that account.
     ControlPlane(Proxy),
-    /// Run the stack's PostgreSQL server alone until Ctrl-C, for deployments to an emulated account; postgres.json says where.
+    /// Run the stack's PostgreSQL server alone until Ctrl-C, for deployments to an emulated account; postgres.json has
+    /// its address.
     Postgres(Alone),
 }
 
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `work` with a future that ends at Ctrl-C or SIGTERM.
+/// Runs `work`, which gets a future that completes at Ctrl-C or SIGTERM.
 fn until_stopped<W>(work: W) -> Result<()>
 where
     W: AsyncFnOnce(Pin<&mut dyn Future<Output = ()>>) -> Result<()>,
@@ -131,9 +132,9 @@ fn run(options: &Options) -> Result<()> {
             () = &mut stopping => return Ok(()),
         };
         let (file, out) = (&stack.file, options.out.display());
-        tracing::info!(api = %file.api_url, control = %file.control_url, mails = %file.mails.display(), "ready; {out}/stack.json has the addresses");
+        tracing::info!(api = %file.api_url, control = %file.control_url, mails = %file.mails.display(), "the stack is ready; {out}/stack.json has the addresses");
         stopping.await;
-        tracing::info!("the stack stops");
+        tracing::info!("a stop signal has arrived; the stack ends its processes");
         stack.stop().await;
         Ok(())
     })
@@ -142,7 +143,7 @@ fn run(options: &Options) -> Result<()> {
 fn run_proxy(proxy: &Proxy) -> Result<()> {
     until_stopped(async |stopping| {
         let listener = TcpListener::bind(proxy.listen).await?;
-        tracing::info!(listen = %proxy.listen, "ready");
+        tracing::info!(listen = %proxy.listen, "the proxy accepts connections");
         tokio::select! {
             () = serve(listener, &proxy.account, &proxy.alias) => {}
             () = stopping => {}
@@ -158,11 +159,11 @@ fn run_postgres(alone: &Alone) -> Result<()> {
         let mut postgres = Postgres::start(place.root(), &place.logs(), &alone.tools, &spawner).await?;
         let file = place.root().join("postgres.json");
         let written = serde_json::to_vec(&postgres.parameters())?;
-        // Written and renamed, so that a process that waits for the file reads it complete.
+        // Another process waits for the file and reads it immediately, so the file gets its name when it is complete.
         let draft = place.root().join("postgres.json.new");
         std::fs::write(&draft, written)?;
         std::fs::rename(&draft, &file)?;
-        tracing::info!(file = %file.display(), "ready");
+        tracing::info!(file = %file.display(), "PostgreSQL accepts connections; the file has its address");
         stopping.await;
         std::fs::remove_file(&file)?;
         postgres.stop().await;

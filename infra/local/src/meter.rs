@@ -1,12 +1,12 @@
-//! Metering of consumed capacity and requests, by table and by function, route and outcome.
+//! Meters consumed capacity and requests, by table and by function, route and outcome.
 //!
 //! A DynamoDB request names its invocation in the trace header that the SDK adds inside Lambda. The meter collects the
-//! usage of a running invocation and books it to (function, route, status) at its end, so that a refused and a granted
-//! reservation are separate. Requests without a running invocation (an audit, a table's creation) count only for their
-//! table.
+//! usage of a running invocation and books it to (function, route, status) at its end, so that the usage of refused and
+//! of granted reservations is reported separately. Requests without a running invocation (an audit, a table's creation)
+//! count only for their table.
 //!
 //! Run times are kept as histograms by function, over all routes and outcomes. The difference of two reports gives the
-//! percentiles of the time between them.
+//! percentiles of the invocations between the reports.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ pub struct Meter {
     books: Mutex<Books>,
 }
 
-/// The origin of a request to DynamoDB.
+/// The origin of a request to DynamoDB or SQS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The invocation with this number.
@@ -41,7 +41,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Parses the value of `X-Amzn-Trace-Id` that [`trace_header`] made.
+    /// Parses the value of `X-Amzn-Trace-Id` that [`trace_header`] made. Any other value means [`Self::Outside`].
     #[must_use]
     pub fn from_trace(header: Option<&str>) -> Self {
         header
@@ -67,12 +67,12 @@ impl Meter {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the metering of an invocation.
+    /// Registers a running invocation. Requests that name it are booked to it until [`Self::end`].
     pub fn begin(&self, invocation: u64) {
         self.books().running.insert(invocation, Uses::new());
     }
 
-    /// Ends an invocation and books its usage.
+    /// Ends an invocation, and books its collected usage and its run time to function, route and status.
     pub fn end(&self, invocation: u64, function: &str, route: &str, status: u16, duration: Duration) {
         let mut books = self.books();
         let uses = books.running.remove(&invocation).unwrap_or_default();
@@ -90,7 +90,7 @@ impl Meter {
         for (table, used) in &uses {
             add(&mut entry.tables, table, used);
         }
-        // An invocation that was refused because of the concurrency limit never ran.
+        // An invocation that the account's concurrency limit refused never ran, so it has no run time.
         if !duration.is_zero() {
             let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
             if let Some(times) = books.run_times.get_mut(function) {
@@ -145,7 +145,8 @@ impl Meter {
         }
     }
 
-    /// The figures so far. Running invocations are included only in the tables' figures.
+    /// The usage so far of tables, queues and functions. The usage of running invocations is included only in that of
+    /// the tables.
     #[must_use]
     pub fn report(&self) -> stack_api::Meter {
         let books = self.books();
@@ -161,7 +162,7 @@ impl Meter {
     }
 }
 
-/// From 1 µs to Lambda's fifteen minutes, with two significant digits.
+/// An empty histogram of run times from 1 µs to Lambda's fifteen minutes, with two significant digits.
 #[allow(
     clippy::expect_used,
     reason = "constant bounds, which the constructor accepts"

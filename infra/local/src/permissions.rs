@@ -1,4 +1,4 @@
-//! The permissions of functions: their policies, checked before every call, and a count of the used permissions.
+//! Checks the functions' policies before every call, and counts the used and refused permissions.
 //!
 //! A function's process signs with its own access key, as it signs with its role's key on AWS. The key identifies the
 //! caller, also when a call outlives its invocation. The signature itself is not checked. A call with any other key
@@ -6,7 +6,8 @@
 //!
 //! The rules are IAM's for identity-based policies: a call that no statement allows is denied, and a deny takes
 //! precedence. Supported patterns are resources that end in `*` or in one or more `?`. Supported conditions are
-//! `StringEquals` of a resource's tag and `Null` of `lambda:SourceFunctionArn`. [`Permissions::of`] refuses others.
+//! `StringEquals` of a resource's tag and `Null` of `lambda:SourceFunctionArn`. [`Permissions::of`] refuses all other
+//! patterns and conditions.
 //!
 //! Lambda itself uses a function's role too: it writes the log, reads queues and streams, writes failed records to a
 //! bucket and creates network interfaces. The local stack makes no signed calls for these, so
@@ -84,10 +85,10 @@ impl Denied {
     }
 }
 
-/// The condition of a statement.
+/// A supported condition of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Condition {
-    /// The resource has the tag with the value.
+    /// The resource has the tag of this name with this value.
     Tagged(String, String),
     /// The call comes from the function's own code (false), or from Lambda with the function's role (true).
     ByLambda(bool),
@@ -118,7 +119,7 @@ impl Condition {
 
 pub type Tags = BTreeMap<String, BTreeMap<String, String>>;
 
-/// How often the permission for one action on one resource was used.
+/// The permission for one action on one resource or pattern, with the number of its uses.
 #[derive(Debug)]
 struct Grant {
     action: String,
@@ -143,7 +144,8 @@ fn covers(pattern: &str, resource: &str) -> bool {
     begins && (pattern.ends_with('*') || resource.len() == pattern.len())
 }
 
-/// The grant of an action on a resource: the exact resource, else the longest matching prefix.
+/// The grant that allows an action on a resource: the grant on exactly this resource, else the grant with the longest
+/// matching pattern. Only grants whose conditions all hold count.
 fn grant<'a>(grants: &'a Grants, need: &Need, holds: &dyn Fn(&Condition) -> bool) -> Option<&'a Grant> {
     let fits = |grant: &&Grant| grant.action == need.action && grant.conditions.iter().all(holds);
     let of = |grants: &'a Vec<Grant>| grants.iter().find(fits);
@@ -162,17 +164,17 @@ fn grant<'a>(grants: &'a Grants, need: &Need, holds: &dyn Fn(&Condition) -> bool
 #[derive(Debug, Default)]
 pub struct Permissions {
     granted: HashMap<String, Grants>,
-    /// By function and the text of the permission.
+    /// The numbers of refused calls, by function and by the text of the permission.
     denied: Mutex<BTreeMap<String, BTreeMap<String, u64>>>,
     tags: Tags,
 }
 
-/// A permission and how often it was used.
+/// A permission, with the number of times that it was used or refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Times {
     /// Action and resource, such as `dynamodb:Query table/orders/index/open`.
     pub permission: String,
-    /// The number of uses; each item of a transaction counts.
+    /// The number of uses or refusals. Each item of a transaction counts as a use.
     pub times: u64,
 }
 
@@ -185,11 +187,12 @@ pub struct Figures {
     pub used: Vec<Times>,
     /// Granted permissions without any use so far.
     pub unused: Vec<String>,
-    /// Refused permissions.
+    /// Permissions that a call needed and no statement granted.
     pub denied: Vec<Times>,
 }
 
-/// The text `dynamodb:Query table/orders/index/open`: the part of the ARN after partition, service, region and account.
+/// The text of a permission in reports, such as `dynamodb:Query table/orders/index/open`: the action, and the ARN
+/// without its partition, service, region and account.
 fn text(action: &str, resource: &str) -> String {
     format!("{action} {}", resource.splitn(6, ':').last().unwrap_or_default())
 }
@@ -198,7 +201,8 @@ impl Permissions {
     /// The permissions of a model's functions.
     ///
     /// # Errors
-    /// Names the statement with an unsupported pattern, or with an effect that is neither `Allow` nor `Deny`.
+    /// When a statement has an unsupported pattern or condition, or an effect that is neither `Allow` nor `Deny`. The
+    /// error names the function and this part of the statement.
     pub fn of(model: &Model) -> Result<Self> {
         let mut granted = HashMap::new();
         for function in model.functions.values() {
@@ -214,7 +218,7 @@ impl Permissions {
         })
     }
 
-    /// Sets the tags of resources.
+    /// Sets the tags of resources, which conditions of statements refer to.
     #[must_use]
     pub fn with_tags(self, tags: Tags) -> Self {
         Self { tags, ..self }
@@ -231,10 +235,10 @@ impl Permissions {
         grant(self.granted.get(function)?, need, &holds)
     }
 
-    /// Checks that each function's role grants what Lambda itself needs. This does not count as use.
+    /// Checks that each function's role grants what Lambda itself needs. The check does not count as a use.
     ///
     /// # Errors
-    /// Names the function and the missing statement.
+    /// When a permission is missing. The error names the function, the action and the resource.
     pub fn check_lambda(&self, model: &Model) -> Result<()> {
         for function in model.functions.values() {
             for need in of_lambda(function) {
@@ -251,10 +255,10 @@ impl Permissions {
         Ok(())
     }
 
-    /// Checks that `function` has all permissions of `needs`. The uses are counted only if all are granted.
+    /// Checks that `function` has all permissions of `needs`. Uses are counted only if all permissions are granted.
     ///
     /// # Errors
-    /// The first permission that no statement grants.
+    /// When a permission is missing. The error names the first one in `needs` that no statement grants.
     pub fn check(&self, function: &str, needs: &[Need]) -> Result<(), Denied> {
         let mut grants = Vec::with_capacity(needs.len());
         for need in needs {
@@ -487,7 +491,7 @@ mod tests {
             need("s:Get", "arn:a:b:t/y"),
             need("s:Get", "arn:a:b:t/x/index/i"),
         ] {
-            // The second need is denied, so the allowed first one must not be counted.
+            // The second need is denied, so the use of the first need, which is allowed, must not be counted.
             let denied = permissions.check("f", &[get.clone(), bad.clone()]).unwrap_err();
             assert_eq!(denied.action.as_str(), &*bad.action);
             assert_eq!(&denied.resource, &bad.resource);

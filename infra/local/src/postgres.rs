@@ -1,4 +1,4 @@
-//! The stack's own PostgreSQL server, with an empty cluster at each start.
+//! Runs the stack's own PostgreSQL server, with an empty cluster at each start.
 //!
 //! PostgreSQL refuses to run as root. Started as root, the stack runs it as `postgres` or `nobody`. If that user cannot
 //! reach the stack's folder, the data is in the system's temporary folder, under a name derived from the stack's
@@ -23,20 +23,20 @@ use tokio_postgres::Client;
 use crate::authority::{self, Signed};
 use crate::child::{self, Spawner};
 
-/// The time limit until the server answers.
+/// The time limit from a start of the server to its first answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// The time limit for stopping before it is killed.
+/// The time that the server has to stop before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// The time limit of the migrations.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
-/// Enough for the projection's processes, the audit and a person with psql.
+/// The server's limit of connections: enough for the processes of `project-ledger`, the audit and a person with psql.
 const CONNECTIONS: usize = 60;
 
 #[derive(Debug)]
 pub struct Postgres {
     child: Child,
     cluster: Cluster,
-    /// The authority of the server's certificate, in PEM.
+    /// The certificate of the authority that signed the server's certificate, in PEM.
     authority: String,
     port: u16,
     spawner: Spawner,
@@ -48,15 +48,16 @@ const HOST: &str = "127.0.0.1";
 const SUPERUSER: &str = "postgres";
 /// The owner of the ledger.
 const OWNER: &str = "ledger";
-/// The role of the functions.
+/// The role as which the functions sign in.
 const WRITER: &str = "project_ledger";
-/// The access rules: every client over TLS. PostgreSQL refuses a client that no line names.
+/// The server's access rules: every client on this machine may connect over TLS, without a password. PostgreSQL refuses
+/// a connection that no line matches.
 const TLS_ONLY: &str = "hostssl all all 127.0.0.1/32 trust\n";
 
-/// The capacity of a server of some size.
+/// The capacity that the local server imitates, for one size of the ledger's cluster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ServerCapacity {
-    /// Connections of the functions.
+    /// The largest number of connections of the functions.
     pub connections: u32,
     /// The delay of a commit for each written row.
     pub row: Duration,
@@ -93,7 +94,8 @@ async fn execute((client, running): (Client, Running), batches: &[&str]) -> Resu
     Ok(())
 }
 
-/// Delays each commit for each row, initially by nothing. The ledger's tables must exist.
+/// SQL that delays each commit by a time for each written row. The time is 0 until [`CapacityControl::grow_to`] sets
+/// it. The ledger's tables must exist before.
 const SLOW_COMMITS: &str = "
     CREATE SCHEMA stand_in;
     CREATE TABLE stand_in.size (seconds_per_row float8 NOT NULL);
@@ -111,7 +113,7 @@ const SLOW_COMMITS: &str = "
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stand_in.commit_takes_time();
 ";
 
-/// The cluster's folder, and how its programs are run.
+/// PostgreSQL's data folder, with the folder of its programs, the account that they run as, and their log.
 #[derive(Debug)]
 struct Cluster {
     binaries: PathBuf,
@@ -194,7 +196,8 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-/// The cluster's folder for a stack in `root`.
+/// The data folder of a stack in `root`: below `root`, or in the system's temporary folder if the account cannot reach
+/// `root`.
 fn data_folder(root: &Path, account: &Account) -> PathBuf {
     let own = root.join("pg");
     if account.reaches(&own) {
@@ -290,7 +293,7 @@ impl Postgres {
         execute(self.connect("postgres").await?, &[&owner, &writer, &database]).await
     }
 
-    /// A connection of the superuser, once the server answers.
+    /// Waits until the server answers, and returns a connection of the superuser to the database `name`.
     async fn connect(&mut self, name: &str) -> Result<(Client, Running)> {
         let database = self.database(SUPERUSER, name)?;
         let began = Instant::now();
@@ -333,7 +336,7 @@ impl Postgres {
         parameters(self.port, &self.authority)
     }
 
-    /// The trusted authority of the server, in PEM.
+    /// The certificate of the authority that signed the server's certificate, in PEM.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
@@ -360,7 +363,7 @@ impl Postgres {
     /// returns.
     ///
     /// # Errors
-    /// When it does not start again.
+    /// When the server does not start again.
     pub async fn crash_and_restart(&mut self, away: impl Future<Output = ()>) -> Result<()> {
         self.end().await;
         away.await;
@@ -369,18 +372,18 @@ impl Postgres {
         Ok(())
     }
 
-    /// Stops the server at once, as a crash does: data that it has not written to its log is lost.
+    /// Stops the server immediately, as a crash does: data that it has not written to its log is lost.
     async fn end(&mut self) {
         if !child::end(&mut self.child, Signal::SIGQUIT, STOP_LIMIT).await {
-            tracing::warn!("PostgreSQL did not stop; it was killed");
+            tracing::warn!("PostgreSQL did not stop within {STOP_LIMIT:?}; it was killed");
         }
     }
 
-    /// Stops the server at once, since no data is kept, and removes the cluster.
+    /// Stops the server immediately, since no data is kept, and removes the cluster.
     pub async fn stop(&mut self) {
         self.end().await;
         if let Err(error) = fs::remove_dir_all(&self.cluster.data) {
-            tracing::warn!(%error, "the cluster could not be removed");
+            tracing::warn!(%error, "PostgreSQL's data folder cannot be removed; the next start of the stack tries it again");
         }
     }
 }
@@ -421,7 +424,7 @@ impl Cluster {
     }
 
     async fn serve(&self, port: u16, spawner: &Spawner) -> Result<Child> {
-        // SIGQUIT stops the server at once, with its children and its shared memory; SIGKILL would leave both.
+        // SIGQUIT stops the server immediately, with its children and its shared memory; SIGKILL would leave both.
         let mut server = self.command(spawner, "postgres", Signal::SIGQUIT)?;
         server.arg("-D").arg(&self.data).args(["-p", &port.to_string()]);
         for setting in [

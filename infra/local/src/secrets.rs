@@ -1,5 +1,5 @@
-//! Secrets Manager and Parameter Store, as far as functions read them at run time: `GetSecretValue` and `GetParameter`,
-//! with a check of the caller's policy.
+//! Serves Secrets Manager and Parameter Store as far as functions read them at run time: `GetSecretValue` and
+//! `GetParameter`, with a check of the caller's policy.
 //!
 //! The stores hold the values that the template refers to. Every secret's ARN ends in `-local0`, where AWS puts six
 //! random characters. Each secret has one version; [`Secrets::put`] replaces it, as a rotation does.
@@ -20,7 +20,7 @@ use crate::http1;
 use crate::permissions::Permissions;
 use crate::template::{Surroundings, parameter_arn, secret_arn};
 
-/// More than an id and a version need.
+/// The limit for a request's body. A request has an id and at most a version, and is far shorter.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Secrets {
     }
 }
 
-/// Serves until dropped.
+/// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, secrets: Arc<Secrets>) {
     http1::serve(listener, move |request, _peer| {
         let secrets = Arc::clone(&secrets);

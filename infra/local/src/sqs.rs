@@ -1,4 +1,4 @@
-//! SQS on one machine: the embedded server, its queues from the template, and direct access for this process.
+//! Runs SQS on one machine: the embedded server, its queues from the template, and direct access for this process.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,14 +24,15 @@ use crate::http1::{self, AMZ_JSON, Cut};
 use crate::meter::{Caller, Meter};
 use crate::permissions::{Denied, Need, Permissions, signer};
 use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
+use crate::wire::Message;
 
 /// SQS's limit for a request is 1 MB. The margin is for the envelope around the messages.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
-/// How long a receive waits for the first message, by SQS's limit.
+/// The time that a receive waits for the first message: the longest that SQS allows.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How long a killed caller may take to exit.
+/// The time that a killed caller has to exit, before its connection is closed.
 const KILLED_CALLER_EXIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
@@ -61,28 +62,13 @@ impl Depth {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Message {
-    pub message_id: String,
-    /// The receipt that deletes the message.
-    pub receipt_handle: String,
-    pub body: String,
-    #[serde(rename = "MD5OfBody")]
-    pub md5_of_body: String,
-    #[serde(default)]
-    pub attributes: BTreeMap<String, String>,
-    #[serde(default)]
-    pub message_attributes: BTreeMap<String, Value>,
-}
-
-/// An action on a queue failed: SQS's error code and message.
+/// A failed action on a queue, with SQS's error body or the reason why there is no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("SQS: {0}")]
 pub struct SqsError(String);
 
 impl Sqs {
-    /// An empty SQS whose queue URLs start with `url`.
+    /// An SQS server without queues. The URLs of its queues start with `url`.
     #[must_use]
     pub fn new(url: &str, port: u16, meter: Arc<Meter>) -> Self {
         let provider = Arc::new(RustackSqs::new(SqsConfig {
@@ -103,7 +89,7 @@ impl Sqs {
         }
     }
 
-    /// Enables policy checks with these permissions.
+    /// Enables the check of each function's calls against these permissions.
     #[must_use]
     pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
         self.permissions = permissions;
@@ -117,8 +103,8 @@ impl Sqs {
         self
     }
 
-    /// Checks the action against the policy of the calling function. A call from outside is always allowed. A batch
-    /// needs the permission of the single action.
+    /// Checks the action against the policy of the calling function. A call that no function signed is always allowed.
+    /// A batch action needs the permission of the single action.
     fn authorize(&self, function: Option<&str>, action: &str, body: &[u8]) -> Result<(), Denied> {
         #[derive(Deserialize)]
         struct Names {
@@ -142,7 +128,7 @@ impl Sqs {
     /// Creates the template's queues.
     ///
     /// # Errors
-    /// When the server refuses one.
+    /// When the server refuses a queue.
     pub async fn create(&self, queues: &BTreeMap<String, Queue>) -> Result<()> {
         for queue in queues.values() {
             let mut attributes = BTreeMap::from([
@@ -204,7 +190,7 @@ impl Sqs {
     /// Receives up to `count` messages for a function, and waits up to 20 s for the first.
     ///
     /// # Errors
-    /// SQS's error.
+    /// When SQS refuses the action.
     pub async fn receive(&self, queue: &str, count: usize) -> Result<Vec<Message>, SqsError> {
         let patience = self.faults.patience(queue, LONGEST_WAIT);
         let received = self.receive_within(queue, count, patience).await?;
@@ -242,7 +228,7 @@ impl Sqs {
     /// Deletes received messages, at most ten.
     ///
     /// # Errors
-    /// SQS's error.
+    /// When SQS refuses the action.
     pub async fn delete(&self, queue: &str, receipts: &[&str]) -> Result<(), SqsError> {
         self.meter.sqs("DeleteMessageBatch");
         let entries: Vec<Value> = receipts
@@ -258,10 +244,10 @@ impl Sqs {
         .map(drop)
     }
 
-    /// Sends one message.
+    /// Sends one message with the text `body`.
     ///
     /// # Errors
-    /// SQS's error.
+    /// When SQS refuses the action.
     pub async fn send(&self, queue: &str, body: &str) -> Result<(), SqsError> {
         self.meter.sqs("SendMessage");
         self.call(
@@ -272,10 +258,10 @@ impl Sqs {
         .map(drop)
     }
 
-    /// The number of messages in a queue.
+    /// The numbers of visible, in-flight and delayed messages of a queue.
     ///
     /// # Errors
-    /// SQS's error.
+    /// When SQS refuses the action.
     pub async fn depth(&self, queue: &str) -> Result<Depth, SqsError> {
         let input = json!({"QueueUrl": self.queue_url(queue), "AttributeNames": ["All"]});
         let answer = self.call("GetQueueAttributes", &input).await?;
@@ -293,7 +279,6 @@ impl Sqs {
         })
     }
 
-    /// Stops the server.
     pub async fn stop(&self) {
         self.provider.shutdown_all().await;
     }
@@ -322,7 +307,8 @@ impl Sqs {
             if crash != Crash::Already {
                 self.faults.kill_relay(crash, caller);
             }
-            // The kill closes the connection. No answer may arrive before that.
+            // A relay that gets any answer would continue its work. So the request stays unanswered until the kill
+            // takes effect, which closes the connection.
             tokio::time::sleep(KILLED_CALLER_EXIT).await;
             return Err(Cut);
         }
@@ -336,7 +322,7 @@ impl Sqs {
     }
 }
 
-/// Serves until dropped.
+/// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, sqs: Sqs) {
     http1::serve(listener, move |request, _peer| {
         let sqs = sqs.clone();

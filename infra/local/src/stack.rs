@@ -1,4 +1,4 @@
-//! A whole stack: its parts are started in order and stopped in reverse order.
+//! Starts all parts of a stack in the order in which they need each other, and stops them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ use crate::workdir::{Place, Signer};
 /// The lifetime of the operator's token in `stack.json` and of the tokens of `stampede-local token`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
-/// The name in the operator's token.
+/// The operator's name in the token of `stack.json`.
 pub const OPERATOR: &str = "local-operator";
 
 /// The API key of the functions for the sandbox gateway.
@@ -47,7 +47,7 @@ const GATEWAY_WEBHOOK_SECRET: &str = "whsec_local";
 const MAIL_FROM: &str = "orders@shop.example";
 const MAIL_DOMAIN: &str = "shop.example";
 
-/// The settings of a stack.
+/// The command-line options with which a stack is started.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// The SAM template.
@@ -69,9 +69,8 @@ pub struct Options {
     /// The largest number of processes per function.
     #[arg(long, default_value_t = DEFAULT_CONCURRENCY)]
     pub concurrency: usize,
-    /// Scale as AWS does: start a process at once for every request that finds none idle, and add this many
-    /// ms to its start for the platform's work. With control planes, the ledger's server gets the size that
-    /// they hold.
+    /// Scale as AWS does: start a process immediately for every request that finds no idle process, and add this many
+    /// ms to its start for the platform's work. With control planes, the ledger's server gets the size that they hold.
     #[arg(long, value_name = "PLATFORM_MS")]
     pub as_aws: Option<u64>,
     /// The largest number of concurrent invocations of all functions together.
@@ -107,7 +106,7 @@ impl Options {
 
 #[derive(Debug)]
 pub struct Stack {
-    /// The addresses of all parts.
+    /// The addresses of all servers of the stack, as in `stack.json`.
     pub file: StackFile,
     place: Place,
     functions: Arc<Functions>,
@@ -166,7 +165,7 @@ fn surroundings(
     }
 }
 
-/// The listeners of all parts.
+/// The listeners of all servers of the stack, which are bound before any server starts.
 struct Listeners {
     api: TcpListener,
     control: TcpListener,
@@ -178,7 +177,7 @@ struct Listeners {
     sqs: TcpListener,
 }
 
-/// The URLs of all parts.
+/// The URLs of all servers of the stack.
 struct Urls {
     api: String,
     control: String,
@@ -244,30 +243,31 @@ impl Urls {
             ("AWS_SECRET_ACCESS_KEY", "local"),
             ("AWS_SESSION_TOKEN", "local"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
-            // Issuers of tests run on this machine and have no certificates.
+            // The token issuers of tests run on this machine without certificates, so functions must accept plain HTTP
+            // from 127.0.0.1.
             ("PLAIN_HTTP_TO_LOOPBACK", "allowed"),
         ]
         .into_iter()
         .chain(of_planes)
-        // The control planes' front end also reads parameters from the stores.
+        // With control planes, their front end serves Parameter Store: it looks in the stack's own stores first.
         .chain([("AWS_ENDPOINT_URL_SSM", control_planes.unwrap_or(&self.secrets))])
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect()
     }
 }
 
-/// What is known of the stack before a part starts.
+/// The settings of the stack that are known before its servers start.
 struct Draft {
     template: String,
     public_keys: Vec<(&'static str, String)>,
-    /// The template's resources, with placeholders for what the started parts determine.
+    /// The template's resources, with placeholders for the values that only the started servers determine.
     model: Model,
     faults: Arc<Faults>,
     settings: Settings,
 }
 
 impl Draft {
-    /// Fails for errors of the template and for missing binaries.
+    /// Reads the template and checks the binaries, so that an error in them ends the start before any process runs.
     fn new(options: &Options, place: &Place, urls: &Urls, template: String) -> Result<Self> {
         let public_keys = place.public_keys()?;
         let placeholders = postgres::parameters(0, "not made yet");
@@ -294,7 +294,7 @@ impl Draft {
         })
     }
 
-    /// The template's resources and everything that it refers to, once the servers run.
+    /// The template's resources with the addresses of the running servers, and the values that the template refers to.
     fn complete(&self, options: &Options, urls: &Urls, servers: &Servers) -> Result<(Model, Surroundings)> {
         let mappings = servers
             .control_planes
@@ -329,7 +329,7 @@ fn around(
     surroundings(public_keys, &urls.gateway, parameters, &urls.sqs, mappings)
 }
 
-/// The parts that are processes of other programs.
+/// PostgreSQL and, if requested, the control planes, which are processes of other programs.
 struct Servers {
     postgres: Arc<Mutex<Postgres>>,
     /// PostgreSQL's values of the template's parameters.
@@ -417,7 +417,7 @@ impl Services {
     }
 }
 
-/// The functions' processes. Some faults end them.
+/// Creates the functions. Faults that end a function's process get access to them, without keeping them alive.
 fn functions(
     model: &Model,
     settings: Settings,
@@ -434,7 +434,7 @@ fn functions(
     functions
 }
 
-/// What the stack announces of itself.
+/// The content of `stack.json`.
 fn stack_file(
     options: &Options,
     place: &Place,
@@ -482,7 +482,7 @@ fn now_millis() -> u64 {
 /// A bearer token for `subject`, signed with the keys of the stack in `out`.
 ///
 /// # Errors
-/// When no stack was started there.
+/// When no stack was started in `out`.
 pub fn token(out: &Path, audience: Audience, subject: &str) -> Result<String> {
     let key = crate::workdir::key(out, Signer::of(audience))?;
     let now = now_seconds();
@@ -491,7 +491,7 @@ pub fn token(out: &Path, audience: Audience, subject: &str) -> Result<String> {
 }
 
 impl Stack {
-    /// Starts everything that the template describes, and announces it.
+    /// Starts everything that the template describes, and writes `stack.json` when all parts run.
     ///
     /// # Errors
     /// When a part cannot be started. Parts that already run are stopped.
@@ -609,7 +609,8 @@ impl Stack {
         if let Some(control_planes) = self.control_planes.take() {
             control_planes.stop().await;
         }
-        // These tasks end by themselves, after they have restarted a stopped server.
+        // A fault task that has crashed PostgreSQL restarts it before the task ends. A stop before that would leave the
+        // restarted server running.
         while self.fault_tasks.join_next().await.is_some() {}
         self.postgres.lock().await.stop().await;
     }
@@ -618,7 +619,7 @@ impl Stack {
 /// Checks that every function to run has a binary. Functions that need control planes run only with `control_planes`.
 ///
 /// # Errors
-/// Names the missing binaries and the command that builds them.
+/// When a binary is missing. The error names the missing binaries and the command that builds them.
 pub fn missing(model: &Model, settings: &Settings, control_planes: bool) -> Result<()> {
     let missing: Vec<&str> = model
         .functions
@@ -641,7 +642,8 @@ pub fn missing(model: &Model, settings: &Settings, control_planes: bool) -> Resu
 /// The environments of all functions merged; a name has the same meaning in each of them.
 fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let of_functions = model.functions.values().flat_map(|f| &f.environment);
-    // Lambda sets this variable for every function. The stack's own processes get it at their start.
+    // Lambda sets this variable for every function. Here each function's process gets it at its start, so the base
+    // environment does not have it.
     let region = ("AWS_REGION".to_owned(), REGION.to_owned());
     base.into_iter()
         .chain([region])
@@ -649,14 +651,14 @@ fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, S
         .collect()
 }
 
-/// Runs the function that fetches the issuers' keys. Without keys no token is accepted, so the stack is not ready
-/// before.
+/// Runs the function that fetches the issuers' keys. Without these keys functions accept no token, so the stack is
+/// ready only after a successful run.
 ///
 /// # Errors
 /// When no run succeeds.
 async fn fetch_keys(model: &Model, functions: &Functions) -> Result<()> {
     const FETCHER: &str = "fetch-keys";
-    // Injected faults may hit each attempt.
+    // An injected fault may make any attempt fail, so one attempt is not enough.
     const TRIES: u32 = 10;
     if !model.functions.contains_key(FETCHER) {
         return Ok(());

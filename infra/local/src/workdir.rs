@@ -1,4 +1,4 @@
-//! The stack's own folder: its lock, its keys, and the file with its addresses.
+//! Manages the stack's own folder: its lock, its keys, and the file with its addresses.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use stack_api::StackFile;
 use tokens::{Audience, Issuers, KeySet, SigningKey};
 
-/// A folder that only this process uses.
+/// A folder that this process has locked, so that no other stack uses it.
 #[derive(Debug)]
 pub struct Place {
     root: PathBuf,
@@ -17,7 +17,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Locks the folder, creates it if necessary, and removes the files of a killed stack.
+    /// Creates the folder if it is missing, locks it, and removes the files of an earlier stack.
     ///
     /// # Errors
     /// When another stack runs there, or the folder cannot be written.
@@ -72,7 +72,7 @@ impl Place {
     /// A folder for tools that are built for this run.
     ///
     /// # Errors
-    /// When it cannot be created.
+    /// When the folder cannot be created.
     pub fn tools(&self) -> Result<PathBuf> {
         let folder = self.root.join("tools");
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -94,8 +94,8 @@ impl Place {
         self.root.join("stack.json")
     }
 
-    /// Makes a signing key for each [`Signer`] and keeps it for `stampede-local token` and the smoke test. Returns the
-    /// operators' key.
+    /// Makes a signing key for each [`Signer`] and writes it to the folder for `stampede-local token` and the smoke
+    /// test. Returns the operators' key.
     ///
     /// # Errors
     /// When a key cannot be made or written.
@@ -111,7 +111,8 @@ impl Place {
         key(&self.root, Signer::Operator)
     }
 
-    /// The token issuers as Parameter Store holds them: parameter names and documents.
+    /// The documents with public keys, as Parameter Store holds them, by parameter name: token issuers for shoppers and
+    /// for operators, a key set for the deployer.
     ///
     /// # Errors
     /// When the keys have not been made.
@@ -128,7 +129,7 @@ impl Place {
         Signer::ALL.into_iter().map(public).collect()
     }
 
-    /// Writes the file that announces the ready stack.
+    /// Writes `stack.json`. Other programs wait for this file and take it as the sign that the stack is ready.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -138,7 +139,7 @@ impl Place {
         write_privately(&self.stack_file(), &json)
     }
 
-    /// Removes the announcement.
+    /// Removes `stack.json`, so that no program calls a stack that stops.
     ///
     /// # Errors
     /// When the file cannot be removed.
@@ -150,9 +151,9 @@ impl Place {
 /// The owner of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signer {
-    /// The sign-in of shoppers.
+    /// The service that signs shoppers in.
     Shopper,
-    /// The sign-in of operators.
+    /// The service that signs operators in.
     Operator,
     /// The deployer's smoke test.
     Deployer,
@@ -184,7 +185,7 @@ impl Signer {
         }
     }
 
-    /// The stored parameter with the public keys, by the template's default.
+    /// The name of the stored parameter with the public keys, as the template's defaults have it.
     #[must_use]
     pub const fn parameter(self) -> &'static str {
         match self {
@@ -195,10 +196,10 @@ impl Signer {
     }
 }
 
-/// The key of `signer` in the stack's folder.
+/// Reads the private key of `signer` from the stack's folder.
 ///
 /// # Errors
-/// When no stack was started there.
+/// When no stack was started in this folder.
 pub fn key(root: &Path, signer: Signer) -> Result<SigningKey> {
     let path = signer.file(root);
     let text = fs::read_to_string(&path)
@@ -206,7 +207,8 @@ pub fn key(root: &Path, signer: Signer) -> Result<SigningKey> {
     Ok(SigningKey::from_jwk(&text)?)
 }
 
-/// Writes a temporary file and renames it, so that a reader sees a complete file or none.
+/// Writes a file that only its owner can read. A temporary file is renamed, so that a reader sees a complete file or
+/// none.
 fn write_privately(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = path.with_extension("new");
     remove(&beside)?;

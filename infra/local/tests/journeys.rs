@@ -1,7 +1,7 @@
-//! Journeys: whole purchases over HTTP against a running stack, with real functions, tables, queues, gateway and
+//! Tests journeys: whole purchases over HTTP against a running stack, with real functions, tables, queues, gateway and
 //! ledger.
 //!
-//! All journeys run concurrently on one stack, each with its own drops. A final audit checks all data they wrote.
+//! All journeys run concurrently on one stack, each with its own drops. A final audit checks all data that they wrote.
 //! Arguments select journeys by name. The functions' binaries must have been built.
 #![allow(
     clippy::unwrap_used,

@@ -10,10 +10,10 @@ use capacity::quotas::Quotas;
 use domain::ids::DropId;
 use serde::de::DeserializeOwned;
 
-/// A drop's file: a drop of the calendar, with moments in readable form.
+/// The content of a drop's file: a drop of the calendar, with its times as text in the API's format.
 type DropFile = CalendarDrop<Moment>;
 
-/// The inputs of a plan.
+/// The documents, the account's limits and the drop from which a plan is computed.
 #[derive(Debug)]
 pub struct Input {
     /// The declared documents. The calendar holds the planned drop and the drops beside it.
@@ -22,7 +22,7 @@ pub struct Input {
     pub drop: DropId,
 }
 
-/// Where the declared documents are: in a folder, by their names, but for those that are given.
+/// The paths of the declared documents. A document without a path of its own is in the folder, under its usual name.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
     pub folder: PathBuf,
@@ -39,7 +39,7 @@ impl Files {
 /// Reads the documents, the drop to plan, and the drops beside it.
 ///
 /// # Errors
-/// When a file cannot be read or is malformed; or with all mistakes of the documents together.
+/// When a file cannot be read or is malformed, or when the documents have mistakes. The error lists all mistakes.
 pub fn read(files: &Files, drop: &Path, beside: &[PathBuf]) -> anyhow::Result<Input> {
     let planned: DropFile = document(drop)?;
     let id = planned.id.clone();

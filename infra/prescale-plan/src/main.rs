@@ -1,4 +1,5 @@
-//! Prints the planned changes for a drop: when they happen, their cost, and the limits that they reach.
+//! Contains the program `prescale-plan`, which prints the planned changes for a drop: when they happen,
+//! their cost, and the limits that they reach.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! A plan in readable form.
+//! Renders a plan as text, with a table for each part.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
-//! Text in columns.
+//! Formats text in columns.
 
-/// Rows under a heading. Columns are as wide as their widest cell; those in `right` are right-aligned.
+/// Rows under a heading. Columns are as wide as their widest cell; the columns in `right` are right-aligned.
 pub(crate) fn table(heading: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
     let all = || std::iter::once(&heading).chain(rows);

@@ -1,4 +1,4 @@
-//! The declared documents, and the binary as users call it.
+//! Tests the declared documents, and the binary as users call it.
 #![cfg(test)]
 
 use std::path::{Path, PathBuf};
@@ -97,17 +97,18 @@ fn the_reference_spike_is_planned_in_full_on_a_raised_account() {
     let text = text(&output);
     assert!(output.status.success(), "{text}");
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    // 98,000 ÷ 10 × 1.2 each, and a tenth more reserved; 0.25 GB for an hour each.
+    // `reserve` needs 112,000 ÷ 10 × 1.3 units and a twentieth more reserved, `get-drop` 84,000 ÷ 10 × 1.2. The cost is
+    // that of 0.25 GB for an hour, for each unit.
     for line in [
-        "provisioned concurrency of reserve 0 11760 2030-03-01T17:32:57.000Z +35.28 an hour",
-        "reserved concurrency of reserve none 12936 2030-03-01T17:32:57.000Z -",
-        "provisioned concurrency of get-drop 0 11760 2030-03-01T17:32:57.000Z +35.28 an hour",
-        "warm throughput of StockTable 4000 W, 12000 R 7500 W, 36750 R 2030-03-01T17:32:57.000Z not listed one way",
-        "warm throughput of DropsTable 4000 W, 12000 R 4000 W, 80400 R 2030-03-01T17:32:57.000Z not listed one way",
-        "database, minimum ACU 2 7.5 2030-03-01T17:32:57.000Z +0.66 an hour",
-        "reserved concurrency of reserve 12936 none 2030-03-01T19:02:00.000Z -",
+        "provisioned concurrency of reserve 0 14560 2030-03-01T17:32:46.000Z +43.68 an hour",
+        "reserved concurrency of reserve none 15288 2030-03-01T17:32:46.000Z -",
+        "provisioned concurrency of get-drop 0 10080 2030-03-01T17:32:46.000Z +30.24 an hour",
+        "warm throughput of StockTable 4000 W, 12000 R 8400 W, 47040 R 2030-03-01T17:32:46.000Z not listed one way",
+        "warm throughput of DropsTable 4000 W, 12000 R 4000 W, 99840 R 2030-03-01T17:32:46.000Z not listed one way",
+        "database, minimum ACU 2 7.5 2030-03-01T17:32:46.000Z +0.66 an hour",
+        "reserved concurrency of reserve 15288 none 2030-03-01T19:02:00.000Z -",
         "Limits none is met",
-        "Admission at the opening: 16333.3 of 16333.3 shoppers a second (100.00 %)",
+        "Admission at the opening: 14000.0 of 14000.0 shoppers a second (100.00 %)",
         "no deployment from",
     ] {
         assert!(words.contains(line), "{line:?} is not in\n{text}");
@@ -142,6 +143,8 @@ fn on_an_account_as_it_comes_the_plan_names_every_limit() {
         })
         .collect();
     let of_tables = [
+        r#"{"table_reads":"StockTable"}"#,
+        r#"{"allowed_warm_reads":"StockTable"}"#,
         r#"{"table_reads":"DropsTable"}"#,
         r#"{"allowed_warm_reads":"DropsTable"}"#,
     ];

@@ -1,8 +1,10 @@
-//! The smallest amounts: <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>.
+//! Lists the smallest amounts that can be charged:
+//! <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>.
 //!
 //! The limit is that of the currency in which the account is paid out. A charge in another currency is converted first.
 
-/// Code, smallest charge in minor units where Stripe states one, and about how many minor units a US dollar is (at the rates of 2026).
+/// For each currency: its code, the smallest charge in minor units if Stripe states it, and the approximate value of a
+/// US dollar in minor units (at the rates of 2026).
 const CURRENCIES: [(&str, Option<u64>, u64); 33] = [
     ("aed", Some(200), 367),
     ("aud", Some(50), 152),
@@ -52,7 +54,7 @@ pub fn is_too_small(amount: u64, currency: &str, settlement: Option<&str>) -> bo
     let (Some((_, _, from)), Some((_, Some(least), to))) = (row(currency), row(paid_out)) else {
         return false;
     };
-    // Compared without a division: amount ÷ from × to < least.
+    // This is amount ÷ from × to < least, compared without a division, so that nothing is rounded.
     u128::from(amount) * u128::from(*to) < u128::from(*least) * u128::from(*from)
 }
 

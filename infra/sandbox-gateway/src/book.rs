@@ -1,6 +1,7 @@
-//! The gateway's books: intents, refunds and the log, changed together under one lock.
+//! Keeps the gateway's book: intents, refunds and the log, which are changed together under one lock.
 //!
-//! Every change appends its log lines first; when that fails, the change does not happen and the caller gets a 500.
+//! Every change appends its log lines first. When a line cannot be written, the change does not happen and the caller
+//! gets a 500.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,13 +25,13 @@ const MOST_CONFIRMS: u32 = 4;
 /// The result of the customer's visit to the bank's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Signed.
+    /// The customer has authenticated.
     Complete,
-    /// Refused or gave up.
+    /// The customer has refused.
     Fail,
 }
 
-/// The gateway's whole state.
+/// The intents and refunds of the gateway, with the log and the webhooks that report each change.
 pub struct Book {
     intents: HashMap<String, Intent>,
     refunds: HashMap<String, Refund>,
@@ -57,7 +58,6 @@ impl Book {
         }
     }
 
-    /// The path of the log.
     #[must_use]
     pub fn log_path(&self) -> std::path::PathBuf {
         self.log.path().to_owned()
@@ -86,8 +86,8 @@ impl Book {
             .map_or_else(|| error::missing("refund"), |refund| Reply::ok(refund.json()))
     }
 
-    /// Counts a confirm that begins. Returns its number from 0, its order, and the payment method that it
-    /// will use. `None` for an unknown intent.
+    /// Counts a confirm that begins. Returns its number from 0, its order (without an order, its intent), and
+    /// the behaviour of its payment method. `None` for an unknown intent.
     pub fn begin_confirm(
         &mut self,
         id: &str,
@@ -194,7 +194,8 @@ impl Book {
         };
         intent.confirms += 1;
         if intent.confirms > MOST_CONFIRMS {
-            // "After this limit is reached, any further calls to this endpoint will transition the PaymentIntent to the canceled state."
+            // "After this limit is reached, any further calls to this endpoint will transition the PaymentIntent to the
+            // canceled state."
             self.note(Event::Cancelled, &intent, None)?;
             intent.status = Status::Canceled;
             let shown = self.keep(intent);
@@ -348,6 +349,6 @@ impl Book {
 }
 
 fn log_failed(failed: &io::Error) -> Reply {
-    tracing::error!(error = %failed, "the gateway's log could not be written");
+    tracing::error!(error = %failed, "the gateway's log could not be written; the change is not made, and the caller gets status 500");
     error::internal("The sandbox could not write its log.")
 }

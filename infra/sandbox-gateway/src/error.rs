@@ -1,4 +1,4 @@
-//! Answers and errors in the form that Stripe documents for its API.
+//! Makes answers and errors in the form that Stripe documents for its API.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -69,41 +69,41 @@ impl Reply {
     }
 }
 
-/// A parameter is missing, unknown or malformed. The endpoint code has not begun.
+/// 400: a parameter is missing, unknown or malformed. The endpoint code has not begun.
 #[must_use]
 pub fn invalid(code: &str, param: &str, message: &str) -> Reply {
     let refused = Reply::refused(StatusCode::BAD_REQUEST, INVALID_REQUEST, message);
     refused.with("code", code).with("param", param)
 }
 
-/// A parameter has a text that is not allowed.
+/// 400: a parameter has a text that is not allowed.
 #[must_use]
 pub fn invalid_text(param: &str, message: &str) -> Reply {
     invalid("parameter_invalid_string", param, message)
 }
 
-/// No key, or a wrong one.
+/// 401: the request has no API key or a wrong API key.
 #[must_use]
 pub fn unauthorized() -> Reply {
     let message = "Invalid API Key provided.";
     Reply::refused(StatusCode::UNAUTHORIZED, INVALID_REQUEST, message)
 }
 
-/// No such object.
+/// 404: the object does not exist.
 #[must_use]
 pub fn missing(object: &str) -> Reply {
     let message = format!("No such {object}.");
     Reply::refused(StatusCode::NOT_FOUND, INVALID_REQUEST, &message).with("code", "resource_missing")
 }
 
-/// No such route.
+/// 404: the route does not exist.
 #[must_use]
 pub fn no_route() -> Reply {
     let message = "Unrecognized request URL.";
     Reply::refused(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
 }
 
-/// The key was used before with other parameters.
+/// 400: the idempotency key was used before with other parameters.
 #[must_use]
 pub fn key_mismatch() -> Reply {
     let message =
@@ -111,49 +111,49 @@ pub fn key_mismatch() -> Reply {
     Reply::refused(StatusCode::BAD_REQUEST, IDEMPOTENCY, message)
 }
 
-/// A request with this key is running.
+/// 409: a request with this idempotency key is running.
 #[must_use]
 pub fn key_in_use() -> Reply {
     let message = "Another request with this idempotency key is in progress.";
     Reply::refused(StatusCode::CONFLICT, IDEMPOTENCY, message).with("code", "idempotency_key_in_use")
 }
 
-/// The gateway is unavailable. The endpoint code has not begun.
+/// 503: the gateway is unavailable. The endpoint code has not begun.
 #[must_use]
 pub fn outage() -> Reply {
     let message = "The sandbox is in an outage.";
     Reply::refused(StatusCode::SERVICE_UNAVAILABLE, API, message)
 }
 
-/// The caller exceeds the rate. Every other such answer contains the time to wait, as a proxy in front of the
-/// gateway might add it.
+/// 429: the caller exceeds the rate. Every second such answer also gets the time to wait, which a proxy in front of the
+/// gateway might add.
 #[must_use]
 pub fn too_many() -> Reply {
     let message = "Request rate limit exceeded.";
     Reply::refused(StatusCode::TOO_MANY_REQUESTS, INVALID_REQUEST, message).with("code", "rate_limit")
 }
 
-/// The end of an answer that was held back.
+/// 504: the answer was held back on purpose until the end of its time.
 #[must_use]
 pub fn gave_up() -> Reply {
     let message = "The answer was lost on purpose.";
     Reply::refused(StatusCode::GATEWAY_TIMEOUT, API, message)
 }
 
-/// A fault of the sandbox; nothing was changed.
+/// 500: the sandbox itself has failed, or a failure is injected that is stored under the idempotency key.
 #[must_use]
 pub fn internal(message: &str) -> Reply {
     Reply::failed(StatusCode::INTERNAL_SERVER_ERROR, API, message)
 }
 
-/// The object is in a state that does not allow this.
+/// 400: the intent is in a state that does not allow the request. The answer contains the intent.
 #[must_use]
 pub fn state(code: &str, message: &str, intent: &Value) -> Reply {
     let failed = Reply::failed(StatusCode::BAD_REQUEST, INVALID_REQUEST, message);
     failed.with("code", code).with("payment_intent", intent.clone())
 }
 
-/// The card was declined: 402, with the intent as it is now.
+/// 402: the card was declined. The answer contains the intent after the decline.
 #[must_use]
 pub fn declined(code: &str, decline_code: &str, message: &str, intent: &Value) -> Reply {
     let failed = Reply::failed(StatusCode::PAYMENT_REQUIRED, CARD, message);

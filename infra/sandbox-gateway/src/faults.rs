@@ -1,7 +1,7 @@
-//! Faults that apply to every request until they are changed.
+//! Draws and counts faults, which apply to every request until they are changed.
 //!
-//! Whether a request is hit depends on the faults' seed, the order (or intent) and the number of the attempt,
-//! and not on the order of arrival. So the same run has the same faults in any interleaving.
+//! Whether a fault is injected into a request depends on the faults' seed, the order (or intent) and the number of the
+//! attempt, and not on the order of arrival. So the same run has the same faults in any interleaving.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 use crate::ids::draw;
 use crate::rate::Counter;
 
-/// The active faults. Absent fields mean "nothing".
+/// The active faults. An absent field means no fault.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// The delay of every API request while it holds its idempotency key, in milliseconds.
     pub latency_ms: u64,
-    /// 503 for every API request, before the endpoint code.
+    /// Whether every API request is answered 503 before the endpoint code.
     pub outage: bool,
     /// Share of confirms (0 to 1) that are lost before they are carried out.
     pub timeout_before_charge: f64,
@@ -26,35 +26,37 @@ pub struct Faults {
     pub timeout_after_charge: f64,
     /// Share of the other POSTs (0 to 1) that are carried out and whose answer is lost.
     pub lost_answer: f64,
-    /// Share of POSTs with an idempotency key (0 to 1) that fail with a 500 before they are carried out. It is stored under the key.
+    /// Share of POSTs with an idempotency key (0 to 1) that fail with a 500 before they are carried out. The failure is
+    /// stored under the key.
     pub stored_failure_before: f64,
     /// Share of POSTs with an idempotency key (0 to 1) that are carried out and answered 500. The failure is stored
     /// under the key.
     pub stored_failure_after: f64,
     /// The rate in calls a second beyond which API requests are answered 429; without it there is no limit.
     pub calls_per_second: Option<u32>,
-    /// The seed of the draws.
+    /// The seed of the random draws.
     pub seed: u64,
 }
 
-/// The counts of injected faults. Effects of a payment method itself are not counted.
+/// The numbers of requests that injected faults refused or did not answer correctly, by fault. Effects of a payment
+/// method itself are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Struck {
-    /// Requests refused by an outage.
+    /// Requests that an outage refused.
     pub refused: u64,
-    /// Confirms lost before they were carried out.
+    /// Confirms that were lost before they were carried out.
     pub lost_before_charge: u64,
-    /// Confirms carried out, their answer lost.
+    /// Confirms that were carried out and whose answer was lost.
     pub lost_after_charge: u64,
-    /// Answers to other POSTs lost.
+    /// Other POSTs that were carried out and whose answer was lost.
     pub lost_answers: u64,
-    /// Failures stored under a key.
+    /// Failures that were injected and stored under an idempotency key.
     pub stored_failures: u64,
     /// Requests beyond the rate.
     pub too_many: u64,
 }
 
-/// The faults of a running sandbox and their counts, shared with the code that switches them.
+/// The faults of a running sandbox and the numbers of requests that they hit, shared with the code that switches them.
 #[derive(Debug, Default)]
 pub struct Switch {
     state: Mutex<(Faults, Struck)>,
@@ -64,7 +66,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// The state with these `faults`.
+    /// A switch with these faults, and with counts of 0.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
         Self {
@@ -79,7 +81,7 @@ impl Switch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The current faults.
+    /// The faults that apply now.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.state().0
@@ -90,7 +92,7 @@ impl Switch {
         change(&mut self.state().0);
     }
 
-    /// The counts of the faults so far.
+    /// The numbers of requests that injected faults have hit so far, by fault.
     #[must_use]
     pub fn struck(&self) -> Struck {
         self.state().1
@@ -135,7 +137,8 @@ impl Switch {
         })
     }
 
-    /// Whether the request under a key fails with a stored failure, and whether it was carried out before.
+    /// Draws the stored failure of a request with an idempotency key, and counts it. `None` if the request does not
+    /// fail.
     pub(crate) fn stored_failure(&self, key: &str) -> Option<StoredFailure> {
         let mut state = self.state();
         let failure = state.0.stored_failure(key);
@@ -167,32 +170,33 @@ impl Switch {
 /// Why a request is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Barred {
-    /// The gateway is down.
+    /// The gateway has an outage.
     Outage,
-    /// There are too many.
+    /// The request exceeds the rate.
     TooMany {
         /// Whether the answer contains the time to wait.
         says_when: bool,
     },
 }
 
-/// A failure that is stored under its key.
+/// A failure that is stored under its idempotency key, so that every repeat gets it: before or after the request was
+/// carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredFailure {
     /// The request is not carried out.
     Before,
-    /// It is done.
+    /// The request is carried out.
     After,
 }
 
-/// The fault of one request.
+/// Whether a confirm is carried out, and whether it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Carried out and answered.
+    /// The request is carried out and answered.
     Answered,
-    /// The request did not arrive.
+    /// The request is not carried out, and gets no answer in time.
     LostBefore,
-    /// Carried out, and its answer lost.
+    /// The request is carried out, and gets no answer in time.
     LostAfter,
 }
 
@@ -213,7 +217,7 @@ impl Faults {
         }
     }
 
-    /// Whether the request under `key` fails, with a stored failure.
+    /// Draws the stored failure of the request with the idempotency key `key`; `None` if the request does not fail.
     #[must_use]
     pub fn stored_failure(&self, key: &str) -> Option<StoredFailure> {
         let drawn = draw(self.seed, &[b"stored", key.as_bytes()]);

@@ -1,4 +1,5 @@
-//! Idempotency keys as Stripe documents them (<https://docs.stripe.com/api/idempotent_requests>).
+//! Stores answers under idempotency keys, as Stripe documents them
+//! (<https://docs.stripe.com/api/idempotent_requests>).
 //!
 //! Once endpoint code has begun, the first answer under a key is stored, including errors. A repeat with the
 //! same parameters gets the stored answer. A repeat with other parameters is refused, and so is a repeat
@@ -13,7 +14,7 @@ use crate::error::Reply;
 /// The largest length of a key, in characters.
 pub const MAX_KEY_CHARS: usize = 255;
 
-/// How long a key is remembered, in milliseconds: "at least 24 hours".
+/// The time for which a key is remembered, in milliseconds. Stripe says "at least 24 hours".
 pub const KEY_LIFE_MS: u64 = 24 * 3_600_000;
 
 #[derive(Debug)]
@@ -43,9 +44,9 @@ pub struct Keys(Mutex<HashMap<String, Slot>>);
 /// The action that a request with a key may take.
 #[derive(Debug)]
 pub enum Claim<'a> {
-    /// Carry it out, then [`Running::finish`].
+    /// Carry the request out, then call [`Running::finish`].
     Mine(Running<'a>),
-    /// Answer this, again.
+    /// Send this stored answer again.
     Replay(Reply),
     /// Refuse: a request with this key is running.
     InUse,
@@ -53,11 +54,11 @@ pub enum Claim<'a> {
     Mismatch,
 }
 
-/// The right to carry out a request under a key. Dropping it unfinished frees the key.
+/// The right to carry out a request under a key. A drop without [`Self::finish`] frees the key.
 #[derive(Debug)]
 pub struct Running<'a> {
     keys: &'a Keys,
-    /// Taken by `finish`.
+    /// `None` once `finish` has stored the answer, so that the drop does not free the key.
     key: Option<String>,
 }
 

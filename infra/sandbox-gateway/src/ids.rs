@@ -1,4 +1,5 @@
-//! Ids and draws that depend only on a seed, and not on the order of requests.
+//! Makes ids, which follow from a seed and a counter, and random draws, which follow from a seed and labels. So a draw
+//! does not depend on the order of requests.
 
 /// Mixes a seed with labels into 64 well-spread bits (FNV-1a over the bytes, finished with SplitMix64's avalanche).
 /// Not for secrets.
@@ -9,7 +10,7 @@ pub fn mix(seed: u64, labels: &[&[u8]]) -> u64 {
         for byte in *label {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        // A separator, so that ("ab", "c") and ("a", "bc") differ.
+        // The separator makes the results for ("ab", "c") and ("a", "bc") differ.
         hash = (hash ^ 0x1ff).wrapping_mul(0x0000_0100_0000_01b3);
     }
     let mut z = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -24,8 +25,7 @@ pub fn draw(seed: u64, labels: &[&[u8]]) -> f64 {
     fastrand::Rng::with_seed(mix(seed, labels)).f64()
 }
 
-/// Makes ids such as `pi_5f0e…`: a counter makes them unique, and the seed makes those of two sandboxes
-/// differ.
+/// Makes ids such as `pi_5f0e…`. A counter makes them unique, and the seed makes the ids of two sandboxes differ.
 #[derive(Debug)]
 pub struct Ids {
     seed: u64,

@@ -1,4 +1,4 @@
-//! A PaymentIntent and its states, after <https://docs.stripe.com/payments/paymentintents/lifecycle>. Pure.
+//! Defines a PaymentIntent and its states, after <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 
 use serde_json::{Map, Value, json};
 
@@ -13,12 +13,12 @@ pub enum Status {
     RequiresAction,
     /// Money was taken.
     Succeeded,
-    /// A final state.
+    /// The intent was cancelled and can no longer be charged.
     Canceled,
 }
 
 impl Status {
-    /// The name on the wire.
+    /// The name of the state in the API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -50,12 +50,12 @@ pub struct Failure {
     pub charge: Option<String>,
     /// The card that failed.
     pub payment_method: Option<String>,
-    /// That card's fingerprint.
+    /// The fingerprint of the card that failed.
     pub fingerprint: Option<String>,
 }
 
 impl Failure {
-    /// The bank said no.
+    /// The failure of an attempt that the bank declined.
     #[must_use]
     pub fn declined(decline_code: &'static str) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Failure {
         }
     }
 
-    /// The customer did not authenticate.
+    /// The failure of an attempt for which the customer did not authenticate.
     #[must_use]
     pub fn not_authenticated() -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Failure {
         }
     }
 
-    /// The most precise code that exists.
+    /// The bank's decline code; without it, Stripe's code.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.decline_code.unwrap_or(self.code)
@@ -101,14 +101,14 @@ impl Failure {
     }
 }
 
-/// One payment intent.
+/// A payment intent with its state, its amounts and its last failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    /// `pi_…`
+    /// The id, `pi_…`.
     pub id: String,
-    /// In the currency's minor unit.
+    /// The amount, in the currency's minor unit.
     pub amount: u64,
-    /// Lower-case ISO 4217.
+    /// The currency's code by ISO 4217, in lower case.
     pub currency: String,
     /// The intent's status.
     pub status: Status,
@@ -120,15 +120,15 @@ pub struct Intent {
     pub return_url: Option<String>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
-    /// `ch_…` once money was taken.
+    /// The id of the charge, `ch_…`, once money was taken.
     pub charge: Option<String>,
-    /// Refunded so far, minor units.
+    /// The amount that has been refunded so far, in minor units.
     pub refunded: u64,
     /// The number of confirms that began, including lost ones.
     pub attempts: u64,
-    /// Confirms carried out.
+    /// The number of confirms that were carried out.
     pub confirms: u32,
-    /// Milliseconds since 1970-01-01 UTC.
+    /// The time of creation, in milliseconds since 1970-01-01 UTC.
     pub created_ms: u64,
 }
 
@@ -142,7 +142,7 @@ impl Intent {
             .unwrap_or_default()
     }
 
-    /// The object as the API shows it. `base_url` is the address of the bank's page.
+    /// The intent as the API returns it. `base_url` is the address of the sandbox, which has the bank's page.
     #[must_use]
     pub fn json(&self, base_url: &str) -> Value {
         let next_action = match self.status {
@@ -178,22 +178,22 @@ impl Intent {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
-    /// `re_…`
+    /// The id, `re_…`.
     pub id: String,
-    /// The refunded intent.
+    /// The id of the refunded intent.
     pub intent: String,
-    /// `ch_…`
+    /// The id of the refunded charge, `ch_…`.
     pub charge: String,
-    /// Minor units.
+    /// The refunded amount, in minor units.
     pub amount: u64,
-    /// Lower-case ISO 4217.
+    /// The currency's code by ISO 4217, in lower case.
     pub currency: String,
-    /// Milliseconds since 1970-01-01 UTC.
+    /// The time of creation, in milliseconds since 1970-01-01 UTC.
     pub created_ms: u64,
 }
 
 impl Refund {
-    /// The object as the API shows it.
+    /// The refund as the API returns it.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -1,4 +1,4 @@
-//! The secret API key of callers.
+//! Checks the secret API key of callers.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -9,13 +9,13 @@ use subtle::ConstantTimeEq as _;
 pub struct ApiKey(Mutex<String>);
 
 impl ApiKey {
-    /// The key `key`.
+    /// Accepts `key` until [`Self::replace`].
     #[must_use]
     pub fn new(key: impl Into<String>) -> Self {
         Self(Mutex::new(key.into()))
     }
 
-    /// Accepts `key` from now on, and no longer the former one.
+    /// Accepts `key` from now on, and no longer the former key.
     pub fn replace(&self, key: impl Into<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = key.into();
     }

@@ -1,4 +1,4 @@
-//! A payment gateway to test against.
+//! Emulates a payment gateway for tests.
 //!
 //! **Problem.** Whether an order is charged at most once is decided at the interface between this project's
 //! functions and an external payment system: answers are lost, calls are repeated, cards are declined, a bank
@@ -23,27 +23,28 @@
 //! | `POST /v1/refunds`, `GET /v1/refunds/{id}` | as Stripe documents |
 //! | `GET`, `POST /sandbox/authenticate/{id}` | the bank's page: `outcome=complete` or `outcome=fail` |
 //! | `GET /sandbox/log` | the log, JSON lines |
-//! | `GET /sandbox/calls` | API calls by second: let in, beyond the rate, refused by an outage |
-//! | `GET`, `POST /sandbox/faults` | what goes wrong from now on |
-//! | `POST /sandbox/webhooks` | where webhooks go from now on, and what goes wrong with them; `null` for nowhere |
+//! | `GET /sandbox/calls` | API calls by second: admitted, beyond the rate, refused by an outage |
+//! | `GET`, `POST /sandbox/faults` | the faults that are injected from now on |
+//! | `POST /sandbox/webhooks` | the address of webhooks and their faults from now on; `null` stops webhooks |
 //! | `POST /sandbox/key` | the only key accepted from now on: `{"api_key": …}` |
 //!
 //! A declined intent can be confirmed again with another payment method; its `last_payment_error` names the
 //! charge and the payment method that failed. An intent that is confirmed too often is cancelled. Changes of
 //! an intent are sent as signed events to the caller's address, if one is set ([`webhooks`]).
 //!
-//! A failure may be stored under its idempotency key; a key lapses a day after its first use
-//! ([`idempotency`]). Above a rate, requests are answered 429, with and without `Retry-After`. Too small
-//! amounts are refused, by the currency in which the account is paid out ([`amounts`]).
+//! A failure may be stored under its idempotency key; a key expires a day after its first use
+//! ([`idempotency`]). Above a rate, requests are answered 429, with and without `Retry-After`. An amount is
+//! refused if it is below the minimum of the currency in which the account is paid out ([`amounts`]).
 //!
-//! **What it does not do.** Customers, manual capture, expansion, listing. It forgets intents when it stops (the
-//! log stays).
+//! **What it does not do.** It has no customers, no manual capture, no expansion and no lists. It loses its intents
+//! when it stops (the log stays).
 #![forbid(unsafe_code)]
 
 pub mod amounts;
 pub mod book;
 pub mod error;
 pub mod faults;
+pub mod gateway;
 pub mod idempotency;
 pub mod ids;
 pub mod intent;
@@ -70,7 +71,7 @@ pub use key::ApiKey;
 /// Returns the time in milliseconds since 1970-01-01 UTC. The sandbox itself reads no clock.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// The settings of a sandbox.
+/// The settings of a sandbox: key, log, seed, clock, faults and webhooks.
 #[derive(Clone)]
 pub struct Options {
     /// The secret key that is accepted as a bearer token. The owner of a clone can replace it while the
@@ -84,11 +85,12 @@ pub struct Options {
     pub clock: Clock,
     /// The duration of a confirm with `pm_sandbox_slow`.
     pub slow: Duration,
-    /// The faults and their counts. The owner of a clone can change the faults while the sandbox runs.
+    /// The faults, and the numbers of requests that they hit. The owner of a clone can change the faults while the
+    /// sandbox runs.
     pub faults: Arc<faults::Switch>,
     /// The address of webhooks; none at first. The owner of a clone can change it while the sandbox runs.
     pub webhooks: Arc<webhooks::Webhooks>,
-    /// The currency in which the account is paid out, in lower case; without it, that of each charge.
+    /// The currency in which the account is paid out, in lower case. `None` means the currency of each charge.
     pub settlement: Option<String>,
     /// How long a lost answer is held back before the connection is answered 504.
     pub hang: Duration,
@@ -112,7 +114,7 @@ impl Options {
     }
 }
 
-/// Serves the gateway on `listener` until `shutdown` completes. Held-back answers are then released at once.
+/// Serves the gateway on `listener` until `shutdown` completes. Held-back answers are then released immediately.
 ///
 /// # Errors
 ///
@@ -123,7 +125,7 @@ where
 {
     let base_url = format!("http://{}", listener.local_addr()?);
     let (stop, stopping) = watch::channel(false);
-    let app = routes::router(Arc::new(routes::Gateway::open(options, base_url, stopping)?));
+    let app = routes::router(Arc::new(gateway::Gateway::open(options, base_url, stopping)?));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             shutdown.await;

@@ -1,4 +1,4 @@
-//! The gateway's own record of money movements: append-only, one JSON object in each line.
+//! Writes the gateway's own record of money movements: append-only, one JSON object in each line.
 //!
 //! A line is written with one `write` call, before the change takes effect and before any answer is sent. So
 //! an event that is not in the log did not happen. Only the order id and the amounts come from the shop.
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub use stack_api::gateway_log::{Event, Line};
 
-/// The open log file.
+/// The open log file, to which each change of an intent is appended.
 #[derive(Debug)]
 pub struct Log {
     file: File,
@@ -18,7 +18,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens `path` for appending, making it if it is not there.
+    /// Opens `path` for appending, and creates the file if it does not exist.
     ///
     /// # Errors
     /// When the file cannot be opened.
@@ -35,7 +35,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// When it cannot be written; the caller must then not make the change.
+    /// When the line cannot be written; the caller must then not make the change.
     pub fn append(&mut self, mut line: Line) -> io::Result<()> {
         line.seq = self.written + 1;
         let mut bytes = serde_json::to_vec(&line)?;
@@ -45,7 +45,7 @@ impl Log {
         Ok(())
     }
 
-    /// The path of the log.
+    /// The path of the log file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

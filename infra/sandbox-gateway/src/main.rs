@@ -1,5 +1,5 @@
-//! `sandbox-gateway`: the gateway as a separate program, for a deployment that reaches it over this machine's
-//! network.
+//! Contains the program `sandbox-gateway`: the gateway as a separate process, for a deployment that reaches
+//! it over this machine's network.
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Payment methods by token: the result of a confirm with each.
+//! Lists the tokens of payment methods, and the result of a confirm with each token.
 //!
 //! The `pm_card_…` tokens are those of Stripe's testing page (<https://docs.stripe.com/testing>), which lists
 //! some of them with and without `visa_`; both spellings are accepted. The `pm_sandbox_…` tokens exist only
@@ -17,13 +17,13 @@ pub enum Behaviour {
     Authenticate,
     /// Money is taken after a delay, even if no client waits for it.
     Slow,
-    /// The first confirm is lost before anything happens; later ones succeed.
+    /// The first confirm is lost before it is carried out; later confirms succeed.
     LostBeforeCharge,
     /// Money is taken and the first answer is lost.
     LostAfterCharge,
 }
 
-/// Looks a token up; `None` for one that does not exist.
+/// The behaviour of a token; `None` for an unknown token.
 #[must_use]
 pub fn behaviour(token: &str) -> Option<Behaviour> {
     Some(match token {

@@ -1,4 +1,4 @@
-//! Routes that a real gateway does not have: the bank's page, the log, the faults, the key.
+//! Serves routes that a real gateway does not have: the bank's page, the log, the faults, the key.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use stack_api::gateway_log::Calls;
 use crate::book::Outcome;
 use crate::error;
 use crate::faults::Faults;
-use crate::routes::Gateway;
+use crate::gateway::Gateway;
 use crate::webhooks::Target;
 
 pub(crate) fn router() -> Router<Arc<Gateway>> {
@@ -37,7 +37,7 @@ struct Visit {
     outcome: Option<String>,
 }
 
-/// The bank's page. `?outcome=` decides at once, for clients without buttons.
+/// The bank's page. `?outcome=` decides immediately, for clients without buttons.
 async fn page(
     State(gateway): Shared,
     Path(id): Path<String>,
@@ -121,7 +121,7 @@ async fn log(State(gateway): Shared) -> Response<Body> {
     match tokio::fs::read(path).await {
         Ok(lines) => ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
         Err(failed) => {
-            tracing::error!(error = %failed, "the gateway's log could not be read");
+            tracing::error!(error = %failed, "the gateway's log could not be read; the caller gets status 500");
             error::internal("The log could not be read.").into_response()
         }
     }

@@ -1,4 +1,4 @@
-//! The rate of calls: counts calls, and finds those beyond the limit.
+//! Counts API calls, and finds the calls beyond the rate limit.
 //!
 //! The limit is a token bucket, as Stripe describes its own (<https://stripe.com/blog/rate-limiters>): it
 //! holds as many calls as one second allows, and refills at the rate.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use stack_api::gateway_log::{Calls, Second};
 
-/// The bucket and the counts.
+/// The token bucket, and the numbers of calls in each second.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
     seconds: BTreeMap<u64, Second>,
@@ -17,7 +17,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Counts a call at `now_ms`; false if it is beyond `limit` calls a second.
+    /// Counts a call at `now_ms`. Returns false if the call is beyond `limit` calls a second.
     pub(crate) fn admits(&mut self, now_ms: u64, limit: Option<u32>) -> bool {
         let admitted = match limit {
             None => {
@@ -35,7 +35,8 @@ impl Counter {
         admitted
     }
 
-    /// A rate in calls a second has the same value in thousandths of a call a millisecond.
+    /// Takes one call out of the bucket; false if it has none. `limit`, in calls a second, is at the same time the
+    /// number of thousandths of a call that the bucket gains in a millisecond.
     fn takes_one(&mut self, now_ms: u64, limit: u64) -> bool {
         let full = limit * 1_000;
         let (held, filled_ms) = self.bucket.unwrap_or((full, now_ms));
@@ -79,7 +80,7 @@ mod tests {
     fn a_second_s_calls_may_come_together_and_no_more() {
         let mut counter = Counter::default();
         assert_eq!(admitted(&mut counter, 25, [0; 60]), 25);
-        // After 40 ms, the bucket has room for one call.
+        // At 25 calls a second, the empty bucket has regained one call after 40 ms.
         assert_eq!(admitted(&mut counter, 25, [39, 40, 41]), 1);
         assert_eq!(admitted(&mut counter, 25, (1_000..2_000).step_by(40)), 25);
         let total: u64 = counter

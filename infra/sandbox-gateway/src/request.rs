@@ -1,4 +1,4 @@
-//! The parameters of a POST, checked before the endpoint code.
+//! Parses and checks the parameters of a POST, before the endpoint code runs.
 
 use serde_json::{Map, Value};
 
@@ -8,37 +8,37 @@ use crate::methods;
 /// Stripe's largest amount, in minor units: eight digits.
 pub const MAX_AMOUNT: u64 = 99_999_999;
 
-/// A request body's pairs, in the order sent.
+/// The pairs of a request's form, in the order in which they were sent.
 pub type Params = Vec<(String, String)>;
 
-/// A validated POST.
+/// A POST whose parameters are valid: the operation to carry out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// Create an intent, unconfirmed.
     Create {
-        /// Minor units.
+        /// The amount, in minor units.
         amount: u64,
-        /// Lower-case ISO 4217.
+        /// The currency's code by ISO 4217, in lower case.
         currency: String,
-        /// The token, if one is attached at once.
+        /// The token of the payment method, if it is attached when the intent is created.
         payment_method: Option<String>,
-        /// `metadata[…]`.
+        /// The caller's metadata, from the parameters `metadata[…]`.
         metadata: Map<String, Value>,
     },
     /// Charge an intent.
     Confirm {
         intent: String,
-        /// The token; without it, the attached one.
+        /// The token of the payment method; without it, the attached payment method is charged.
         payment_method: Option<String>,
         /// The URL to which the customer returns after the authentication.
         return_url: Option<String>,
     },
     /// Make sure that an intent is never charged.
     Cancel { intent: String },
-    /// Give money back.
+    /// Refund a charge, wholly or in part.
     Refund {
         intent: String,
-        /// Minor units; without a value, the whole rest.
+        /// The amount, in minor units; without it, all that is not refunded yet.
         amount: Option<u64>,
     },
 }
@@ -55,7 +55,7 @@ pub fn fingerprint(path: &str, params: &Params) -> String {
 /// Reads `POST /v1/payment_intents`.
 ///
 /// # Errors
-/// The answer to send for a parameter that is missing, unknown or malformed.
+/// When a parameter is missing, unknown or malformed. The error is the answer to send.
 pub fn create(params: &Params) -> Result<Operation, Reply> {
     known(
         params,
@@ -140,7 +140,7 @@ fn get<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-/// Refuses a parameter that has none of these values; it may be left out.
+/// Refuses a parameter that has none of these values. The parameter may be absent.
 fn one_of(params: &Params, name: &str, values: &[&str], message: &str) -> Result<(), Reply> {
     match get(params, name) {
         Some(value) if !values.contains(&value) => Err(error::invalid_text(name, message)),

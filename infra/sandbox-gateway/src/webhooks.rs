@@ -1,9 +1,9 @@
-//! Webhooks: changes of an intent are posted to an address, signed as Stripe signs, and delivered as
-//! unreliably as the faults require.
+//! Sends webhooks: changes of an intent are posted to an address, signed as Stripe signs, and delivered as unreliably
+//! as the faults require.
 //!
-//! The faults' seed and the event's id determine which event is late, sent twice or lost. Late events arrive
-//! after later ones, so they are out of order too. An event whose address does not answer 2xx is sent again,
-//! [`ATTEMPTS`] times in all.
+//! The faults' seed and the event's id determine which event is late, sent twice or lost. A late event arrives
+//! after events that were made later, so the order changes too. An event whose address does not answer 2xx is
+//! sent again, [`ATTEMPTS`] times in all.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::log::Event;
 pub const ATTEMPTS: u32 = 6;
 /// The time limit of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// The pause after the first attempt; it doubles with each.
+/// The pause after the first attempt. It doubles after each further attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The address of webhooks and the faults of their delivery.
@@ -36,26 +36,26 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct Target {
     /// The address, `http` only.
     pub url: String,
-    /// The secret of the signatures.
+    /// The secret with which events are signed.
     pub secret: String,
-    /// The faults.
+    /// The faults of the delivery.
     #[serde(default)]
     pub faults: WebhookFaults,
 }
 
-/// Faults of webhooks. Shares are from 0 to 1; absent fields mean "nothing".
+/// Faults of webhooks. Shares are from 0 to 1; an absent field means no fault.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookFaults {
-    /// The share that is never sent.
+    /// The share of events that are never sent.
     pub lost: f64,
-    /// The share that is sent twice.
+    /// The share of events that are sent twice.
     pub twice: f64,
-    /// Share that is sent late.
+    /// The share of events that are sent late.
     pub late: f64,
-    /// The delay, in milliseconds.
+    /// The delay of late events, in milliseconds.
     pub late_ms: u64,
-    /// The seed of the draws.
+    /// The seed of the random draws.
     pub seed: u64,
 }
 
@@ -83,18 +83,18 @@ impl WebhookFaults {
     }
 }
 
-/// The counts of the faults.
+/// The numbers of events that were delivered with each fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WebhooksStruck {
-    /// Never sent.
+    /// Events that were never sent.
     pub lost: u64,
-    /// Sent twice.
+    /// Events that were sent twice.
     pub twice: u64,
-    /// Sent late.
+    /// Events that were sent late.
     pub late: u64,
 }
 
-/// The webhooks of a sandbox. The owner of a clone of the pointer can change the address.
+/// Sends a sandbox's webhooks. Their address, secret and faults can change while the sandbox runs.
 #[derive(Default)]
 pub struct Webhooks {
     target: Mutex<Option<Target>>,
@@ -118,7 +118,7 @@ impl Webhooks {
         }
     }
 
-    /// The counts of the faults so far.
+    /// The numbers of events that have been lost, sent twice or sent late so far.
     #[must_use]
     pub fn struck(&self) -> WebhooksStruck {
         *self.struck.lock().unwrap_or_else(PoisonError::into_inner)
@@ -216,7 +216,7 @@ pub fn signature(secret: &str, seconds: u64, body: &[u8]) -> String {
     format!("t={seconds},v1={hex}")
 }
 
-/// Sends one event until its address answers 2xx, a few times at most. Each attempt is signed anew.
+/// Sends one event until its address answers 2xx, at most [`ATTEMPTS`] times. Each attempt is signed anew.
 async fn deliver(target: Target, body: Bytes, delay: Duration, clock: Clock) {
     let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     tokio::time::sleep(delay).await;
@@ -237,7 +237,7 @@ async fn deliver(target: Target, body: Bytes, delay: Duration, clock: Clock) {
             pause *= 2;
         }
     }
-    tracing::warn!(url = target.url, "a webhook was not accepted");
+    tracing::warn!(url = target.url, "a webhook was not accepted; no retry is left");
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The faults that a run can inject: their names, and plans parsed from names.
+//! Names the faults that a run can inject, and parses plans from these names.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,7 +21,7 @@ pub const EVERYTHING: &str = "everything";
 
 macro_rules! faults {
     ($($(#[doc = $meaning:literal])+ $fault:ident = $name:literal,)+) => {
-        /// The faults. The local stack supports [`Fault::IN_STACK`]; the replay supports all.
+        /// A fault that a run can inject. The local stack supports [`Fault::IN_STACK`]; the replay supports all faults.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Fault {
             $($(#[doc = $meaning])+ #[serde(rename = $name)] $fault,)+
@@ -46,7 +46,7 @@ faults! {
     Throttle = "throttle",
     /// Writes are refused because of a transaction on the same item.
     TransactionConflict = "transaction-conflict",
-    /// Writes are lost on their way to the table.
+    /// Writes are lost before DynamoDB carries them out.
     TimeoutBeforeWrite = "timeout-before-write",
     /// Answers to writes are lost, or writes arrive after the caller's time-out.
     TimeoutAfterWrite = "timeout-after-write",
@@ -70,9 +70,9 @@ faults! {
     QueueReorder = "queue-reorder",
     /// The gateway carries out a request, and its answer is lost.
     GatewayTimeoutAfterCharge = "gateway-timeout-after-charge",
-    /// The gateway does not carry out a request, and may or may not answer that.
+    /// The gateway does not carry out a request, and answers with a failure or not at all.
     GatewayTimeoutBeforeCharge = "gateway-timeout-before-charge",
-    /// The gateway refuses everything, for seconds at a time; or once, for the time that the plan sets.
+    /// The gateway refuses every request, for seconds at a time; or once, for the time that the plan sets.
     GatewayOutage = "gateway-outage",
     /// The gateway's webhooks are lost, sent twice, or late and so out of order.
     WebhookDisorder = "webhook-disorder",
@@ -82,7 +82,7 @@ faults! {
     PostgresOutage = "postgres-outage",
     /// An answer of the API does not reach the shopper.
     LostAnswers = "lost-answers",
-    /// The clocks of function processes are wrong by up to the largest assumed offset.
+    /// The clocks of function processes are wrong, by at most the offset that the rules assume.
     ClockSkew = "clock-skew",
 }
 
@@ -113,7 +113,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults of a run on the local stack.
+/// The faults that a run injects into the local stack, with the values that some faults take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultPlan {
     faults: BTreeSet<Fault>,

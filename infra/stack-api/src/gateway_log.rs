@@ -1,8 +1,8 @@
-//! The sandbox gateway's log of money movements: one JSON object in each line.
+//! Defines the lines of the sandbox gateway's log of money movements: one JSON object in each line.
 
 use serde::{Deserialize, Serialize};
 
-/// What happened to a payment intent.
+/// The change of a payment intent that a line of the log records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -24,17 +24,17 @@ pub enum Event {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// Position in this run's log, from 1.
+    /// The line's position in this run's log, from 1.
     pub seq: u64,
-    /// Milliseconds since 1970-01-01 UTC.
+    /// The time of the event, in milliseconds since 1970-01-01 UTC.
     pub at_ms: u64,
     pub event: Event,
     pub intent: String,
     /// `metadata[order_id]` of the intent; empty if it had none.
     pub order_id: String,
-    /// In the currency's minor unit: the intent's amount, or the refunded amount.
+    /// The intent's amount, or the refunded amount, in the currency's minor unit.
     pub amount: u64,
-    /// Lower-case ISO 4217.
+    /// The currency's code by ISO 4217, in lower case.
     pub currency: String,
     /// The refund's id, for [`Event::Refunded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,12 +51,12 @@ pub struct Calls {
     pub seconds: Vec<Second>,
 }
 
-/// The calls of one second.
+/// The numbers of admitted and refused calls in one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Second {
-    /// The second, since 1970-01-01 UTC.
+    /// The second, counted from 1970-01-01 UTC.
     pub at: u64,
-    /// Calls that were let in.
+    /// Calls that were admitted.
     pub admitted: u64,
     /// Calls beyond the rate, which were answered 429.
     pub too_many: u64,

@@ -1,9 +1,9 @@
-//! The local stack's interface for other programs: the file `stack.json`, the answers of its control address, the
-//! payment gateway's log, and the names of faults.
+//! Defines the local stack's interface for other programs: the file `stack.json`, the answers of its control address,
+//! the payment gateway's log, and the names of faults.
 //!
 //! `infra/local` and `infra/sandbox-gateway` write these types as JSON; `loadtest`, its benchmark and the replay read
-//! them. Python tools read the same field names. The crate has no behaviour but reading, writing, adding and subtracting, and
-//! [`units`]: what DynamoDB charges, for the stack's meter and for the model in `loadtest/scale`.
+//! them. Python tools read the same field names. The crate only reads, writes, adds and subtracts these values. In
+//! addition, [`units`] computes what DynamoDB charges, for the stack's meter and for the model in `loadtest/scale`.
 #![forbid(unsafe_code)]
 
 pub mod faults;
@@ -37,14 +37,14 @@ pub struct StackFile {
     /// The certificate authority of PostgreSQL's certificate, in PEM. The server accepts TLS only.
     pub database_roots: String,
     pub gateway_url: String,
-    /// The calls a second beyond which it answers 429, if it does.
+    /// The rate, in calls a second, beyond which the gateway answers 429. Absent if the gateway has no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_calls_per_second: Option<u32>,
-    /// The gateway's own log, one [`gateway_log::Line`] a line.
+    /// The path of the gateway's own log. Each line is a [`gateway_log::Line`].
     pub gateway_log: PathBuf,
     /// The folder of the sent mails, one file for each.
     pub mails: PathBuf,
-    /// The control address: figures, queues, invocations.
+    /// The address of the control endpoint, for figures, queues and invocations.
     pub control_url: String,
     /// The address of the control planes, if they run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ impl StackFile {
     /// Reads a stack's file.
     ///
     /// # Errors
-    /// When it does not exist or is malformed.
+    /// When the file does not exist or is malformed.
     pub fn load(path: &Path) -> io::Result<Self> {
         let read = std::fs::read(path).and_then(|text| Ok(serde_json::from_slice(&text)?));
         read.map_err(|error| io::Error::other(format!("no stack runs: reading {}: {error}", path.display())))
@@ -88,28 +88,29 @@ impl StackFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Processes {
     pub function: String,
-    /// Running processes.
+    /// The number of running processes.
     pub processes: usize,
     /// Provisioned processes that have started and have not been released.
     pub ahead: usize,
-    /// Processes started while a request waited.
+    /// The number of processes that were started because a request waited.
     pub cold_starts: u64,
     /// Invocations that have ended or were refused.
     pub invocations: u64,
-    /// Failed invocations, without the refused ones.
+    /// Failed invocations, without those in `throttles`.
     pub errors: u64,
     /// Invocations refused because no process was available.
     pub throttles: u64,
     /// Invocations that waited for the start of a process.
     pub waited_for_cold_start: u64,
-    /// Invocations served by an on-demand process although the function has provisioned concurrency.
+    /// Invocations that a process started on demand served, although the function has provisioned concurrency.
     pub spill_over: u64,
     /// Invocations that run or wait now.
     pub running: usize,
 }
 
 impl Processes {
-    /// The counts since `before`. Current values stay unchanged.
+    /// The numbers of cold starts, invocations and errors since `before`. Values of the present, such as `running`,
+    /// stay those of `self`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -129,11 +130,11 @@ impl Processes {
 /// Whether work is left: the answer to `GET /idle`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idle {
-    /// Streams are drained, queues with a consumer are empty, and no function runs except scheduled ones.
+    /// Whether all streams are drained, all queues with a consumer are empty, and only scheduled functions run.
     pub idle: bool,
-    /// No stream has undelivered records.
+    /// Whether every record of every stream is handled.
     pub streams_drained: bool,
-    /// Undelivered records of streams.
+    /// The number of stream records that were read and are not handled yet.
     pub stream_records_pending: usize,
     /// Messages in queues with a consumer, including those in flight and those held back.
     pub queue_messages: u64,

@@ -1,11 +1,11 @@
-//! Usage figures of the stack's meter.
+//! Defines the usage figures of the stack's meter.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// The usage of one table.
+/// The consumed units and the numbers of requests of one table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TableUse {
     /// Write units, including those of indexes, refused writes and cancelled transactions.
@@ -17,7 +17,7 @@ pub struct TableUse {
     pub refused_writes: u64,
     /// Read requests of any kind.
     pub reads: u64,
-    /// Write transactions that were applied and touched this table.
+    /// Write transactions that were applied and consumed write units of this table.
     pub transactions: u64,
     /// Write transactions that were cancelled and named this table.
     pub cancelled_transactions: u64,
@@ -36,7 +36,7 @@ impl AddAssign<&Self> for TableUse {
 }
 
 impl TableUse {
-    /// The usage since `before`.
+    /// The units and requests that were added since the reading `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -57,13 +57,13 @@ impl TableUse {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FunctionUse {
     pub function: String,
-    /// The route key (`POST /orders`), else the source: `sqs:…`, `stream:…`, `schedule`, `invoke`.
+    /// The route key (`POST /orders`), else the source: `sqs:…`, `stream:…`, `schedule`, `invoke`, `trial`, `start`.
     pub route: String,
     /// The HTTP status. For other sources 200 when the function returned and 500 when it failed.
     pub status: u16,
     /// The number of invocations.
     pub invocations: u64,
-    /// The sum of their run times, in ms.
+    /// The sum of the invocations' run times, in ms.
     pub duration_ms: f64,
     /// The usage by table.
     pub tables: BTreeMap<String, TableUse>,
@@ -76,7 +76,7 @@ impl FunctionUse {
         (&self.function, &self.route, self.status) == (&other.function, &other.route, other.status)
     }
 
-    /// The usage since `before`.
+    /// The units and requests that were added since the reading `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let nothing = TableUse::default();
@@ -97,7 +97,7 @@ impl FunctionUse {
 /// included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunTimes {
-    /// The 95th percentile, in ms, with a resolution of 0.01.
+    /// The 95th percentile, in ms, exact to 1 %.
     pub p95_ms: f64,
     /// A histogram: the highest time of a bucket in µs, and the number of invocations in it.
     pub counts: Vec<(u64, u64)>,
@@ -106,19 +106,19 @@ pub struct RunTimes {
 /// All figures since the stack's start: the answer to `GET /meter`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meter {
-    /// By table, for all callers.
+    /// The usage by table, for all callers.
     pub tables: BTreeMap<String, TableUse>,
-    /// By function, route and status.
+    /// The usage by function, route and status.
     pub functions: Vec<FunctionUse>,
-    /// SQS requests by action. Each is billed, also an empty receive.
+    /// SQS requests by action. AWS bills each request, also an empty receive.
     pub sqs_requests: BTreeMap<String, u64>,
     pub run_times: BTreeMap<String, RunTimes>,
     /// Messages delivered to functions, by queue. A redelivered message counts again.
     pub messages: BTreeMap<String, u64>,
-    /// Usage of requests that named an invocation which was not running (any more).
+    /// The usage of requests that named an invocation which was no longer running.
     pub unattributed: BTreeMap<String, TableUse>,
     /// DynamoDB requests that named a running invocation.
     pub attributed_requests: u64,
-    /// DynamoDB requests of functions that named no invocation.
+    /// DynamoDB requests that named an invocation which was no longer running.
     pub unattributed_requests: u64,
 }

@@ -1,9 +1,9 @@
-//! What DynamoDB charges by the size of items.
+//! Computes the units that DynamoDB charges by the size of items.
 //!
-//! Rules from the developer guide's pages on read and write operations and on transactions: a write costs one unit for each
-//! 1 KB begun; a strongly consistent read one for each 4 KB begun, another read half of that; a conditional write that is
-//! refused costs by the size of the item that is there, at least one unit; each item of a transaction costs double, and a
-//! cancelled transaction costs what it would have cost.
+//! Rules from the developer guide's pages on read and write operations and on transactions: a write costs one unit for
+//! each 1 KB begun; a strongly consistent read costs one unit for each 4 KB begun, any other read half of that; a
+//! refused conditional write costs by the size of the existing item, at least one unit; each item of a transaction
+//! costs double, and a cancelled transaction costs as much as if it were applied.
 
 /// The cost factor of an item in a transaction, compared with a single write.
 pub const TRANSACTION_FACTOR: f64 = 2.0;
@@ -26,15 +26,15 @@ pub fn read(bytes: usize, consistent: bool) -> f64 {
     blocks(bytes, 4_096) * if consistent { 1.0 } else { 0.5 }
 }
 
-/// Write units of a single write that its condition refused. `bytes` is the size of the existing item (0 if
-/// it does not exist).
+/// Write units of a single write that its condition refused. `existing` is the size of the existing item in
+/// bytes (0 if there is none).
 #[must_use]
 pub fn refused_write(existing: usize) -> f64 {
     write(existing)
 }
 
-/// Write units of one item of a transaction. The larger of its sizes before and after counts (0 bytes if it
-/// does not exist).
+/// Write units of one item of a transaction. The larger of its sizes before and after the transaction counts, in bytes
+/// (0 if the item does not exist).
 #[must_use]
 pub fn transaction_item(existing: usize, new: usize) -> f64 {
     write(existing.max(new)) * TRANSACTION_FACTOR

@@ -15,7 +15,7 @@ OFF = ["positive_data_acceptance"]
 
 
 def configuration(folder, scene):
-    """schemathesis.toml: the planted values and where they belong."""
+    """Writes schemathesis.toml: the planted values, and the parameters that get them."""
     drops = [scenes.OPEN] * 4 + [scenes.SOLD_OUT, scenes.PAUSED, scenes.ENDED, scenes.DRAFT, scenes.UPCOMING]
     dictionaries = {
         "shoppers-drops": drops,
@@ -108,6 +108,6 @@ def one_round(folder, toml, stack, total, wanted, phases, examples, seed):
     done = read(figures, {"cases": 0, "requests": 0, "statuses": {}})
     told = read(report, {"failures": [], "errors": ["no report"]})
     if told["failures"] or told["errors"]:
-        # Each failure with a curl command that repeats it.
+        # The log has a curl command for each failure, which repeats the failure.
         print("\n" + log.read_text(errors="replace"), flush=True)
     return {**done, "exit": code, "log": str(log), "failures": told["failures"] + told["errors"]}

@@ -74,7 +74,7 @@ class Tokens:
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Prevents that the drops on which other cases depend are cancelled or stay paused."""
+    """Directs a cancel or a pause of a drop that other cases need to a drop that any request may cancel."""
     drop = case.path_parameters.get("drop_id") if isinstance(case.path_parameters, dict) else None
     if case.path.endswith(("/cancel", "/pause")) and isinstance(drop, str) and drop.startswith("hostile-"):
         if drop not in SCENE["prey"]:
@@ -97,7 +97,7 @@ def after_call(context, case, response):
 
 
 def learn_owner(response):
-    """Requests a created object with the token that created it, so that links from answers to requests find it."""
+    """Records the token that created an object, so that a later request for the object is sent by its owner."""
     token = (response.request.headers.get("Authorization") or "").removeprefix("Bearer ")
     made = response.json()
     if isinstance(made, dict) and token in SCENE["shoppers"]:

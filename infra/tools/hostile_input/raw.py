@@ -1,7 +1,7 @@
 """Requests that no client library makes, over raw sockets, and the required answers.
 
-Plain bad input (wrong bodies, tokens, keys, ids, methods) is in the journeys of infra/local; here is what is wrong with the
-HTTP itself, what tries to be read as another request than it is, and what tries to keep a server busy.
+Plain bad input (wrong bodies, tokens, keys, ids, methods) is in the journeys of infra/local. The requests here break the rules
+of HTTP itself, try to be read as another request, or try to keep a server busy.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ def framing(whole, reserve, good, order, odd):
     for length in ["-1", "abc", "1e3", "0x10", "99999999999999999999", "5, 5", "+5", ""]:
         yield Attack(f"length {length!r}", head(f"content-length: {length}") + order, odd, close=True)
     yield Attack("two lengths", head(f"content-length: {len(order)}", "content-length: 1") + order, odd, close=True)
-    # The body of the first request contains a second one, which a server would read that uses the other length.
+    # The body of the first request contains a second request. A server that uses the other length would read and execute it.
     hidden = b"0\r\n\r\n" + whole
     both = head(f"content-length: {len(hidden)}", "transfer-encoding: chunked")
     yield Attack("length and chunks", both + hidden, {400, HUNG_UP}, close=True)
@@ -141,7 +141,7 @@ def exchange(address, attack):
             if attack.close:
                 connection.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # Refused before it was all said; the answer may have come through.
+            pass  # The server has refused the request before all of it was sent; its answer may still have arrived.
         try:
             while (answered := whole(answer)) is None:
                 more = connection.recv(65_536)
@@ -164,7 +164,7 @@ def exchange(address, attack):
 
 
 def whole(answer):
-    """Status, content type and body, once all of them have arrived."""
+    """Status, content type and body; None until all of them have arrived."""
     head, found, body = answer.partition(b"\r\n\r\n")
     if not found:
         return None

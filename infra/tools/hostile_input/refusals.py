@@ -18,7 +18,7 @@ def codes():
 def fault_of_refusal(status, content_type, body):
     """The mistake of a refusal; None when it is as documented."""
     if status >= 500:
-        return f"{status} is a mistake of ours"
+        return f"{status} means that the server failed"
     try:
         told = json.loads(body)
     except ValueError:
@@ -28,7 +28,7 @@ def fault_of_refusal(status, content_type, body):
     if content_type != "application/problem+json":
         return f"{status} as {content_type!r}"
     if told.get("status") != status or told.get("code") not in codes():
-        return f"{status} tells status {told.get('status')} and code {told.get('code')}"
+        return f"{status} has a body with status {told.get('status')} and code {told.get('code')}"
     for member in ("type", "title", "detail"):
         if not isinstance(told.get(member), str) or not told[member]:
             return f"{status} without {member}"

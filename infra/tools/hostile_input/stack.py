@@ -29,8 +29,8 @@ def moment(from_now_seconds):
 
 
 def child(command, **rest):
-    """A process that ends with this one, whatever the cause. Ctrl-C in the terminal does not reach it, so that the script ends its
-    processes in order."""
+    """Starts a process that ends when this process ends, whatever the cause. Ctrl-C in the terminal does not reach it, so that the
+    script ends its processes in order."""
     libc = ctypes.CDLL(None)
     ends_with_parent = lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return subprocess.Popen(command, start_new_session=True, preexec_fn=ends_with_parent, **rest)
@@ -114,7 +114,7 @@ class Stack:
             if answer.status != 503:
                 return answer.status, json.loads(text) if text else None
             time.sleep(0.1)
-        raise RuntimeError(f"{method} {path} was put off for ever")
+        raise RuntimeError(f"{method} {path} was answered 503 a hundred times")
 
     def expect(self, status, *request, **rest):
         answered, body = self.call(*request, **rest)

@@ -1,4 +1,4 @@
-//! Cold starts: the time from just before a process is started to its first request for work.
+//! Measures cold starts: the time from just before a process is started to its first request for work.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -30,10 +30,10 @@ pub fn standard(name: &str) -> BTreeMap<String, String> {
     variables
 }
 
-/// Starts `program` once and ends it. Returns the time to its first request for work, in milliseconds.
+/// Starts `program` once and ends it. Returns the time to the program's first request for work, in milliseconds.
 ///
 /// # Errors
-/// When it cannot be started or does not ask for work in time.
+/// When the program cannot be started or does not ask for work in time.
 pub fn first_next_ms(program: &Path, environment: &BTreeMap<String, String>) -> anyhow::Result<f64> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("a port for the Runtime API")?;
     let address = listener.local_addr()?;
@@ -57,7 +57,7 @@ pub fn first_next_ms(program: &Path, environment: &BTreeMap<String, String>) -> 
     child.kill().context("ending what was started")?;
     child.wait().context("ending what was started")?;
     if answer.is_err() {
-        // Unblocks the server's thread, which waits in accept.
+        // The server's thread still waits for a connection, and this connection unblocks it.
         let _ = TcpStream::connect(address);
     }
     let _ = server.join();
@@ -67,7 +67,7 @@ pub fn first_next_ms(program: &Path, environment: &BTreeMap<String, String>) -> 
     Ok(at.duration_since(began).as_secs_f64() * 1e3)
 }
 
-/// When the first request line had arrived, and its text.
+/// The time at which the first request line had arrived, and the text of the line.
 fn first_request(listener: &TcpListener) -> std::io::Result<(Instant, String)> {
     let (mut stream, _) = listener.accept()?;
     let mut seen = Vec::new();

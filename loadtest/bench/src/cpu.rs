@@ -1,4 +1,4 @@
-//! The CPU time of a function's process for one invocation.
+//! Measures the CPU time that a function's process uses for one invocation.
 //!
 //! Calls go in blocks to one warm process, and the process's CPU clock is read before and after each block. Afterwards
 //! the meter's figures are checked: every call must have ended as expected and made exactly the expected requests.
@@ -15,50 +15,51 @@ use crate::host::{BASELINE, CHECKOUT, Host, NODE, RESERVE, Reply, Used};
 use crate::process::{cpu, only_child};
 use crate::scene::{SKU, Scene};
 
-/// Shards of a block. What the process caches of a shard must stay fresh until the next call for it, also with the
-/// slowest function on a slow machine.
+/// The number of shards of a block. It is small, so that the data that the process caches of a shard is still fresh
+/// at the next call for that shard, also with the slowest function on a slow machine.
 const SHARDS: u16 = 16;
-/// Calls for each shard after the first call, which reads the shard. They leave the shard half full, so that no call
-/// reads again.
+/// The number of calls for each shard after the first call, which reads the shard. So few calls leave the shard
+/// half full, and no call reads the shard again.
 const EACH: usize = 12;
-/// Calls in a block of reservations that read first.
+/// The number of calls in a block of reservations that read before they write.
 const PEEKS: u16 = 256;
-/// Blocks for the warm-up of Node.js: some thousand invocations.
+/// The number of blocks for the warm-up of Node.js, which are about two thousand invocations.
 const NODE_WARM_UP: usize = 10;
-/// How often a block is repeated because it was so slow that cached data became stale.
+/// The largest number of times that a block is run. It is repeated when it was so slow that cached data became
+/// stale.
 const TRIES: usize = 8;
 
 /// CPU time of an invocation, in microseconds: one value for each round.
 #[derive(Debug, Clone, Default)]
 pub struct Rounds {
-    /// A reservation that writes at once.
+    /// A reservation that writes without a read of its shards.
     pub reserve: Vec<f64>,
     /// A reservation that reads its shards first.
     pub reserve_with_peek: Vec<f64>,
-    /// The minimal Rust function.
+    /// The minimal Rust function, for comparison.
     pub baseline: Vec<f64>,
-    /// The same reservation on Node.js.
+    /// A reservation on Node.js, as in `reserve`.
     pub node: Vec<f64>,
     pub checkout: Vec<f64>,
     pub block: usize,
-    /// Blocks that were disturbed and repeated.
+    /// Blocks that were repeated because cached data became stale.
     pub disturbed: usize,
 }
 
-/// The result of a block of calls.
+/// The CPU time of a call, in microseconds, with the answers of a block and its use of the tables.
 struct Outcome {
     us: f64,
     replies: Vec<Reply>,
     used: Used,
 }
 
-/// Reservations that were made.
+/// The CPU time of a reservation, in microseconds, and the answer to each shopper of the block.
 struct Claimed {
     us: f64,
     made: Vec<(String, Reply)>,
 }
 
-/// Runs measurement rounds in order.
+/// Runs measurement rounds one after another and keeps their values.
 pub struct Bench<'a> {
     host: &'a Host,
     scenes: u32,
@@ -126,7 +127,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The measured rounds.
+    /// Returns the values of all rounds after the warm-up.
     #[must_use]
     pub fn finish(self) -> Rounds {
         Rounds {
@@ -140,7 +141,7 @@ impl<'a> Bench<'a> {
         Scene::lay(self.host, self.scenes, shards, now()?).await
     }
 
-    /// Calls the function for every event.
+    /// Calls the function once for each event, and measures the CPU time of its process.
     async fn run(&self, function: &'static str, calls: &[Bytes], status: u16) -> anyhow::Result<Outcome> {
         let pid = only_child(function)?;
         let mut replies = Vec::with_capacity(calls.len());
@@ -179,7 +180,8 @@ impl<'a> Bench<'a> {
             .collect()
     }
 
-    /// Reservations on shards that the process has just read and that have many units: one write each, and no read.
+    /// Measures reservations on shards that the process has just read and that have many units: each makes
+    /// one write and no read.
     async fn claims(&mut self, function: &'static str) -> anyhow::Result<Claimed> {
         for _ in 0..TRIES {
             let (calls, shoppers) = self.claim_scene(function).await?;
@@ -195,12 +197,13 @@ impl<'a> Bench<'a> {
         bail!("the machine is too busy: {TRIES} blocks of {function} in a row took longer than a second")
     }
 
-    /// The calls of a block and their shoppers, on shards that the function's process has just read.
+    /// Lets the function's process read new shards, and returns calls for these shards with their shoppers.
     async fn claim_scene(&mut self, function: &'static str) -> anyhow::Result<(Vec<Bytes>, Vec<String>)> {
         let scene = self.scene(SHARDS).await?;
         let mut shoppers = scene.by_shard(1 + EACH)?;
         let rest = shoppers.split_off(usize::from(SHARDS));
-        // Signed in advance, so that cached data does not become stale in the meantime.
+        // All calls are signed before the process reads the shards, so that cached data does not become stale
+        // in the meantime.
         let looks = self.reserve_calls(&scene, &shoppers)?;
         let calls = self.reserve_calls(&scene, &rest)?;
         for call in looks {
@@ -210,15 +213,15 @@ impl<'a> Bench<'a> {
         Ok((calls, rest))
     }
 
-    /// Reservations that all read first, since the process knows nothing of their shards: one read of two tables, one
-    /// write.
+    /// Measures reservations on shards that the process has not read: each makes one read of two tables and
+    /// one write.
     async fn peeks(&mut self) -> anyhow::Result<f64> {
         for _ in 0..TRIES {
             let scene = self.scene(2 * PEEKS + 8).await?;
             let shoppers = scene.strangers(usize::from(PEEKS) + 1)?;
             let calls = self.reserve_calls(&scene, &shoppers)?;
             let (first, calls) = calls.split_first().context("calls")?;
-            // This call also makes the process read the drop.
+            // The first call is not measured, since it also reads the drop.
             self.host.call(RESERVE, first.clone()).await?;
             let outcome = self.run(RESERVE, calls, 201).await?;
             let writes = Used::writes(calls.len())?;
@@ -236,7 +239,7 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// The minimal function, on the same items with the same condition.
+    /// Measures the minimal function on the same kind of items, with the condition of a reservation.
     async fn baseline(&mut self) -> anyhow::Result<f64> {
         let scene = self.scene(SHARDS).await?;
         let nothing = json!({"sku": SKU, "quantity": 1});
@@ -279,7 +282,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Checkouts of new reservations: one transaction each.
+    /// Measures checkouts of new reservations: each makes one transaction.
     async fn checkouts(&mut self, reservations: &[(String, Reply)]) -> anyhow::Result<f64> {
         let mut calls = Vec::with_capacity(reservations.len());
         for (shopper, reply) in reservations {

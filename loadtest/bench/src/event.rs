@@ -1,19 +1,19 @@
-//! API Gateway's events, built before the measurement.
+//! Builds Lambda events in API Gateway's payload format. The events of a block are built before the block is measured.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// The request of an event.
+/// The request that an event contains.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
     /// The route, such as `POST /orders`.
     pub route: &'a str,
     pub path: &'a str,
-    /// `Authorization`, with its scheme.
+    /// The value of the header `Authorization`, with its scheme.
     pub bearer: &'a str,
-    /// `Idempotency-Key`.
+    /// The value of the header `Idempotency-Key`.
     pub key: &'a str,
-    /// The path parameter `drop_id`, if the route has one.
+    /// The path parameter `drop_id`; `None` if the route has no such parameter.
     pub drop_id: Option<&'a str>,
     pub body: &'a Value,
 }

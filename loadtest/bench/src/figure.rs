@@ -1,11 +1,11 @@
-//! A figure: the median of several rounds, and their spread.
+//! Computes a figure: the median of several rounds, and their spread.
 
 use serde::Serialize;
 
 /// The statistics of several rounds of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Figure {
-    /// The middle value; the mean of the middle two when there are two.
+    /// The middle value, or the mean of the two middle values if the number of rounds is even.
     pub median: f64,
     pub min: f64,
     pub max: f64,
@@ -14,7 +14,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// The figure of some rounds; `None` when there are none.
+    /// The figure of the rounds; `None` without rounds.
     #[must_use]
     pub fn of(rounds: &[f64]) -> Option<Self> {
         let mut sorted = rounds.to_vec();
@@ -31,8 +31,8 @@ impl Figure {
     }
 }
 
-/// The ratio of two measurements in each round. Rounds alternate, so that a temporary disturbance of the machine
-/// affects both.
+/// The ratio of two measurements in each round. The two measurements alternate, so that a temporary disturbance of
+/// the machine affects both.
 #[must_use]
 pub fn ratios(rounds: &[f64], over: &[f64]) -> Vec<f64> {
     rounds

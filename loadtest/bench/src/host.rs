@@ -1,4 +1,5 @@
-//! Functions on the local stack's Runtime API and DynamoDB, one process each, called one request at a time.
+//! Runs functions on the local stack's Runtime API and DynamoDB, with one process for each function, and calls them
+//! one request at a time.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,15 +24,15 @@ use tokens::{Audience, Issuers, KeySet, Published, SigningKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The measured functions. The last three are stand-ins for other implementations.
+/// The project's function that makes a reservation.
 pub const RESERVE: &str = "reserve";
-/// See [`RESERVE`].
+/// The project's function that makes an order from a reservation.
 pub const CHECKOUT: &str = "checkout";
-/// See [`RESERVE`].
+/// The stand-in for `reserve` that only verifies a signature and writes one item.
 pub const BASELINE: &str = "bench-baseline";
-/// See [`RESERVE`].
+/// The stand-in for `reserve` on Node.js.
 pub const NODE: &str = "bench-node";
-/// See [`RESERVE`].
+/// The stand-in for cold starts: the smallest possible function.
 pub const HELLO: &str = "bench-hello";
 
 #[derive(Debug, Clone, Deserialize)]
@@ -76,7 +77,7 @@ pub fn environment(
 /// Reads the template.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When the template cannot be read or is malformed.
 pub fn model(path: &Path) -> anyhow::Result<Model> {
     let text = std::fs::read_to_string(path).with_context(|| format!("the template {}", path.display()))?;
     template::load(&text, &sample_surroundings())
@@ -175,10 +176,10 @@ impl Host {
         })
     }
 
-    /// A shopper's `Authorization`.
+    /// The value of a shopper's header `Authorization`, signed at `now_s` (seconds since 1970).
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// When the token cannot be signed.
     pub fn bearer(&self, shopper: &str, now_s: i64) -> anyhow::Result<String> {
         let token = self.key.sign(Audience::Shopper, shopper, now_s, now_s + 3_600)?;
         Ok(format!("Bearer {token}"))
@@ -195,8 +196,7 @@ impl Host {
             .with_context(|| format!("{function} answered {}", String::from_utf8_lossy(&answer)))
     }
 
-    /// The usage so far: applied single-item writes on the stock table, refused ones, reads on any table, transactions
-    /// on the stock table.
+    /// The use of the tables since the start.
     #[must_use]
     pub fn used(&self) -> Used {
         let report = self.meter.report();
@@ -224,24 +224,24 @@ impl Host {
     }
 }
 
-/// See [`Host::used`].
+/// The number of requests of each kind to the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
-    /// Applied writes on the stock table.
+    /// Applied single-item writes on the stock table.
     pub stock_writes: u64,
-    /// Refused writes and cancelled transactions.
+    /// Refused writes and cancelled transactions on any table.
     pub refused: u64,
-    /// Reads, once for each table they touch.
+    /// Reads of any table; a request that reads two tables counts twice.
     pub reads: u64,
-    /// Transactions that touched the stock table.
+    /// Applied transactions with a write on the stock table.
     pub transactions: u64,
 }
 
 impl Used {
-    /// The usage of `n` writes.
+    /// The use of the tables by `n` applied writes on the stock table.
     ///
     /// # Errors
-    /// Never on this machine.
+    /// When `n` has more than 64 bits.
     pub fn writes(n: usize) -> anyhow::Result<Self> {
         Ok(Self {
             stock_writes: u64::try_from(n)?,
@@ -251,7 +251,7 @@ impl Used {
         })
     }
 
-    /// The usage since `before`.
+    /// The use of the tables since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {

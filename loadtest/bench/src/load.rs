@@ -1,8 +1,8 @@
-//! The throughput of the whole stack, and its latency at half of that rate.
+//! Measures the throughput of the whole stack, and its latency at half of that rate.
 //!
-//! First a closed loop finds the rate: each connection sends its next request as soon as the last was answered. Then
-//! requests arrive at half of that rate, at random moments drawn in advance, whether or not earlier ones were answered.
-//! Their latency counts from the moment they were due.
+//! First a closed loop finds the rate: each connection sends its next request as soon as the last was answered.
+//! Then requests arrive at half of that rate, at random times drawn in advance, whether or not earlier requests
+//! were answered. A request's latency counts from the time at which the request was due.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ use crate::mix::{Kind, Mix};
 /// Answers by kind and status.
 pub type Answers = BTreeMap<(Kind, u16), u64>;
 
-/// The result of one load phase.
+/// The duration, the answers and the latency of one load phase.
 #[derive(Debug)]
 pub struct Phase {
-    /// The length, in seconds.
+    /// The length of the phase, in seconds.
     pub seconds: f64,
     pub answers: Answers,
-    /// Microseconds from the moment each request was due.
+    /// The latency from the time at which each request was due, in microseconds.
     pub latency_us: Histogram<u64>,
 }
 
@@ -46,7 +46,7 @@ impl Phase {
         })
     }
 
-    /// Requests answered as expected.
+    /// The number of requests that were answered as expected.
     #[must_use]
     pub fn good(&self) -> u64 {
         self.answers
@@ -56,13 +56,13 @@ impl Phase {
             .sum()
     }
 
-    /// All requests.
+    /// The number of all answered requests.
     #[must_use]
     pub fn all(&self) -> u64 {
         self.answers.values().sum()
     }
 
-    /// Good answers a second.
+    /// The number of requests that were answered as expected, a second.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub fn rate(&self) -> f64 {
@@ -89,7 +89,7 @@ impl Phase {
     }
 }
 
-/// One kept-alive connection.
+/// A connection to the API that is kept open between requests.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: HeaderValue,
@@ -135,11 +135,11 @@ impl Connection {
     }
 }
 
-/// When requests are due.
+/// The times at which requests are due.
 enum Due {
-    /// As soon as the last was answered, until this moment.
+    /// A request is due as soon as the last request on its connection was answered, until this time.
     Closed(Instant),
-    /// At these offsets from the start.
+    /// Requests are due at these offsets from the start. The last field counts the offsets that were used.
     Open(Instant, Vec<Duration>, AtomicUsize),
 }
 
@@ -157,7 +157,7 @@ impl Due {
     }
 }
 
-/// Sends requests over `connections` for `seconds`, each as soon as the last was answered.
+/// Sends requests for `seconds`. Each of the `connections` sends its next request as soon as the last was answered.
 ///
 /// # Errors
 /// When the API cannot be reached.
@@ -171,7 +171,7 @@ pub async fn closed(
     phase(authority, mix, connections, Due::Closed(end)).await
 }
 
-/// Requests at `rate` a second for `seconds`, at moments that `seed` determines (a Poisson process).
+/// Sends requests at `rate` a second for `seconds`, at times that `seed` determines (a Poisson process).
 ///
 /// # Errors
 /// When the API cannot be reached.

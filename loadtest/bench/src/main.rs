@@ -1,4 +1,4 @@
-//! `bench`: measures, prints a table, writes `summary.json`.
+//! Contains the program `bench`, which measures, prints a table, and writes `summary.json`.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use stampede_local::template::Model;
 use tokens::SigningKey;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Where `infra/tools/package` writes the programs for this machine's processor.
+/// The folder into which `infra/tools/package` writes the programs for this machine's processor.
 const FUNCTIONS_DIR: &str = if cfg!(target_arch = "aarch64") {
     "target/package/arm64/programs"
 } else {
@@ -31,11 +31,11 @@ const FUNCTIONS_DIR: &str = if cfg!(target_arch = "aarch64") {
 /// The local stack's program.
 const STACK: &str = "stampede-local";
 
-/// The allocator of the functions, so that the load generator uses as little CPU time as possible.
+/// The load generator has the functions' allocator, which leaves more CPU time for the stack.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What to measure.
+/// A part of the measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Sizes of the binaries.
@@ -56,7 +56,7 @@ enum Part {
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Cli {
-    /// What to measure; without it everything.
+    /// The parts to measure, separated by commas; without it all parts except `profile`.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
     /// The folder of the functions' programs, made by `infra/tools/package --stand-ins`.
@@ -74,7 +74,7 @@ struct Cli {
     /// The drop of the load.
     #[arg(long, default_value = "loadtest/bench/drop.toml")]
     drop: PathBuf,
-    /// Where everything goes.
+    /// The folder for all output.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
     /// Rounds of the CPU measurement. The load has a third as many, the cold starts five times as many.
@@ -83,7 +83,7 @@ struct Cli {
     /// Send reservations only instead of the mix, to profile them.
     #[arg(long)]
     reserves_only: bool,
-    /// What draws follow from.
+    /// The seed of all random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -96,7 +96,7 @@ impl Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Without privileges this fails, and the stack lowers its own priority instead.
+    // Without privileges this fails, which is no error: the stack gets a lower priority in any case.
     let _ = go_first();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -166,7 +166,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     summary.write(&cli.out.join("summary.json"))
 }
 
-/// One folder with a link to each measured program.
+/// Makes one folder with a link to each measured program.
 fn programs(cli: &Cli, model: &Model) -> anyhow::Result<PathBuf> {
     let folder = cli.out.join("programs");
     std::fs::create_dir_all(&folder)?;
@@ -189,7 +189,8 @@ fn programs(cli: &Cli, model: &Model) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Functions with large SDKs. They start once a minute, and no user waits for them.
+/// Functions with large SDKs. Their sizes are reported separately, since they start once a minute and no user waits
+/// for them.
 const APART: [&str; 2] = ["prescale", "fetch-keys"];
 
 fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> {
@@ -215,14 +216,14 @@ fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> 
 
 fn cold_starts(cli: &Cli, model: &Model, programs: &Path, summary: &mut Summary) -> anyhow::Result<()> {
     let mut variables: BTreeMap<String, String> = standard(RESERVE);
-    // As in the template: without a custom endpoint, so that the client prepares TLS.
+    // The variables are those of the template, without a custom endpoint, so that the client prepares TLS.
     variables.extend(environment(model, RESERVE, &SigningKey::generate("bench")?)?);
     let names = [HELLO, RESERVE, NODE];
     let mut taken: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for round in 0..=5 * usize::from(cli.rounds) {
         for name in names {
             let ms = first_next_ms(&programs.join(name), &variables)?;
-            // The first start reads the file from disk.
+            // The first start reads the program from disk, so it does not count.
             if round > 0 {
                 taken.entry(name).or_default().push(ms);
             }
@@ -238,7 +239,7 @@ fn cold_starts(cli: &Cli, model: &Model, programs: &Path, summary: &mut Summary)
 }
 
 fn verifications(cli: &Cli, summary: &mut Summary) -> anyhow::Result<()> {
-    /// Some tenths of a second for each algorithm.
+    /// The number of verifications in a round, which take some tenths of a second for each algorithm.
     const TIMES: u32 = 3_000;
     let tokens = Tokens::read()?;
     let mut taken: BTreeMap<&str, Vec<f64>> = BTreeMap::new();

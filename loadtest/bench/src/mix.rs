@@ -1,4 +1,4 @@
-//! The requests of the load: a fixed mix, in an order drawn once.
+//! Makes the requests of the load: a fixed mix, in an order that is drawn once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,9 +20,9 @@ pub enum Kind {
     /// The drop's page; one in ten is the calendar.
     Browse,
     Status,
-    /// A reservation, each by another shopper.
+    /// A reservation. Each is made by another shopper.
     Reserve,
-    /// A checkout of one of these reservations.
+    /// A checkout of an earlier reservation.
     Checkout,
     Order,
 }
@@ -48,10 +48,10 @@ const SHARES: [(Kind, usize); 5] = [
     (Kind::Order, 1),
 ];
 
-/// Requests in one turn of the mix.
+/// The number of requests in one round of the mix.
 pub const TURN: usize = 40;
 
-/// One turn, in an order that `seed` determines.
+/// The kinds of requests of one round, in an order that `seed` determines.
 #[must_use]
 pub fn turn(seed: u64) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = SHARES
@@ -62,13 +62,14 @@ pub fn turn(seed: u64) -> Vec<Kind> {
     kinds
 }
 
-/// A reservation that can be checked out, with the body of the checkout.
+/// A reservation that can be checked out: its shopper, and the body of the checkout.
 struct Held {
     shopper: usize,
     body: Bytes,
 }
 
-/// The mix, with the data that later requests take from earlier answers.
+/// Makes the requests of the mix one after another. Keeps the data of earlier answers that later requests
+/// need.
 pub struct Mix {
     turn: Vec<Kind>,
     addresses: Addresses,
@@ -80,7 +81,7 @@ pub struct Mix {
     orders: Mutex<VecDeque<(usize, String)>>,
 }
 
-/// A request to send, and the data for which its answer is needed.
+/// A request to send, with its kind and its shopper, which [`Mix::answered`] needs.
 pub struct Next {
     pub kind: Kind,
     pub call: Call,
@@ -92,7 +93,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mix {
-    /// The mix for one drop, `turn` after `turn`, with tokens for every shopper that it may need.
+    /// The mix for one drop, which repeats the kinds of `turn`, with tokens for `shoppers` shoppers.
     ///
     /// # Errors
     /// When a token cannot be signed.
@@ -117,7 +118,8 @@ impl Mix {
         })
     }
 
-    /// The next request. A checkout or an order's page without available data becomes a reservation.
+    /// Returns the next request. If no reservation can be checked out, or no order can be read, the request
+    /// is a reservation.
     ///
     /// # Errors
     /// When no shoppers are left.
@@ -188,7 +190,7 @@ impl Mix {
         Ok(Next { kind, call, shopper })
     }
 
-    /// Keeps the data of a good answer for later requests.
+    /// Keeps the data of an expected answer for later requests.
     pub fn answered(&self, next: &Next, answer: &Answer) {
         match next.kind {
             Kind::Reserve => {

@@ -1,4 +1,4 @@
-//! Kernel data of other processes: CPU time, memory, parent.
+//! Reads CPU time, memory and parent of other processes from the kernel.
 
 use std::fs;
 use std::time::Duration;
@@ -7,12 +7,13 @@ use anyhow::{Context as _, bail};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-/// A process's parent, from `/proc/PID/stat`. The name in parentheses may contain any character.
+/// The process id of the parent, from the text of `/proc/PID/stat`. The text has the program's name in parentheses,
+/// which may contain any character.
 fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The file name of the program that a process was started as; for a script, the script's name.
+/// The file name of the program of a process, from its command line; for a script of Node.js, the script's name.
 fn started_as(command_line: &[u8]) -> Option<String> {
     let mut words = command_line.split(|b| *b == 0).filter(|w| !w.is_empty());
     let name = |word: &[u8]| {
@@ -55,7 +56,7 @@ pub fn children(of: u32) -> anyhow::Result<Vec<(Pid, String)>> {
     Ok(found)
 }
 
-/// The one child of this process that runs the program `name`. A new child may not have its name yet, so call this
+/// The only child of this process that runs the program `name`. A new child may not have its name yet, so call this
 /// after the child has answered a request.
 ///
 /// # Errors
@@ -70,7 +71,7 @@ pub fn only_child(name: &str) -> anyhow::Result<Pid> {
     }
 }
 
-/// The CPU time of a process, over all its threads, including ended ones.
+/// The CPU time of all threads of a process, including ended threads.
 ///
 /// # Errors
 /// When the process has ended.

@@ -1,4 +1,4 @@
-//! A drop with stock, and shoppers with a known first shard, for blocks of calls.
+//! Creates a drop with stock, and finds shoppers with a known first shard, for blocks of calls.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,8 @@ impl Scene {
         Ok(Self { drop, shards })
     }
 
-    /// Shoppers, `each` for every shard, in turns: the first one's first shard is 0, the next one's is 1, and so on.
+    /// Shoppers, `each` for every shard, one shard after the other: the first shopper's first shard is 0,
+    /// the next shopper's is 1, and so on.
     ///
     /// # Errors
     /// Never: every shard is the first shard of some shopper.
@@ -125,7 +126,8 @@ fn drop(number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Drop> {
         }],
     };
     let published = Drop::draft(format!("bench-{number}").parse()?, draft).start_publishing(now)?;
-    // Stored directly in its last state, without the earlier ones.
+    // The drop is stored directly in its last state, since no conductor runs here that would change its
+    // state.
     Ok(Drop {
         state: DropState::Scheduled,
         version: 1,

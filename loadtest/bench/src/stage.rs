@@ -1,4 +1,5 @@
-//! The load on a whole stack: starts it, loads it in rounds, compares the answers with its tables, and stops it.
+//! Measures whole stacks: starts a stack in each round, loads it, compares the answers with its tables, and stops
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,16 +26,17 @@ use crate::load::{self, Phase};
 use crate::mix::{Kind, Mix, turn};
 use crate::process::{children, cpu, peak_rss_bytes};
 
-/// Connections of the closed loop: enough to keep the machine busy, few enough that no request is refused.
+/// The number of connections of the closed loop: enough to keep the machine busy, few enough that no request is
+/// refused.
 const CLOSED: usize = 24;
-/// Connections of the open loop, far more than are busy at half the rate.
+/// The number of connections of the open loop, far more than are busy at half the rate.
 const OPEN: usize = 128;
-/// Shoppers with signed tokens.
+/// The number of shoppers with signed tokens.
 const SHOPPERS: usize = 24_000;
-/// The time limit for the work left over from a closed loop.
+/// The time limit for the work that a closed loop left in the stack.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The settings of a load.
+/// The settings of the measurements of whole stacks.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The folder of the functions' and the stack's programs.
@@ -51,16 +53,18 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// The results of the load: one value for each round.
+/// The measurements of a whole stack under load. Each list has one value for each round.
 #[derive(Debug, Clone, Default)]
 pub struct Load {
-    /// The highest rate of requests a second.
+    /// The rate of the closed loop, in requests a second, which is the highest rate.
     pub requests_per_second: Vec<f64>,
-    /// The median latency at half of that rate, from due to answered, in milliseconds.
+    /// The median latency at half of the highest rate, from the time at which a request was due to its
+    /// answer, in milliseconds.
     pub p50_ms: Vec<f64>,
-    /// The 99th percentile of the same latency, in milliseconds.
+    /// The 99th percentile of the latency at half of the highest rate, in milliseconds.
     pub p99_ms: Vec<f64>,
-    /// Answered requests a second at half load, to compare with the due ones.
+    /// Requests answered a second at half of the highest rate, to compare with the rate at which they were
+    /// due.
     pub half_load: Vec<f64>,
     /// CPU microseconds of each process for each request of the closed loops, by name; `bench` is the generator.
     pub cpu_us_per_request: BTreeMap<String, Vec<f64>>,
@@ -180,7 +184,8 @@ async fn on(
     load.half_load.push(open.rate());
     load.p50_ms.push(open.latency_ms(0.5));
     load.p99_ms.push(open.latency_ms(0.99));
-    // A path without a route starts the one function that has not been called yet.
+    // A path without a route starts the one function that has not been called yet, whose memory is measured,
+    // too.
     let client = Client::new(Duration::from_secs(10));
     client
         .send(&Call::get(format!("{}/nowhere", stack.api_url).parse()?))

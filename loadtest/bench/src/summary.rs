@@ -1,4 +1,4 @@
-//! The figures as a table and as JSON.
+//! Collects the measurements of all benchmarks, and writes them as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,13 +18,13 @@ pub struct Summary {
     values: BTreeMap<String, f64>,
     /// Median, lowest, highest and number of rounds of each figure with rounds.
     spread: BTreeMap<String, Figure>,
-    /// Other information.
+    /// Remarks on the measurements, by name.
     notes: BTreeMap<String, String>,
     #[serde(skip)]
     lines: Vec<(String, Option<f64>)>,
 }
 
-/// The promised limits of the figures: at least or at most.
+/// The limits of some measurements; the table marks a measurement that misses its limit.
 const TARGETS: [(&str, Target); 8] = [
     ("requests_per_second", Target::AtLeast(2_000.0)),
     ("p99_ms_at_half_load", Target::AtMost(50.0)),
@@ -91,7 +91,7 @@ impl Summary {
         }
     }
 
-    /// The printed table.
+    /// All measurements as a table for the terminal, with their limits.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
@@ -133,7 +133,7 @@ impl Summary {
         text
     }
 
-    /// Writes the JSON.
+    /// Writes all measurements to `path` as JSON.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -143,7 +143,7 @@ impl Summary {
     }
 }
 
-/// Megabytes of 10^6 bytes.
+/// Converts bytes to megabytes of 10^6 bytes.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
 pub fn mb(bytes: u64) -> f64 {

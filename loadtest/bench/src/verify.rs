@@ -1,4 +1,4 @@
-//! The CPU time of verifying a token, by algorithm.
+//! Measures the CPU time of verifying a token, by algorithm.
 //!
 //! The tokens were made by npm's `oauth2-mock-server` for the tests of `shared/tokens`. The measurement includes
 //! parsing of header and claims.
@@ -14,7 +14,7 @@ use tokens::{Audience, Issuers, Verifier};
 /// The algorithms that the functions verify.
 pub const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 
-/// Tokens and their keys.
+/// The tokens and the keys that verify them, as JSON.
 const MADE: &str = include_str!("../../../shared/tokens/src/outside_tokens.json");
 
 /// Verifies one token of each algorithm.
@@ -26,7 +26,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Reads tokens and keys.
+    /// Reads the stored tokens and keys.
     ///
     /// # Errors
     /// When the stored file has changed its form.

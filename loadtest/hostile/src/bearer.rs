@@ -1,8 +1,8 @@
-//! Bearer tokens: texts of an attacker without the key, and tokens that the key's owner might have signed.
+//! Verifies bearer tokens: texts of an attacker without the key, and tokens that the key's owner might have signed.
 //!
-//! The input is the token's header, a line break, and its claims. It is tried unsigned, and again after header and
-//! claims have been signed with the shoppers' key and with the deployer's, since only signed claims are parsed. The
-//! whole input is also parsed as a set of keys, as a document of issuers and as an issuer's answer.
+//! The input is the token's header, a line break, and its claims. The token is verified unsigned, and again signed
+//! with the shoppers' key and with the deployer's key, since only signed claims are parsed. The whole input is also
+//! parsed as a set of keys, as a document of issuers and as an issuer's answer.
 
 use std::sync::OnceLock;
 
@@ -18,7 +18,7 @@ const NOW_S: i64 = 1_800_000_000;
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
-/// The shoppers' key has the id `a` and the deployer's the id `d`.
+/// The key pairs of the shoppers (key id `a`) and the deployer (key id `d`), and a verifier that knows both.
 struct Keys {
     signing: [Ed25519KeyPair; 2],
     verifying: Verifier,
@@ -28,7 +28,7 @@ fn keys() -> &'static Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
     KEYS.get_or_init(|| {
         let [own, deployer] = ["a", "d"].map(|kid| SigningKey::generate(kid).expect("randomness"));
-        // The key pair itself signs headers that `SigningKey` would never write.
+        // Tokens are signed with the key pair itself, since `SigningKey` cannot sign an arbitrary header.
         let pair = |key: &SigningKey| {
             let jwk: Value = serde_json::from_str(&key.to_jwk().expect("a key")).expect("JSON");
             let seed = BASE64URL_NOPAD.decode(jwk["d"].as_str().unwrap_or_default().as_bytes());
@@ -43,7 +43,7 @@ fn keys() -> &'static Keys {
     })
 }
 
-/// See the crate's table.
+/// The fuzz target `tokens`: panics if an incomplete or unsigned token is accepted.
 pub fn target(input: &[u8]) {
     taken(input);
 }
@@ -101,7 +101,8 @@ pub fn taken(input: &[u8]) -> bool {
     let Some(Identity { claims: read, scope }) = read.first() else {
         return false;
     };
-    // Members that the verifier ignores need not be text.
+    // Members that the verifier ignores need not be valid UTF-8, so the text is read with replacement
+    // characters.
     let json = |bytes: &[u8]| serde_json::from_str::<Value>(&String::from_utf8_lossy(bytes));
     let told = json(claims).expect("claims that were taken are JSON");
     let head = json(head).expect("a head that was taken is JSON");
@@ -118,7 +119,7 @@ pub fn taken(input: &[u8]) -> bool {
     assert!(is_or_has(&told["aud"], "stampede-shopper"), "{told}");
     assert_eq!(told["iss"], "stampede", "{told}");
     assert!(!read.sub.is_empty(), "{told}");
-    // Moments may have a fraction.
+    // The times in a token may have a fraction.
     let moment = |name: &str| told[name].as_f64().expect("a moment that was taken is a number");
     assert!(moment("exp") > (NOW_S - 60) as f64, "{told}");
     assert!(moment("iat") < (NOW_S + LEEWAY_SECONDS + 1) as f64, "{told}");

@@ -1,4 +1,4 @@
-//! Bodies of requests.
+//! Parses bodies of requests.
 
 use api::operator::{DropBody, ExtendBody, RestockBody};
 use api::orders::CheckoutBody;
@@ -8,7 +8,7 @@ use memory::TestRuntime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// See the crate's table.
+/// The fuzz target `bodies`: panics if writing and parsing changes a body, or a plan has a wrong number of units.
 pub fn target(input: &[u8]) {
     survives::<ReserveBody>(input);
     survives::<ExtendBody>(input);
@@ -26,7 +26,8 @@ pub fn target(input: &[u8]) {
     }
 }
 
-/// A parsed value must be equal after it was written and parsed again.
+/// Asserts that a parsed value is equal after it was written and parsed again; `None` if the input cannot be
+/// parsed.
 fn survives<T: DeserializeOwned + Serialize + PartialEq>(input: &[u8]) -> Option<T> {
     let read: T = serde_json::from_slice(input).ok()?;
     let written = serde_json::to_vec(&read).expect("a body is written");
@@ -34,7 +35,7 @@ fn survives<T: DeserializeOwned + Serialize + PartialEq>(input: &[u8]) -> Option
     Some(read)
 }
 
-/// A plan must only be made of a draft without mistakes, and must have exactly the requested units.
+/// Asserts that the plan of a draft without mistakes has exactly the requested units.
 fn draft(body: DropBody) {
     let asked: u64 = body.skus.iter().map(|sku| u64::from(sku.units)).sum();
     let draft = DropDraft::from(body);

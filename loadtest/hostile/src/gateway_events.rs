@@ -1,4 +1,4 @@
-//! API Gateway's events, as a function's process reads them.
+//! Reads API Gateway's events as a function's process does, and sends their requests to the routers.
 //!
 //! The gateway makes the event, but method, path, query, headers and body come from the client.
 
@@ -11,7 +11,7 @@ use crate::requests::judged;
 use crate::run::run;
 use crate::world::{World, spelt_out};
 
-/// See the crate's table.
+/// The fuzz target `events`: panics if the answer or the effect of an event's request breaks a rule.
 pub fn target(input: &[u8]) {
     answer(input);
 }
@@ -21,9 +21,9 @@ pub fn answer(input: &[u8]) -> Option<u16> {
     let text = spelt_out(std::str::from_utf8(input).ok()?);
     let event: Value = serde_json::from_str(&text).ok()?;
     let method = event.pointer("/requestContext/http/method")?.as_str()?;
-    // The gateway rejects other methods, and its server rejects longer heads.
+    // The gateway rejects an invalid method, so no function receives one.
     method.parse::<http::Method>().ok()?;
-    // The gateway itself encodes a body that is not text.
+    // The gateway itself encodes such a body, so a function never receives invalid Base64.
     if event["isBase64Encoded"] == true {
         BASE64
             .decode(event["body"].as_str().unwrap_or_default().as_bytes())

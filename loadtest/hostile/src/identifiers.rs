@@ -1,4 +1,4 @@
-//! Texts of identifiers: parsed exactly, or not at all.
+//! Parses texts as identifiers, which must be parsed exactly or refused.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use domain::money::{Currency, Money};
 use ports::payment::{Code, PaymentId};
 use web::{decode_cursor, encode_cursor};
 
-/// See the crate's table.
+/// The fuzz target `identifiers`: panics if a text is parsed and then written differently.
 pub fn target(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     whole::<DropId>(&text, DROP_ID_MAX_BYTES);
@@ -39,7 +39,8 @@ pub fn target(input: &[u8]) {
     }
 }
 
-/// A parsed value must be short and must be written as it was read, so that each thing has one name.
+/// Asserts that a parsed value is at most `max_bytes` long and is written as it was read, so that it has one
+/// spelling.
 fn whole<T: FromStr + Display>(text: &str, max_bytes: usize) {
     if let Ok(read) = text.parse::<T>() {
         assert_eq!(
@@ -57,7 +58,7 @@ fn whole<T: FromStr + Display>(text: &str, max_bytes: usize) {
     }
 }
 
-/// A cursor must lead back to the entry that it was made of.
+/// Asserts that a cursor leads to the same entry after it was written and parsed again.
 fn cursor<T: FromStr + Display + PartialEq>(text: &str) {
     if let Some((at, id)) = decode_cursor::<T>(text) {
         let again = decode_cursor::<T>(&encode_cursor(at, &id));
@@ -68,7 +69,7 @@ fn cursor<T: FromStr + Display + PartialEq>(text: &str) {
     }
 }
 
-/// An amount must be exact, or there must be none.
+/// Asserts that a price times a number of units is exact, if there is a result.
 fn times(minor: &str, units: &str) {
     let (Ok(amount_minor), Ok(units)) = (minor.parse::<i64>(), units.parse::<u32>()) else {
         return;

@@ -1,6 +1,6 @@
-//! Bodies of queue messages, one after another, as `process-order` and `project-ledger` receive them.
+//! Gives bodies of queue messages to `process-order` and `project-ledger`.
 //!
-//! Each batch also has a good message, which must succeed whatever the others contain.
+//! Each batch also has a good message, which must succeed whatever the other messages contain.
 
 use std::collections::BTreeSet;
 
@@ -23,12 +23,12 @@ use crate::run::run;
 const MAX_MESSAGES: usize = 9;
 const GOOD: &str = "good";
 
-/// See the crate's table.
+/// The fuzz target `messages`: panics if an unreadable message succeeds or a good message fails.
 pub fn target(input: &[u8]) {
     failures(input);
 }
 
-/// The number of failed messages.
+/// Handles the messages in both functions. Returns the number of messages that are no event of an order.
 pub fn failures(input: &[u8]) -> usize {
     let parts = split(input);
     let bodies: Vec<String> = parts
@@ -92,7 +92,7 @@ fn named(failures: &[BatchItemFailure]) -> BTreeSet<String> {
         .collect()
 }
 
-/// One placed order, and the two consumers.
+/// A store with one placed order, and all that the two functions need.
 struct Bench {
     store: MemoryStore,
     gateway: MemoryGateway,
@@ -125,7 +125,7 @@ impl Bench {
         }
     }
 
-    /// The failed messages; `None` when one of them has no id.
+    /// The messages that `process-order` reports as failed; `None` if a message has no id.
     async fn advance(&self, event: SqsEvent) -> Option<Vec<BatchItemFailure>> {
         let return_url = "https://shop.example/orders".to_owned();
         let (store, gateway) = (self.store.clone(), self.gateway.clone());
@@ -138,7 +138,7 @@ impl Bench {
         report.ok().map(|report| report.batch_item_failures)
     }
 
-    /// The failed messages; `None` when one of them has no id.
+    /// The messages that `project-ledger` reports as failed; `None` if a message has no id.
     async fn project(&self, event: &SqsEvent) -> Option<Vec<BatchItemFailure>> {
         let projection = Projection::new(self.ledger.clone(), self.runtime.clone());
         let deadline = self
@@ -149,7 +149,7 @@ impl Bench {
         report.ok().map(|report| report.batch_item_failures)
     }
 
-    /// Checks that no order is paid twice.
+    /// Checks that the store adds up and that the gateway charged no order twice.
     fn audit(&self) {
         self.store.audit().expect("the store adds up");
         for id in self.store.orders().keys() {

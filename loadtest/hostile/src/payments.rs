@@ -1,10 +1,11 @@
-//! Answers of the payment gateway: a line with the status, then the body.
+//! Parses answers of the payment gateway. The input's first line has the status, and may have the time to wait in
+//! ms and the word `replayed`. The rest is the body.
 
 use ports::payment::{GatewayError, Payment, PaymentState};
 use reqwest::StatusCode;
 use stripe::outcome::{Answer, MAX_RETRY_AFTER_MS};
 
-/// See the crate's table.
+/// The fuzz target `payments`: panics if a malformed answer, or an answer with a wrong status, counts as a payment.
 pub fn target(input: &[u8]) {
     understood(input);
 }

@@ -1,4 +1,4 @@
-//! HTTP requests as text, one after another, for the real routers.
+//! Parses HTTP requests from text, and sends them to the real routers one after another.
 //!
 //! A request is a line with method and target, header lines, an empty line, and the body up to a line `---`. The words
 //! `ADA`, `BOB`, `CORA` and `OLGA` stand for valid tokens of three shoppers and an operator, `HELD` for Ada's
@@ -14,10 +14,10 @@ use serde_json::Value;
 use crate::run::run;
 use crate::world::{Image, Reply, World, spelt_out};
 
-/// The largest number of requests in one input; further ones are ignored.
+/// The largest number of requests in one input; further requests are ignored.
 const MAX_REQUESTS: usize = 8;
 
-/// See the crate's table.
+/// The fuzz target `requests`: panics if the answer or the effect of a request breaks a rule.
 pub fn target(input: &[u8]) {
     answers(input);
 }
@@ -50,7 +50,7 @@ pub(crate) async fn judged(world: &World, request: Request<Body>) -> u16 {
     reply.status
 }
 
-/// The rule that an answer breaks.
+/// Checks the rules of answers and effects; an error describes what was wrong.
 fn judge(before: &Image, reply: &Reply, is_head: bool, after: &Image) -> Result<(), String> {
     let text = || String::from_utf8_lossy(&reply.body).into_owned();
     if reply.status >= 500 {
@@ -103,7 +103,7 @@ pub(crate) fn split(input: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// A request, if HTTP can carry it.
+/// Parses a request; `None` if HTTP cannot carry it.
 fn parse(part: &[u8]) -> Option<Request<Body>> {
     let end = part.windows(2).position(|two| two == b"\n\n");
     let (head, body) = match end {

@@ -9,7 +9,7 @@ thread_local! {
     static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
 }
 
-/// The future's output. One runtime serves all runs of a thread.
+/// Runs the future and returns its output. All runs of a thread use one runtime.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     RUNTIME.with_borrow_mut(|runtime| {
         let runtime = runtime.get_or_insert_with(|| {

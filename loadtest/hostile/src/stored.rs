@@ -1,7 +1,7 @@
-//! Answers of DynamoDB, a line with the status and then the body, as the real adapters read them.
+//! Gives answers of DynamoDB to the real adapters. The input is a line with the status, then the body.
 //!
-//! The tables belong to the project, but an older version or an engineer by hand may have written an item. The first
-//! request of a call gets the input, any further one an empty answer.
+//! The tables belong to the project, but an older version or an engineer by hand may have written an item. The
+//! first request of a call gets the input, any further request an empty answer.
 
 use std::sync::Mutex;
 
@@ -25,12 +25,12 @@ use ports::stock::{ClaimStock as _, Consistency, PeekStock as _, ReadClaim as _,
 
 use crate::run::run;
 
-/// See the crate's table.
+/// The fuzz target `stored`: panics if an adapter panics on the answer.
 pub fn target(input: &[u8]) {
     read(input);
 }
 
-/// Answers with the input once, then with an empty answer.
+/// A connector that answers the first request with the input, and further requests with an empty answer.
 #[derive(Debug)]
 struct ScriptedAnswer(Mutex<Option<(u16, Vec<u8>)>>);
 
@@ -43,7 +43,7 @@ impl HttpConnector for ScriptedAnswer {
     }
 }
 
-/// A client that gets this answer.
+/// A client whose first request gets this answer.
 fn client(status: u16, body: &[u8]) -> Client {
     let scripted = SharedHttpConnector::new(ScriptedAnswer(Mutex::new(Some((status, body.to_vec())))));
     let config = aws_sdk_dynamodb::Config::builder()
@@ -58,7 +58,7 @@ fn client(status: u16, body: &[u8]) -> Client {
     Client::from_conf(config)
 }
 
-/// The reads that found an item in the answer.
+/// Gives the answer to every read of the adapters. Returns the names of the reads that found an item.
 pub fn read(input: &[u8]) -> Vec<&'static str> {
     let at = input
         .iter()
@@ -137,7 +137,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
     found
 }
 
-/// Sums must not overflow, whatever the numbers.
+/// Computes the sums of a shard, which must not overflow for any numbers of the shard. Returns true.
 fn looked_at(shard: &Shard) -> bool {
     let _ = (
         shard.adds_up(),

@@ -1,4 +1,4 @@
-//! Records of the orders' stream, one after another, as the relay reads them.
+//! Gives records of the orders' stream to the relay.
 
 use contracts::fixtures;
 use memory::{MemoryQueues, TestRuntime};
@@ -13,12 +13,12 @@ use crate::run::run;
 
 const MAX_RECORDS: usize = 9;
 
-/// See the crate's table.
+/// The fuzz target `stream`: panics if an unreadable record is not parked, or another record is not forwarded.
 pub fn target(input: &[u8]) {
     relayed(input);
 }
 
-/// The number of records read as changes, and of parked records.
+/// Relays the records. Returns the number of records that were read as changes, and the number of parked records.
 pub fn relayed(input: &[u8]) -> (usize, usize) {
     let mut records: Vec<Value> = split(input)
         .into_iter()
@@ -64,7 +64,7 @@ pub fn relayed(input: &[u8]) -> (usize, usize) {
     (changes, to_park)
 }
 
-/// A valid record that any relay must forward.
+/// A valid record, which the relay must forward.
 fn good() -> Value {
     let order = fixtures::placing("ada", "k", 1, 2).order;
     json!({

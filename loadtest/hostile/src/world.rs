@@ -1,4 +1,4 @@
-//! The API over one store in memory: every function's real router, chosen as API Gateway chooses.
+//! Runs the API over one store in memory, with every function's real router, chosen as API Gateway chooses.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -26,13 +26,13 @@ use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
 
 pub(crate) const DROP: &str = "d";
-/// A drop that is still a draft.
+/// The id of a drop that is a draft.
 pub(crate) const DRAFT: &str = "draft";
 
 /// The signing secret of the corpus's webhooks.
 const WEBHOOK_SECRET: &str = "whsec_hostile";
 
-/// Keys are made once for each process, since making one takes longer than a run.
+/// Keys are made once for each process, since making a key takes longer than a run.
 struct Keys {
     shoppers: SigningKey,
     operators: SigningKey,
@@ -52,7 +52,8 @@ fn token(key: &SigningKey, audience: Audience, who: &str) -> String {
     format!("Bearer {}", token.expect("a token"))
 }
 
-/// Words for tokens and identifiers, which a stored text cannot contain.
+/// The words that stand for tokens and identifiers in inputs. A stored input cannot contain a valid token, since
+/// the keys are new in each process.
 fn words() -> &'static BTreeMap<&'static str, String> {
     static WORDS: OnceLock<BTreeMap<&'static str, String>> = OnceLock::new();
     WORDS.get_or_init(|| {
@@ -75,7 +76,7 @@ fn words() -> &'static BTreeMap<&'static str, String> {
     })
 }
 
-/// The text with its words replaced.
+/// Replaces the words for tokens and identifiers in a text by their meaning.
 pub(crate) fn spelt_out(text: &str) -> String {
     let mut spelt = text.to_owned();
     for (word, meaning) in words() {
@@ -118,7 +119,7 @@ fn half_ready(runtime: &TestRuntime) -> Readiness {
     }
 }
 
-/// Cora's order, whose first card was declined.
+/// Stores Cora's order, whose first card was declined.
 async fn declined(store: &MemoryStore, runtime: &TestRuntime) {
     let (reservation, shopper, now) = (reservation("cora", 0), fixtures::shopper("cora"), runtime.now());
     let hold = Claim::held(1, now.plus_seconds(600), reservation.nonce.clone());
@@ -213,12 +214,12 @@ impl World {
         }
     }
 
-    /// The inconsistencies of the store.
+    /// Checks the store; an error lists its inconsistencies.
     pub(crate) fn audit(&self) -> Result<(), String> {
         self.store.audit().map_err(|lines| lines.join("\n"))
     }
 
-    /// Lets the caches of processes become stale.
+    /// Advances the clock by more than a cache's lifetime, so that processes read again.
     pub(crate) fn a_moment_later(&self) {
         self.runtime.advance(1_001);
     }

@@ -1,4 +1,4 @@
-//! From a reservation to the end of its order.
+//! Makes the part of a visit from a reservation to the end of its order.
 
 use api::orders::{OrderView, PaymentBody};
 use api::problem::{Code, Problem};
@@ -8,24 +8,17 @@ use domain::order::OrderStatus;
 use http::Method;
 use loadtest::facts::{CheckoutRefused, Ending, Entry, Ordered};
 use loadtest::shopper::checkout_body;
-use memory::MemoryGateway;
 use ports::payment::PaymentId;
 
+use crate::bank::{PASSES, SLOW_DECLINES, SLOW_PAYS, finish};
 use crate::client::Call;
+use crate::function::Function;
 use crate::plan::{Card, Then, Wish};
-use crate::process::Function;
 use crate::shopper::{LOOK, Shopper};
 
-/// How long after its payment deadline a shopper still requests an order's status, in milliseconds.
+/// The time after an order's payment deadline in which the shopper still requests the order's status, in
+/// milliseconds.
 const AFTER_DEADLINE_MS: i64 = 30_000;
-/// The gateway's token of a payment that succeeds after a delay.
-pub(crate) const SLOW_PAYS: &str = "pm_slow_pays";
-/// The gateway's token of a payment that is declined after a delay.
-pub(crate) const SLOW_DECLINES: &str = "pm_slow_declines";
-
-/// The gateway's token of a card that is declined only at a payment's first confirmation.
-pub(crate) const PASSES: &str = "pm_passes";
-
 impl Card {
     /// The gateway's token for this means of payment.
     #[must_use]
@@ -87,8 +80,8 @@ impl Shopper {
             return Ending::GaveUp;
         };
         let problem = answer.json::<Problem>();
-        // The promise is about the clock of the process that refused. In the replay that clock is known, so
-        // the audit's tolerance for unknown clocks is removed.
+        // A hold lasts by the clock of the process that refuses. In the replay that clock is known, so the
+        // audit's tolerance for unknown clocks is taken off.
         self.client.journal.write(Entry::CheckoutRefused(CheckoutRefused {
             at_ms: answer.at.as_millis() - CLOCK_SKEW_MS,
             shopper: self.shopper.to_string(),
@@ -106,7 +99,7 @@ impl Shopper {
         }
     }
 
-    /// Follows an order to its end, and takes the required actions on the way.
+    /// Follows an order to its end: cancels it, answers the bank, and submits further cards, as planned.
     async fn follow(
         &mut self,
         mut order: OrderView,
@@ -146,7 +139,7 @@ impl Shopper {
                 }
                 OrderStatus::PaymentFailed if order.payment_failure.is_some() => {
                     let Some(next) = cards.next() else {
-                        // The order ends without further action.
+                        // The shopper has no further card, and the order ends by itself.
                         return Ending::PaymentFailed;
                     };
                     let wait = i64::from(if next == Card::Ignored {
@@ -235,15 +228,4 @@ impl Shopper {
             finish(&self.client.world, &self.client.fleet.gateway, &id, pays);
         }
     }
-}
-
-/// Another party than this system ends the payment: the shopper at the bank, or the bank.
-pub(crate) fn finish(world: &crate::world::World, gateway: &MemoryGateway, id: &PaymentId, pays: bool) {
-    let was_open = gateway.finish_action(id, pays);
-    let how = if pays { "paid" } else { "refused" };
-    world.tell(|| format!("{id} is {how} at the bank: {was_open}"));
-    world.note(match was_open {
-        true => "finished at the bank",
-        false => "too late at the bank",
-    });
 }

@@ -1,17 +1,17 @@
-//! Random decisions from a seed: a stream of numbers for decisions in order, and a number by key for
-//! decisions that must stay the same when others are left out.
+//! Makes random decisions from a seed: a stream of numbers for decisions in order, and a number by key for decisions
+//! that must stay the same when other decisions are left out.
 
 pub use domain::choice::mix;
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The number for a key.
+/// The `nth` random number for `key`. It does not depend on any other number.
 #[must_use]
 pub const fn keyed(seed: u64, key: u64, nth: u64) -> u64 {
     mix(mix(mix(seed.wrapping_add(STEP)) ^ key).wrapping_add(nth.wrapping_mul(STEP)))
 }
 
-/// A text as a key (FNV-1a).
+/// Hashes a text to a key (FNV-1a).
 #[must_use]
 pub fn key_of(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -19,24 +19,24 @@ pub fn key_of(text: &str) -> u64 {
     })
 }
 
-/// A stream of numbers (SplitMix64).
+/// A stream of random numbers (SplitMix64).
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// The stream of a seed.
+    /// The stream of random numbers that follows from `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next number.
+    /// The next number of the stream.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
 
-    /// A number below `bound` (0 if that is 0).
+    /// A number below `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.number().checked_rem(bound).unwrap_or(0)
     }
@@ -52,7 +52,7 @@ impl Dice {
         self.below(100) < percent
     }
 
-    /// One of `choices`.
+    /// One of `choices`; `None` if there are none.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
         let at = usize::try_from(self.below(choices.len() as u64)).ok()?;
         choices.get(at).copied()

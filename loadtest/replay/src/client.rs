@@ -1,5 +1,5 @@
-//! What shoppers and operators have in common: they send a request, wait for a limited time, and send it
-//! again with the same key.
+//! Sends requests of shoppers and operators: a client sends a request, waits for a limited time, and sends it again
+//! with the same key.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,25 +13,25 @@ use tokio::sync::oneshot;
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Stroke};
 use crate::fleet::{Answer, Fleet, Invoked};
+use crate::function::Function;
 use crate::plan::Sends;
-use crate::process::Function;
 use crate::tokens::Keys;
 use crate::world::World;
 
 /// The largest number of sends of one request before the client gives up.
 const MOST_TRIES: u32 = 7;
 
-/// The longest wait for an answer that was lost, in milliseconds.
+/// The time that a client waits for an answer that was lost, in milliseconds.
 const SILENCE_MS: i64 = 20_000;
 
-/// A request, as it is sent each time.
+/// A request that a client sends, and sends again unchanged.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The function that serves the request's route.
     pub function: Function,
     pub method: Method,
     pub path: String,
-    /// The call's idempotency key.
+    /// The request's idempotency key; `None` if it has none.
     pub key: Option<String>,
     pub body: Option<Vec<u8>>,
 }
@@ -56,7 +56,7 @@ impl Call {
         self
     }
 
-    /// The same with a body.
+    /// The same request with a JSON body.
     #[must_use]
     pub fn json<T: Serialize>(mut self, body: &T) -> Self {
         self.body = serde_json::to_vec(body).ok();
@@ -64,15 +64,15 @@ impl Call {
     }
 }
 
-/// The state that a client needs.
+/// A client of the API: a shopper's device, or the operator.
 #[derive(Clone)]
 pub struct Client {
     pub world: Arc<World>,
-    /// The API.
+    /// The functions behind the API.
     pub fleet: Arc<Fleet>,
-    /// Tokens.
+    /// The keys that sign tokens.
     pub keys: Arc<Keys>,
-    /// The answers to shoppers.
+    /// The journal of the answers to shoppers.
     pub journal: Arc<Journal>,
     /// The client's name in the history.
     pub name: String,
@@ -86,19 +86,19 @@ pub struct Client {
 pub struct Journal(Mutex<Vec<Entry>>);
 
 impl Journal {
-    /// Notes something.
+    /// Adds an entry.
     pub fn write(&self, entry: Entry) {
         self.entries().push(entry);
     }
 
-    /// Everything noted.
+    /// All entries so far.
     pub fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Client {
-    /// A client.
+    /// A client that is `name` in the history and sends `token` with each request.
     #[must_use]
     pub fn new(
         world: &Arc<World>,
@@ -135,8 +135,8 @@ impl Client {
         self.world.sleep(self.drawn(purpose, from, to)).await;
     }
 
-    /// Sends a request as often as `sends` says and repeats it until it gets an answer that is not *later*.
-    /// Returns all final answers in order; none when the client gave up.
+    /// Sends a request as `sends` says, and repeats it until an answer is final. Returns the final answers in
+    /// order; empty if all tries failed.
     pub async fn insist(&self, call: &Call, sends: Sends) -> Vec<Answer> {
         let mut clicks = sends.clicks.max(1);
         for attempt in 1..=MOST_TRIES {
@@ -170,7 +170,7 @@ impl Client {
             self.world.note("a request was sent again");
             let pause = 100 * u64::from(attempt);
             let pause = match self.drawn(0x1ea7, 0, 11) {
-                // The client pauses, and continues when the hold may be over.
+                // Sometimes the pause is so long that the hold may expire in the meantime.
                 0 => self.drawn(0x90be, 12_000, 30_000),
                 _ => self.drawn(0xbac0, pause, 3 * pause),
             };
@@ -220,7 +220,7 @@ impl Client {
             });
             world.done();
             if lost.is_some() {
-                // Neither an answer nor an error arrives.
+                // The client receives neither an answer nor an error, so it waits for its time limit.
                 world.sleep(SILENCE_MS).await;
             }
             let told = match invoked {
@@ -251,7 +251,7 @@ impl Client {
     }
 }
 
-/// Whether the same request is to be sent again later. The API documents this for 409 `conflict`, 500 and
+/// Whether the client should send the same request again later. The API documents this for 409 `conflict`, 500 and
 /// 503.
 fn means_later(answer: &Answer) -> bool {
     match answer.status {

@@ -12,7 +12,7 @@ use crate::plan::{
     Wish,
 };
 
-/// What a seed draws.
+/// The kind of plan that a seed gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Subject {
     /// Whole drops.
@@ -23,7 +23,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The plan of a seed.
+    /// Draws the plan of a seed.
     #[must_use]
     pub fn plan(self, seed: u64) -> Plan {
         match self {
@@ -33,7 +33,7 @@ impl Subject {
     }
 }
 
-/// The plan of a seed for a whole drop.
+/// Draws the plan of a seed for a whole drop.
 #[must_use]
 pub fn plan(seed: u64) -> Plan {
     let mut dice = Dice::new(seed);
@@ -54,10 +54,10 @@ pub fn plan(seed: u64) -> Plan {
 
 /// The longest outage of the gateway in an order's history, in milliseconds.
 const GATEWAY_OUTAGE_MS: u32 = 3_600_000;
-/// When dead letters are moved back, in milliseconds after all other work: two days.
+/// The time from the end of all other work until dead letters are moved back, in milliseconds: two days.
 const REDRIVE_MS: u32 = 172_800_000;
 
-/// The plan of a seed for orders.
+/// Draws the plan of a seed for orders.
 fn orders(seed: u64) -> Plan {
     let mut dice = Dice::new(seed ^ 0x0de5);
     let dice = &mut dice;
@@ -110,7 +110,8 @@ fn orders(seed: u64) -> Plan {
             to_ms,
         });
         system.calm_ms = system.calm_ms.max(to_ms);
-        // With processes that die every few calls for so long, any message would use up its receives.
+        // If processes died every few calls during so long an outage, every message would use up its
+        // receives.
         faults.rates.remove(&Fault::KillFunctions);
         // From this time on an alarm asks the operator to decide.
         let late_ms = from_ms + 1_000 * drop.gateway_wait_seconds;
@@ -125,7 +126,8 @@ fn orders(seed: u64) -> Plan {
             }
         }
         acts.sort_by_key(|act| act.at_ms);
-        // A queue retains a message for this time, for every function that reads the queue.
+        // All queues of the replay have one visibility timeout. During the outage it is at least the
+        // template's for `process-order`, so that no message uses up its receives.
         system.visibility_ms = system
             .visibility_ms
             .max(1_000 * process_order::LIMITS.visibility_seconds());
@@ -145,7 +147,7 @@ fn orders(seed: u64) -> Plan {
 
 fn drop_plan(dice: &mut Dice) -> DropPlan {
     let skus = if dice.percent(70) { 1 } else { 2 };
-    // Mostly scarce, sometimes several shards.
+    // Most drops have few units; some have several shards.
     let most = dice.pick(&[2, 4, 8, 30]).unwrap_or(4);
     DropPlan {
         units: (0..skus).map(|_| dice.within(1, most)).collect(),
@@ -266,7 +268,7 @@ fn card(dice: &mut Dice) -> Card {
 fn check_out(dice: &mut Dice, drop: &DropPlan) -> Then {
     let card = card(dice);
     let further = [(); 2].map(|()| dice.percent(60).then(|| self::card(dice)));
-    // The ends of the hold, of the drop and of the payment's time are the moments with the most races.
+    // Most races happen when the hold, the drop or the payment's time ends.
     let hold_ms = 1000 * drop.hold_seconds;
     let after_ms = match dice.below(10) {
         0 => dice.within(hold_ms.saturating_sub(3_000), hold_ms + 3_000),
@@ -311,7 +313,7 @@ fn system(dice: &mut Dice, drop: &DropPlan, shoppers: &[ShopperPlan]) -> SystemP
 
 fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
     let mut rates = BTreeMap::new();
-    // A run without faults, with one fault, with a few, or with all.
+    // The run has no fault, one fault, some faults, or most faults.
     let percent = match dice.below(20) {
         0 => 0,
         1..=4 => {
@@ -348,7 +350,7 @@ fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
     }
 }
 
-/// A rate up to the fault's largest rate, mostly far below it.
+/// A rate up to the fault's largest rate, mostly at most a quarter of it.
 fn rate(dice: &mut Dice, fault: Fault) -> u16 {
     let most = u32::from(most_per_10_000(fault));
     let bound = if dice.percent(30) { most } else { most / 4 };

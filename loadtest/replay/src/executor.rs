@@ -1,22 +1,17 @@
 //! Runs tasks one at a time, in an order that a seed decides.
 //!
-//! All runnable tasks are in one set, and the next one is drawn from it. Only when no task is runnable does
-//! virtual time move, to the time of the next sleeper. When a process dies, its tasks end between two steps.
+//! All runnable tasks are in one set, from which the next task is drawn. Virtual time moves only when no task is
+//! runnable, to the time of the next sleeper. When a process dies, its tasks end before their next step.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::chance::Dice;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, Work};
 
-/// A task's work.
-pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The runnable tasks.
+/// The tasks that can run now, from which the executor selects the next.
 #[derive(Default)]
 struct Ready(Mutex<Vec<Arc<Waking>>>);
 
@@ -53,7 +48,7 @@ pub enum Ended {
     Done,
     /// No task is runnable, and none sleeps.
     Stuck,
-    /// More steps than a drop can need.
+    /// The tasks made more steps than a drop can need.
     Endless,
 }
 
@@ -77,7 +72,8 @@ impl Tasks {
         waking.wake_by_ref();
         if let Some(process) = process {
             let tasks = self.of_process.entry(process).or_default();
-            // Ended tasks are detected only here.
+            // Ended tasks are removed from the list only here, since no other place needs the list to be
+            // short.
             tasks.retain(|task| Arc::strong_count(task) > 1);
             tasks.push(Arc::clone(&waking));
         }

@@ -1,11 +1,11 @@
-//! The frequency of faults in a replayed drop, the calls that they can hit, and the effect of a single hit (a
+//! Defines the frequency of faults in a replayed drop, the calls that they can hit, and the effect of a single hit (a
 //! stroke).
 
 use serde::{Deserialize, Serialize};
 pub use stack_api::faults::Fault;
 
-/// The faults that a seed can draw. An outage of an hour takes an hour of each run, so a separate test makes
-/// it. Webhooks have their own plan.
+/// The faults that a seed can draw. An outage of the ledger for an hour would make every run an hour long, so a
+/// separate test makes this outage. Webhooks have their own plan.
 #[must_use]
 pub fn drawn() -> Vec<Fault> {
     let all = Fault::ALL.into_iter();
@@ -41,7 +41,7 @@ pub const fn most_per_10_000(fault: Fault) -> u16 {
     }
 }
 
-/// The calls that a fault can hit.
+/// The kind of a call, which decides the faults that can hit it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A read of the database, which may or may not lag.
@@ -62,41 +62,41 @@ pub enum Place {
     Ledger,
 }
 
-/// What a stroke does.
+/// The effect of one hit of a fault on a call, record or message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stroke {
-    /// Refused, nothing done.
+    /// The call is refused and has no effect.
     Busy,
-    /// Not done, and the caller cannot know.
+    /// The call has no effect, and the caller gets an unknown outcome.
     UnknownBefore,
-    /// Done, and the caller cannot know.
+    /// The call takes effect, and the caller gets an unknown outcome.
     UnknownAfter,
-    /// The caller gets an unknown outcome, and the call is done this many milliseconds later.
+    /// The caller gets an unknown outcome, and the call takes effect this many milliseconds later.
     Late(u32),
-    /// Not done, and permanently failed.
+    /// The call has no effect and fails permanently.
     Broken,
     /// The call takes this many milliseconds longer.
     Slow(u32),
-    /// The read returns the state of an earlier moment.
+    /// The read returns an earlier state.
     Stale,
     /// The process dies before the call has an effect.
     DiesBefore,
     /// The process dies after the call took effect, before it gets the answer.
     DiesAfter,
-    /// Not done, and the caller gets an error that says so.
+    /// The call has no effect, and the caller gets an error that says so.
     NotSent,
-    /// Not done, and the caller is asked to wait.
+    /// The call has no effect, and the service tells the caller to wait.
     Throttled,
-    /// Not done, and the service reports an internal failure.
+    /// The call has no effect, and the service reports an internal failure.
     UnavailableBefore,
-    /// Done, and the service reports an internal failure.
+    /// The call takes effect, and the service reports an internal failure.
     UnavailableAfter,
-    /// Not done; the failure is stored under the call's key.
+    /// The call has no effect, and the service stores the failure under the call's key.
     StoredBefore,
-    /// Done; a failure is stored under the call's key nevertheless.
+    /// The call takes effect, but the service stores a failure under the call's key.
     StoredAfter,
-    /// Comes once more.
+    /// The record or message is delivered once more.
     Again,
     /// The message arrives this many milliseconds later.
     Delayed(u32),
@@ -105,8 +105,104 @@ pub enum Stroke {
 /// A stroke that occurred: the fault and its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Struck {
-    /// The fault it belongs to.
+    /// The fault that caused the stroke.
     pub fault: Fault,
-    /// What it did.
+    /// The effect of the stroke.
     pub stroke: Stroke,
+}
+
+/// The faults that can hit a call at `place`, the fault with the strongest effect first.
+pub(crate) fn faults_of(place: Place, of_relay: bool) -> &'static [Fault] {
+    use Fault::{
+        BrokenCall, GatewayTimeoutAfterCharge, GatewayTimeoutBeforeCharge, KillFunctions, PostgresRestart,
+        QueueRefusals, RelayCrash, SlowDynamodb, StaleReads, Throttle, TimeoutAfterWrite, TimeoutBeforeWrite,
+        TransactionConflict,
+    };
+    match place {
+        Place::Read { may_lag: true } => &[
+            KillFunctions,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+            StaleReads,
+        ],
+        Place::Read { may_lag: false } => &[
+            KillFunctions,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+        ],
+        Place::Write { transaction: false } => &[
+            KillFunctions,
+            TimeoutAfterWrite,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+        ],
+        Place::Write { transaction: true } => &[
+            KillFunctions,
+            TimeoutAfterWrite,
+            TransactionConflict,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+        ],
+        Place::Gateway => &[
+            KillFunctions,
+            GatewayTimeoutAfterCharge,
+            GatewayTimeoutBeforeCharge,
+        ],
+        Place::Send if of_relay => &[RelayCrash, QueueRefusals],
+        Place::Send => &[KillFunctions, QueueRefusals],
+        Place::Ledger => &[KillFunctions, PostgresRestart],
+    }
+}
+
+/// The effect of a fault on a call at `place`, which the random number `chance` decides.
+pub(crate) fn stroke_of(
+    fault: Fault,
+    place: Place,
+    function_lives_long: bool,
+    chance: u64,
+) -> Option<Stroke> {
+    let ms = |from: u64, to: u64| u32::try_from(from + (chance >> 8) % (to - from)).unwrap_or(1_000);
+    let one_of = |strokes: &[Stroke]| {
+        let at = usize::try_from(chance % (strokes.len() as u64).max(1)).ok()?;
+        strokes.get(at).copied()
+    };
+    match fault {
+        Fault::Throttle | Fault::TransactionConflict => Some(Stroke::Busy),
+        Fault::TimeoutBeforeWrite => Some(Stroke::UnknownBefore),
+        Fault::TimeoutAfterWrite => one_of(&[
+            Stroke::UnknownAfter,
+            Stroke::UnknownAfter,
+            Stroke::Late(ms(20, 2_000)),
+        ]),
+        Fault::SlowDynamodb if function_lives_long => Some(Stroke::Slow(ms(500, 15_000))),
+        Fault::SlowDynamodb => Some(Stroke::Slow(ms(500, 11_000))),
+        Fault::BrokenCall => Some(Stroke::Broken),
+        Fault::StaleReads => Some(Stroke::Stale),
+        Fault::KillFunctions | Fault::RelayCrash => one_of(&[Stroke::DiesBefore, Stroke::DiesAfter]),
+        Fault::QueueRefusals => one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter]),
+        Fault::GatewayTimeoutAfterCharge => one_of(&[
+            Stroke::UnknownAfter,
+            Stroke::UnavailableAfter,
+            Stroke::StoredAfter,
+        ]),
+        Fault::GatewayTimeoutBeforeCharge => one_of(&[
+            Stroke::UnknownBefore,
+            Stroke::UnavailableBefore,
+            Stroke::NotSent,
+            Stroke::Throttled,
+            Stroke::StoredBefore,
+        ]),
+        Fault::PostgresRestart if place == Place::Ledger => {
+            one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter])
+        }
+        _ => None,
+    }
 }

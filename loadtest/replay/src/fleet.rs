@@ -1,8 +1,7 @@
-//! The fleet: processes of every function with their ports. A process is started when needed and kept while
-//! it lives.
+//! Runs processes of every function with their ports. A process is started when needed and kept until it dies.
 //!
-//! A process serves one invocation at a time and keeps its caches between invocations, as Lambda's do. It
-//! runs the real function over ports in memory.
+//! As on Lambda, a process serves one invocation at a time and keeps its caches between invocations. It runs the
+//! real function over ports in memory.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -32,18 +31,20 @@ use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 
 use crate::chance::keyed;
+use crate::function::Function;
 use crate::ports::{Gateway, Ledger, Mailbox, Queues, Store};
-use crate::process::{Function, Process, ProcessRuntime};
+use crate::process::{Process, ProcessRuntime};
 use crate::queue::Deliveries;
 use crate::sabotage::Sabotage;
 use crate::stream::Stream;
 use crate::tokens::Keys;
+use crate::watch::Watch;
 use crate::webhooks::{Hooks, SECRET};
 use crate::world::World;
 
 /// The URL to which the bank would return shoppers.
 const RETURN_URL: &str = "https://shop.example/orders";
-/// The gateway's rate: so high that few orders wait for it.
+/// The pace of calls to the gateway, with a rate so high that few orders wait.
 const PACE: Pace = Pace {
     rate: CallRate::HIGHEST,
     workers: process_order::WORKERS,
@@ -61,21 +62,21 @@ struct Warm {
 /// How an invocation ended.
 #[derive(Debug)]
 pub enum Invoked<T> {
-    /// With an answer.
+    /// The function answered.
     Answered(T),
-    /// Without an answer, the function failed, the process died, or its time limit passed.
+    /// There is no answer: the function failed, the process died, or the time limit passed.
     Failed,
 }
 
-/// An HTTP answer.
+/// An HTTP answer, with the times at which the function began and answered.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
     /// The time of the answer, by the clock of the process that gave it.
     pub at: Timestamp,
-    /// The true time at which the function began to process the request. An answer may be based on data from
-    /// then on.
+    /// The true time at which the function began to process the request. The answer may be based on data of
+    /// this time or later.
     pub begun_at: Timestamp,
 }
 
@@ -87,11 +88,13 @@ impl Answer {
     }
 }
 
-/// All functions and services behind the API.
+/// Runs the functions behind the API, and holds the services that the functions call.
 pub struct Fleet {
     world: Arc<World>,
+    /// The checks that run after every write.
+    pub watch: Arc<Watch>,
     keys: Arc<Keys>,
-    /// The tables.
+    /// The contents of the tables.
     pub memory: MemoryStore,
     pub gateway: MemoryGateway,
     pub ledger: MemoryLedger,
@@ -108,10 +111,11 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet without processes.
     #[must_use]
-    pub fn new(world: &Arc<World>, keys: &Arc<Keys>, stream: &Arc<Stream>) -> Arc<Self> {
+    pub fn new(world: &Arc<World>, watch: Watch, keys: &Arc<Keys>, stream: &Arc<Stream>) -> Arc<Self> {
         let gateway = MemoryGateway::new();
         Arc::new(Self {
             world: Arc::clone(world),
+            watch: Arc::new(watch),
             keys: Arc::clone(keys),
             memory: MemoryStore::new(),
             hooks: Hooks::of(&gateway),
@@ -128,7 +132,7 @@ impl Fleet {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An idle process, or a new one.
+    /// Takes an idle process of `function`, or starts a new process.
     fn process_of(&self, function: Function) -> Warm {
         let mut idle = self.idle();
         let free = idle.entry(function).or_default();
@@ -137,7 +141,7 @@ impl Fleet {
             self.world.now_ms().unsigned_abs(),
             function as u64,
         );
-        // At random, a process is retired and a new one is started.
+        // One time in sixteen a new process is started although other processes are idle.
         if free.is_empty() || drawn.is_multiple_of(16) {
             drop(idle);
             return self.start(function);
@@ -146,9 +150,9 @@ impl Fleet {
         free.swap_remove(at)
     }
 
-    /// Starts a process.
+    /// Starts a process of `function`, with its ports.
     fn start(&self, function: Function) -> Warm {
-        let process = Process::start(&self.world, function);
+        let process = Process::start(&self.world, &self.watch, function);
         let store = || Store::new(&process, &self.memory, &self.stream);
         let queues = || Queues::new(&process, &self.queues, &self.deliveries);
         let shoppers = self.keys.shoppers.clone();
@@ -172,7 +176,8 @@ impl Fleet {
             )),
             Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, runtime)),
             Function::OperateDrop => {
-                // The replay does not include readiness, since capacity is no part of it.
+                // Capacity is no part of the replay, so the store of readiness is always empty and has no
+                // gate.
                 let (readiness, operators) = (self.memory.clone(), self.keys.operators.clone());
                 Arc::new(operate_drop::Api::router(
                     store(),
@@ -240,7 +245,7 @@ impl Fleet {
         let (answer, answered) = oneshot::channel();
         let served = serve(warm.service.clone(), process.clone());
         world.spawn(Some(process.id), async move {
-            // The caller no longer waits, so the answer is lost.
+            // If the caller no longer waits, the answer is lost.
             answer.send(served.await).ok();
         });
         let timeout = world.sleep(function.limits().timeout_ms());
@@ -282,8 +287,8 @@ impl Fleet {
         .await
     }
 
-    /// Passes an event to a process of `function`, whose handler is an `H`. The invocation began `late_ms`
-    /// ago.
+    /// Passes an event to a process of `function`, whose handler has the type `H`. The invocation began
+    /// `late_ms` milliseconds ago.
     async fn event<H: Handle>(
         self: &Arc<Self>,
         function: Function,

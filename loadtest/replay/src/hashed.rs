@@ -1,7 +1,7 @@
-//! Tokens with a hash as signature.
+//! Signs tokens with a hash of their content instead of Ed25519.
 //!
-//! Functions read, parse and check tokens as usual; only the signature is cheap. Otherwise a run of millions
-//! of requests would spend its time on Ed25519.
+//! Functions read, parse and check tokens as usual; only the signature is cheap. With Ed25519, a run of millions of
+//! requests would spend most of its time on signatures.
 
 use std::sync::OnceLock;
 
@@ -19,8 +19,8 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
-/// Sets the signatures of this process to hashes. It must be called before any key is made; returns whether
-/// it was.
+/// From now on, all tokens of this program are signed with hashes. Call this before any key is made; returns
+/// whether no key was made before.
 pub fn install() -> bool {
     *INSTALLED.get_or_init(|| PROVIDER.install_default().is_ok())
 }
@@ -35,7 +35,7 @@ fn verifier(_: &Algorithm, _: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Erro
 
 struct Hash;
 
-/// The length of an Ed25519 signature.
+/// A hash of the message, as long as an Ed25519 signature (64 bytes).
 fn hash(message: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(message);
     let key = key_of(&text);

@@ -1,4 +1,4 @@
-//! Whole small drops in one process, from a seed: the real handlers over adapters in memory, in virtual time, with
+//! Runs whole small drops in one process, from a seed: the real handlers over adapters in memory, in virtual time, with
 //! faults and crashes at every step, and the audit of a load run afterwards.
 //!
 //! **The problem.** Drops break in unforeseen orders of events: an answer is lost while a conductor is slow
@@ -19,12 +19,13 @@
 //! are found.
 //!
 //! **What it does not do.** It does not run the adapters of AWS, of PostgreSQL and of the gateway: the same
-//! contract tests check these and the ones in memory. Network partitions exist only as lost calls and
+//! contract tests check these adapters and the adapters in memory. Network partitions exist only as lost calls and
 //! answers, and reads lag by a second at most. The replay measures no speed.
 #![forbid(unsafe_code)]
 // The handlers' futures, nested in routers, exceed the compiler's default recursion limit.
 #![recursion_limit = "256"]
 
+pub mod bank;
 pub mod buying;
 pub mod chance;
 pub mod client;
@@ -32,6 +33,7 @@ pub mod draw;
 pub mod executor;
 pub mod faults;
 pub mod fleet;
+pub mod function;
 pub mod hashed;
 pub mod operator;
 pub mod plan;
@@ -44,6 +46,7 @@ pub mod sabotage;
 pub mod shopper;
 pub mod shrink;
 pub mod situations;
+pub mod sources;
 pub mod stream;
 pub mod timeline;
 pub mod tokens;

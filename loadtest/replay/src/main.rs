@@ -1,4 +1,5 @@
-//! `replay`: one drop from a seed or a plan, or many drops (`replay prove`).
+//! Contains the program `replay`, which replays one drop from a seed or a plan, or many drops (`replay
+//! prove`).
 #![recursion_limit = "256"]
 
 use std::io::Write as _;
@@ -91,7 +92,7 @@ struct Prove {
     /// The number of threads; without it one for each core.
     #[arg(long)]
     threads: Option<usize>,
-    /// Where the summary goes.
+    /// The file for the summary.
     #[arg(long, default_value = "target/prove/summary.json")]
     summary: PathBuf,
 }
@@ -163,7 +164,7 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
     Ok(exit_code(outcome.violations.is_empty()))
 }
 
-/// The sales figures that are printed beside the promises.
+/// The line with the sales figures, which are no promises.
 fn sales(paid: u64, sellable: u64, by_deadline: u64, elsewhere: u64, repeats: u64) -> String {
     let percent = share(paid, sellable).map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     format!(
@@ -265,7 +266,7 @@ fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The options that a single replay has too.
+/// The options of a single replay that repeat a drop of this `prove`.
 fn again(what: &Prove) -> String {
     let of = match what.of {
         Subject::Drops => "",
@@ -300,7 +301,7 @@ fn shrink_into(what: &Prove, seed: u64, promise: Promise, keys: &Arc<Keys>) -> a
     Ok(())
 }
 
-/// Set once Ctrl-C was pressed.
+/// A flag that becomes true when Ctrl-C is pressed.
 fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread()

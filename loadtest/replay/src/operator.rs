@@ -1,4 +1,4 @@
-//! The operator: creates the drop, publishes it, and does the plan's actions.
+//! Acts as the operator: creates the drop, publishes it, and does the plan's acts.
 
 use api::operator::{
     DropBody, EndBody, ExtendBody, KeepBody, OperatorDropView, OperatorOrderList, RestockBody, SkuBody,
@@ -10,29 +10,30 @@ use loadtest::facts::Entry;
 
 use crate::client::{Call, Client};
 use crate::fleet::Answer;
-use crate::plan::{Act, ActKind, DropPlan, Sends};
-use crate::process::Function;
-use crate::shopper::sku_name;
+use crate::function::Function;
+use crate::plan::{Act, ActKind, DropPlan, Sends, sku_name};
 
 const SENDS: Sends = Sends {
     clicks: 1,
     patience_ms: 8_000,
 };
-/// How often an operator starts again after giving up.
+/// The largest number of times that the operator starts a request again after all tries failed.
 const MOST_ROUNDS: u32 = 20;
 
 /// The units that the operator put on sale, as the API confirmed them.
 #[derive(Debug, Clone, Default)]
 pub struct OnSale {
-    /// Units confirmed, by SKU.
+    /// The confirmed units, by SKU.
     pub units: Vec<u32>,
     /// Restocked units with an unknown outcome, by SKU.
     pub in_doubt: Vec<u32>,
     /// Whether the drop was published.
     pub published: bool,
-    /// When a cancellation was first sent, in milliseconds since 1970.
+    /// The time at which the cancellation was first sent, in milliseconds since 1970; `None` without a
+    /// cancellation.
     pub cancelled_ms: Option<i64>,
-    /// When a restock was last sent, in milliseconds since 1970.
+    /// The time at which the last restock was first sent, in milliseconds since 1970; `None` without a
+    /// restock.
     pub restocked_ms: Option<i64>,
 }
 
@@ -42,7 +43,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// An operator.
+    /// The operator of `drop`, who sends requests with `client`.
     #[must_use]
     pub const fn new(client: Client, drop: DropId) -> Self {
         Self { client, drop }
@@ -58,7 +59,7 @@ impl Operator {
         let draft = self.call("", Method::PUT);
         let draft = self.body(plan).map_or(draft.clone(), |body| draft.json(&body));
         if self.act(draft, &[200, 201]).await.is_some() {
-            // 409: so many faults occurred that the drop ended first.
+            // The answer 409 is expected: after many faults, the drop may have ended before it was published.
             let published = self.act(self.call("/publish", Method::POST), &[200, 409]).await;
             on_sale.published = published == Some(200);
         }
@@ -78,7 +79,7 @@ impl Operator {
     async fn one(&self, nth: usize, kind: ActKind, plan: &DropPlan, on_sale: &mut OnSale) {
         let world = &self.client.world;
         let now_ms = world.now().as_millis();
-        // 409: the drop was already over or cancelled, which is a valid outcome.
+        // The answer 409 is expected: the drop may already be over or cancelled.
         const DONE: &[u16] = &[200, 409];
         match kind {
             ActKind::Pause => {
@@ -111,7 +112,8 @@ impl Operator {
                         world.note("restocked");
                         on_sale.units.get_mut(sku)
                     }
-                    // Refused or not answered: an earlier try of the same request may still be in progress.
+                    // The restock was refused or not answered. An earlier try of the request may still take
+                    // effect, so its units are in doubt.
                     _ => on_sale.in_doubt.get_mut(sku),
                 };
                 if let Some(count) = count {
@@ -128,7 +130,7 @@ impl Operator {
         }
     }
 
-    /// Keeps or ends each order on the first page that has waited too long for the gateway.
+    /// Keeps or ends each order that has waited too long for the gateway, of the first page of such orders.
     async fn decide(&self, nth: usize, ends: bool) {
         let path = "/operator/orders?turn=gateway&limit=50";
         let listed = Call::new(Function::OperateDrop, Method::GET, path);
@@ -155,7 +157,7 @@ impl Operator {
             } else {
                 call.json(&KeepBody { seconds: 60 })
             };
-            // 409: the order changed in the meantime.
+            // The answer 409 is expected: the order may have changed in the meantime.
             if let Some(answer) = self.settled(&call, &[200, 202, 409]).await
                 && answer.status != 409
             {
@@ -172,7 +174,8 @@ impl Operator {
         Call::new(Function::OperateDrop, method, path)
     }
 
-    /// Sends an action until it gets a final answer; returns the status.
+    /// Sends an act until there is a final answer. Returns its status; `None` if there is no final answer or
+    /// the status is not expected.
     async fn act(&self, call: Call, expected: &[u16]) -> Option<u16> {
         let answer = self.settled(&call, expected).await?;
         if answer.status == 200 && answer.json::<OperatorDropView>().is_none() {
@@ -182,7 +185,8 @@ impl Operator {
         Some(answer.status)
     }
 
-    /// Sends a request until it gets a final answer; returns `None` if its status is not the expected one.
+    /// Sends a request until there is a final answer; `None` without a final answer, or if its status is not
+    /// expected.
     async fn settled(&self, call: &Call, expected: &[u16]) -> Option<Answer> {
         let act = format!("{} {}", call.method, call.path);
         for _ in 0..MOST_ROUNDS {

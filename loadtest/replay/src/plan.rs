@@ -1,4 +1,4 @@
-//! The plan of a drop to replay: everything that is decided before the run. A seed gives a plan
+//! Defines the plan of a drop to replay: everything that is decided before the run. A seed gives a plan
 //! ([`crate::draw`]), shrinking reduces it, and as JSON it can be stored and run again.
 
 use std::collections::BTreeMap;
@@ -7,39 +7,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::{Fault, Struck};
 
+/// The drop's id in every run.
+pub(crate) const DROP: &str = "d";
+
+/// The name of the SKU with this number, from 0.
+#[must_use]
+pub fn sku_name(number: usize) -> String {
+    format!("A{number}")
+}
+
 /// Everything that is decided before a run. The same plan gives the same history, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The seed of the plan and of the small decisions during the run.
     pub seed: u64,
-    /// What is sold.
+    /// The goods, the limits and the times of the drop.
     pub drop: DropPlan,
-    /// The shoppers. Two entries with one name are one shopper with two devices.
+    /// The shoppers' visits. Two entries with the same name are one shopper with two devices.
     pub shoppers: Vec<ShopperPlan>,
-    /// The operator's actions after publishing.
+    /// The operator's acts after publishing, in the order of their times.
     pub acts: Vec<Act>,
     /// The behaviour of queues, stream and processes.
     pub system: SystemPlan,
-    /// What goes wrong.
+    /// The faults and outages.
     pub faults: FaultPlan,
 }
 
-/// What is sold.
+/// The goods, the limits and the times of the drop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropPlan {
     /// Units of each SKU.
     pub units: Vec<u32>,
     /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// How long a reservation is held, in seconds.
+    /// The time that a reservation is held, in seconds.
     pub hold_seconds: u32,
-    /// How long an order may take to be paid, in seconds.
+    /// The time limit for the payment of an order, in seconds.
     pub payment_seconds: u32,
-    /// How long a shopper may take for other cards, in seconds.
+    /// The time limit for other cards after a decline, in seconds.
     pub retry_seconds: u32,
-    /// How long an order waits for the gateway, in seconds.
+    /// The time after which an order has waited too long for the gateway, in seconds.
     pub gateway_wait_seconds: u32,
-    /// The opening, in milliseconds from the beginning.
+    /// The time of the opening, in milliseconds from the beginning.
     pub opens_ms: u32,
     /// The time from the opening to the end of the drop, in milliseconds.
     pub lasts_ms: u32,
@@ -48,24 +57,24 @@ pub struct DropPlan {
 /// A shopper at one device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShopperPlan {
-    /// Which shopper.
+    /// The shopper's number, from which the shopper's name is made.
     pub name: u32,
-    /// The arrival, in milliseconds from the beginning.
+    /// The time of arrival, in milliseconds from the beginning.
     pub arrives_ms: u32,
     /// The wanted purchases, one after the other.
     pub wishes: Vec<Wish>,
 }
 
-/// Something wanted.
+/// A purchase that a shopper wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// The pause after the previous purchase, in milliseconds.
     pub after_ms: u32,
     /// The index of the SKU.
     pub sku: usize,
-    /// How many.
+    /// The number of units.
     pub quantity: u32,
-    /// How often the shopper asks again while everything is held.
+    /// The number of times that the shopper asks again while all units are held.
     pub looks: u32,
     /// Whether the shopper reads the status before the reservation.
     pub browses: bool,
@@ -73,7 +82,7 @@ pub struct Wish {
     pub takes_fewer: bool,
     /// How the reservation request is sent.
     pub sends: Sends,
-    /// The shopper's action with a reservation.
+    /// The behaviour of the shopper after the reservation.
     pub then: Then,
 }
 
@@ -86,29 +95,30 @@ pub struct Sends {
     pub patience_ms: u32,
 }
 
-/// The shopper's action with a reservation.
+/// The behaviour of a shopper after a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
-    /// Forgotten.
+    /// The shopper leaves, and the hold expires.
     Abandon,
-    /// Given back.
+    /// The shopper releases the reservation.
     Release {
-        /// The delay, in milliseconds.
+        /// The time from the reservation to this request, in milliseconds.
         after_ms: u32,
     },
-    /// Checked out.
+    /// The shopper checks out.
     CheckOut {
-        /// The delay, in milliseconds.
+        /// The time from the reservation to this request, in milliseconds.
         after_ms: u32,
-        /// How the request is sent.
+        /// How the checkout is sent.
         sends: Sends,
-        /// With what.
+        /// The first card.
         card: Card,
-        /// The further cards, one after the other, after a decline.
+        /// The cards that the shopper submits after declines, one after the other.
         #[serde(default)]
         further: [Option<Card>; 2],
-        /// The time from the accepted order to its cancellation, in milliseconds.
+        /// The time from the accepted order to its cancellation, in milliseconds; `None` if the shopper does
+        /// not cancel.
         cancel_after_ms: Option<u32>,
         /// The delay of an action that the payment requires, by the shopper or a slow bank, in milliseconds.
         acts_after_ms: u32,
@@ -134,41 +144,41 @@ impl Then {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Card {
-    /// Pays.
+    /// The payment succeeds immediately.
     Works,
     Declined,
-    /// Declined because of insufficient funds.
+    /// The payment is declined because of insufficient funds.
     NoFunds,
-    /// Declined temporarily: as a first card it pays when it is tried again.
+    /// The payment's first confirmation is declined; a later confirmation succeeds.
     Passes,
-    /// Requires a confirmation, which succeeds.
+    /// The payment requires a confirmation, which succeeds.
     Confirmed,
-    /// Requires a confirmation, which fails.
+    /// The payment requires a confirmation, which fails.
     Unconfirmed,
-    /// Requires a confirmation, which never happens.
+    /// The payment requires a confirmation, which never happens.
     Ignored,
-    /// Pays, after a while.
+    /// The payment succeeds after a delay.
     SlowPays,
-    /// Declined after a delay.
+    /// The payment is declined after a delay.
     SlowDeclines,
 }
 
-/// An operator's act.
+/// An act of the operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
     /// The time, in milliseconds from the beginning.
     pub at_ms: u32,
-    /// What.
+    /// The kind of act.
     pub kind: ActKind,
 }
 
-/// What an operator does.
+/// An act of the operator, without its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActKind {
-    /// Stops reservations.
+    /// Pauses the drop, which stops reservations.
     Pause,
-    /// Takes them up again.
+    /// Resumes the drop, which takes reservations again.
     Resume,
     /// Moves the end later by this many milliseconds.
     Extend(u32),
@@ -176,14 +186,14 @@ pub enum ActKind {
     Restock {
         /// The index of the SKU.
         sku: usize,
-        /// How many.
+        /// The number of added units.
         units: u32,
     },
-    /// Calls the drop off.
+    /// Cancels the drop.
     Cancel,
     /// Keeps or ends the orders that have waited too long for the payment gateway.
     Decide {
-        /// Whether they end.
+        /// Whether the operator ends the orders, instead of keeping them.
         ends: bool,
     },
 }
@@ -205,11 +215,11 @@ pub struct SystemPlan {
     pub workers: u8,
     /// The visibility timeout of a message that was not deleted, in milliseconds.
     pub visibility_ms: u32,
-    /// The number of receives before a message becomes a dead letter; without a number the template's.
+    /// The number of receives before a message becomes a dead letter; `None` for the template's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_receives: Option<u32>,
-    /// When dead letters are received again, in milliseconds after all other work has ended. No function runs
-    /// in between.
+    /// The time from the end of all other work until dead letters are received again, in milliseconds; `None`
+    /// for never. No function runs in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redrive_ms: Option<u32>,
     /// The delivery of the gateway's webhooks.
@@ -222,15 +232,15 @@ pub struct SystemPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookPlan {
-    /// They do not.
+    /// No webhook is delivered.
     Never,
-    /// Each arrives soon; some arrive before the answer to this system's own call.
+    /// Each webhook arrives soon; some arrive before the answer to this system's own call.
     Prompt,
-    /// Late, repeated, out of order or lost, and mixed with forged ones.
+    /// Webhooks arrive late, repeated, out of order or never, and forged webhooks arrive, too.
     Unreliable,
 }
 
-/// What goes wrong.
+/// The faults and outages of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FaultPlan {
     /// The frequency of each fault, in strokes for each 10,000 calls that it could hit.
@@ -245,11 +255,11 @@ pub struct FaultPlan {
 /// A period in which a service is unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
-    /// What.
+    /// The fault that lasts.
     pub fault: Fault,
     /// The start, in milliseconds from the beginning.
     pub from_ms: u32,
-    /// Until when.
+    /// The end, in milliseconds from the beginning.
     pub to_ms: u32,
 }
 

@@ -1,102 +1,21 @@
-//! A process of a function, with its own clock, its own random numbers, and a gate before every port call.
+//! Models a process of a function, with its own clock, its own random numbers, and a gate before every port
+//! call.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::drops::Drop;
-use domain::limits::{CLOCK_SKEW_MS, FunctionLimits};
+use domain::limits::CLOCK_SKEW_MS;
 use domain::time::Timestamp;
 use ports::runtime::{Clock, Metrics, Random};
 
 use crate::chance::{key_of, keyed};
-use crate::faults::{Fault, Place, Stroke};
+use crate::faults::{Fault, Place, Stroke, faults_of, stroke_of};
+use crate::function::Function;
 use crate::sabotage::Sabotage;
 use crate::timeline::Sleep;
-use crate::world::{World, faults_of, stroke_of};
-
-/// A function of the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Function {
-    /// `get-drop`
-    GetDrop,
-    /// `reserve`
-    Reserve,
-    /// `checkout`
-    Checkout,
-    /// `get-order`
-    GetOrder,
-    /// `operate-drop`
-    OperateDrop,
-    /// `relay-events`
-    RelayEvents,
-    /// `process-order`
-    ProcessOrder,
-    /// `project-ledger`
-    ProjectLedger,
-    /// `conduct-drop`
-    ConductDrop,
-    /// `sweep-orders`
-    SweepOrders,
-    /// `receive-webhook`
-    ReceiveWebhook,
-    /// `notify-shopper`
-    NotifyShopper,
-}
-
-impl Function {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::GetDrop,
-        Self::Reserve,
-        Self::Checkout,
-        Self::GetOrder,
-        Self::OperateDrop,
-        Self::RelayEvents,
-        Self::ProcessOrder,
-        Self::ProjectLedger,
-        Self::ConductDrop,
-        Self::SweepOrders,
-        Self::ReceiveWebhook,
-        Self::NotifyShopper,
-    ];
-
-    /// The function's name, which is the name of its folder.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::GetDrop => "get-drop",
-            Self::Reserve => "reserve",
-            Self::Checkout => "checkout",
-            Self::GetOrder => "get-order",
-            Self::OperateDrop => "operate-drop",
-            Self::RelayEvents => "relay-events",
-            Self::ProcessOrder => "process-order",
-            Self::ProjectLedger => "project-ledger",
-            Self::ConductDrop => "conduct-drop",
-            Self::SweepOrders => "sweep-orders",
-            Self::ReceiveWebhook => "receive-webhook",
-            Self::NotifyShopper => "notify-shopper",
-        }
-    }
-
-    #[must_use]
-    pub const fn limits(self) -> FunctionLimits {
-        match self {
-            Self::GetDrop => get_drop::LIMITS,
-            Self::Reserve => reserve::LIMITS,
-            Self::Checkout => checkout::LIMITS,
-            Self::GetOrder => get_order::LIMITS,
-            Self::OperateDrop => operate_drop::LIMITS,
-            Self::RelayEvents => relay_events::LIMITS,
-            Self::ProcessOrder => process_order::LIMITS,
-            Self::ProjectLedger => project_ledger::LIMITS,
-            Self::ConductDrop => conduct_drop::LIMITS,
-            Self::SweepOrders => sweep_orders::LIMITS,
-            Self::ReceiveWebhook => receive_webhook::LIMITS,
-            Self::NotifyShopper => notify_shopper::LIMITS,
-        }
-    }
-}
+use crate::watch::Watch;
+use crate::world::World;
 
 #[derive(Debug, Default)]
 struct Invocation {
@@ -106,14 +25,16 @@ struct Invocation {
     begun_ms: i64,
 }
 
-/// A process. It serves one invocation at a time, and keeps its state until it dies.
+/// A process, which serves one invocation at a time and keeps its state until it dies.
 pub struct Process {
     /// The process's number.
     pub id: u64,
-    /// Of which function.
+    /// The function that the process runs.
     pub function: Function,
-    /// Where it lives.
+    /// The state that all parts of the run share.
     pub world: Arc<World>,
+    /// The checks that run after the process's writes.
+    pub watch: Arc<Watch>,
     skew_ms: i64,
     randoms: Mutex<u64>,
     old_drop: Mutex<Option<Drop>>,
@@ -125,9 +46,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Process {
-    /// A new process.
+    /// Starts a process, and draws the offset of its clock.
     #[must_use]
-    pub fn start(world: &Arc<World>, function: Function) -> Arc<Self> {
+    pub fn start(world: &Arc<World>, watch: &Arc<Watch>, function: Function) -> Arc<Self> {
         let id = world.next_process();
         let half = CLOCK_SKEW_MS / 2;
         let drawn = keyed(world.seed ^ 0x5ce3, key_of(function.name()), id);
@@ -145,6 +66,7 @@ impl Process {
             id,
             function,
             world: Arc::clone(world),
+            watch: Arc::clone(watch),
             skew_ms,
             randoms: Mutex::new(0),
             old_drop: Mutex::default(),
@@ -152,7 +74,7 @@ impl Process {
         })
     }
 
-    /// Takes on an invocation.
+    /// Begins an invocation, which later calls belong to.
     pub fn begin(&self, label: String) {
         let key = key_of(&label);
         *lock(&self.invocation) = Invocation {
@@ -163,7 +85,7 @@ impl Process {
         };
     }
 
-    /// The start of its invocation, in milliseconds since the beginning.
+    /// The start of the current invocation, in milliseconds since the beginning.
     #[must_use]
     pub fn begun_ms(&self) -> i64 {
         lock(&self.invocation).begun_ms
@@ -203,7 +125,7 @@ impl Process {
                 stroke_of(fault, place, lives_long, chance)
             });
         let drawn = keyed(self.world.seed ^ 0x1a7e, key, nth);
-        // Calls to a gateway take longer.
+        // Calls to the gateway take longer than calls to the database.
         let longest = u64::from(self.world.latency_ms) * if place == Place::Gateway { 10 } else { 1 };
         let ms = i64::try_from(drawn % (longest + 1)).unwrap_or(0);
         let before = if drawn >> 40 & 1 == 0 { ms } else { 0 };
@@ -247,7 +169,7 @@ impl Process {
         true
     }
 
-    /// The process dies here: the call never returns.
+    /// Ends the process at this call, which never returns.
     pub async fn die(&self) {
         self.world.note("a process died");
         self.world
@@ -285,14 +207,14 @@ impl Process {
     }
 }
 
-/// What awaits a call.
+/// The delays of a call, and the stroke that hits it.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
     /// The delay before the effect, in milliseconds.
     pub before_ms: i64,
     /// The delay of the answer, in milliseconds.
     pub after_ms: i64,
-    /// What strikes it.
+    /// The stroke that hits the call; `None` if none does.
     pub stroke: Option<Stroke>,
 }
 

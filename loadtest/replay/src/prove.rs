@@ -22,15 +22,15 @@ const MOST_FAILURES: usize = 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
     pub first_seed: u64,
-    /// How many drops at most.
+    /// The largest number of drops.
     pub drops: u64,
-    /// The time limit.
+    /// The time limit; `None` for no limit.
     pub within: Option<Duration>,
-    /// How many threads.
+    /// The number of threads.
     pub threads: usize,
     /// Whether to stop at the first broken promise.
     pub stop_at_first: bool,
-    /// A bug to put in.
+    /// The deliberate bug; `None` for none.
     pub sabotage: Option<Sabotage>,
     /// The kind of plan that is drawn from each seed.
     pub subject: Subject,
@@ -41,25 +41,25 @@ pub struct Extent {
 pub struct Failure {
     pub seed: u64,
     pub promise: Promise,
-    /// What was seen first.
+    /// The description of the seed's first violation.
     pub what: String,
 }
 
-/// What many drops came to.
+/// The totals of all replayed drops.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
-    /// Drops replayed.
+    /// The number of replayed drops.
     pub drops: u64,
-    /// Steps of tasks in them.
+    /// The number of steps of all tasks.
     pub steps: u64,
-    /// Strokes of faults in these drops.
+    /// The number of strokes of all faults.
     pub faults_injected: u64,
     /// Broken promises; must be 0.
     pub violations: u64,
-    /// How long it took.
+    /// The duration, in seconds.
     pub seconds: f64,
     pub drops_per_second: f64,
-    /// Milliseconds of one thread for each drop.
+    /// The time of one thread for each drop, in milliseconds.
     pub thread_ms_per_drop: f64,
     /// Virtual time of all drops, in seconds.
     pub virtual_seconds: u64,
@@ -67,21 +67,21 @@ pub struct Summary {
     pub paid: u64,
     /// Units that could have been sold without faults and cancellations.
     pub sellable: u64,
-    /// The former ÷ the latter.
+    /// `paid` ÷ `sellable`; `None` if `sellable` is 0.
     pub sold_share: Option<f64>,
     /// Accepted orders that ended by their payment deadline.
     pub endings_by_deadline: u64,
-    /// 201s to a key that had been answered 201 before, while the first reservation was held.
+    /// Answers 201 to a key that had been answered 201 before, while the first reservation was still held.
     pub repeats: u64,
-    /// The number of these repeats that named another reservation.
+    /// Repeats whose answer named another reservation than the first answer.
     pub repeats_elsewhere: u64,
-    /// Their share.
+    /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
     pub repeats_not_found: Option<f64>,
     pub first_seed: u64,
     pub last_seed: u64,
-    /// Threads used.
+    /// The number of threads.
     pub threads: usize,
-    /// Strokes by fault.
+    /// The number of strokes of each fault.
     pub faults: BTreeMap<&'static str, u64>,
     /// The number of occurrences of each situation.
     pub situations: BTreeMap<&'static str, u64>,
@@ -149,8 +149,8 @@ impl Summary {
     }
 }
 
-/// Replays one seed after the other. `stop` ends the work after the drops in progress; `told` is called for
-/// every finished drop.
+/// Replays one seed after the other. `stop` ends the work after the drops in progress. `told` is called for every
+/// finished drop, with 1 and the number of its violations.
 #[must_use]
 pub fn prove(
     extent: &Extent,

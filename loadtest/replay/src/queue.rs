@@ -1,10 +1,9 @@
-//! Standard queues: delivery at least once, in no order, and again after the visibility timeout unless a
-//! message is deleted.
+//! Models standard queues: delivery at least once, in no order, and again after the visibility timeout unless
+//! a message is deleted.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::Trigger;
 use events::{OrderEvent, PaymentHint};
 use loadtest::audit::Promise;
@@ -14,13 +13,11 @@ use tokio::sync::Notify;
 
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Stroke};
-use crate::fleet::{Fleet, Invoked};
+use crate::function::Function;
 use crate::plan::SystemPlan;
-use crate::process::Function;
-use crate::sabotage::Sabotage;
 use crate::world::World;
 
-/// The queues.
+/// All queues of order events.
 pub const ALL: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
 /// The delivery delay of a hint, in milliseconds, by [`ports::messages::SendHint`].
 const HINT_MS: i64 = 1_000;
@@ -34,25 +31,26 @@ fn max_receives(of: Destination) -> u32 {
 }
 
 #[derive(Debug, Clone)]
-struct Message {
-    id: String,
-    body: String,
-    receives: u32,
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) body: String,
+    pub(crate) receives: u32,
     visible_ms: i64,
 }
 
 #[derive(Default)]
-struct Queue {
-    messages: Vec<Message>,
+pub(crate) struct Queue {
+    pub(crate) messages: Vec<Message>,
     dead: Vec<Message>,
-    /// Whether an operator has moved dead letters back.
+    /// Whether the operator has moved dead letters back.
     redriven: bool,
     /// The number of sends of each event, so that every copy has its own name.
     sent: BTreeMap<String, u64>,
-    in_hand: u64,
+    /// The number of batches that functions process now.
+    pub(crate) in_hand: u64,
 }
 
-/// The queues, and the event sources of those that a function in the replay reads.
+/// The receiving side of the queues: their messages, and notifications for the event sources.
 #[derive(Default)]
 pub struct Deliveries {
     payments: Mutex<Queue>,
@@ -61,7 +59,6 @@ pub struct Deliveries {
     more: [Notify; 3],
 }
 
-/// The queue's name.
 #[must_use]
 pub const fn name(of: Destination) -> &'static str {
     match of {
@@ -71,7 +68,7 @@ pub const fn name(of: Destination) -> &'static str {
     }
 }
 
-/// The function that handles the queue's messages.
+/// The function that handles a queue's messages.
 #[must_use]
 pub const fn consumer(of: Destination) -> Function {
     match of {
@@ -82,7 +79,7 @@ pub const fn consumer(of: Destination) -> Function {
 }
 
 impl Deliveries {
-    fn queue(&self, of: Destination) -> MutexGuard<'_, Queue> {
+    pub(crate) fn queue(&self, of: Destination) -> MutexGuard<'_, Queue> {
         let queue = match of {
             Destination::Payments => &self.payments,
             Destination::Ledger => &self.ledger,
@@ -91,7 +88,8 @@ impl Deliveries {
         queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn more(&self, of: Destination) -> &Notify {
+    /// Notifies the event source of a new message or of a finished batch.
+    pub(crate) fn more(&self, of: Destination) -> &Notify {
         let [payments, ledger, mail] = &self.more;
         match of {
             Destination::Payments => payments,
@@ -100,7 +98,7 @@ impl Deliveries {
         }
     }
 
-    /// Adds an accepted event.
+    /// Adds a message with an event that the queue accepted.
     pub fn accept(&self, world: &World, to: Destination, event: &OrderEvent) {
         // The sender encoded the accepted event, so encoding cannot fail here.
         match event.encode() {
@@ -112,7 +110,7 @@ impl Deliveries {
         }
     }
 
-    /// Adds an accepted hint.
+    /// Adds a message with a hint that the queue accepted.
     pub fn accept_hint(&self, world: &World, hint: &PaymentHint) {
         match hint.encode() {
             Ok(body) => self.take(world, Destination::Payments, hint.event.clone(), body, HINT_MS),
@@ -199,25 +197,9 @@ impl Deliveries {
         moved
     }
 
-    /// Starts the event sources.
-    pub fn start(self: &Arc<Self>, world: &Arc<World>, fleet: &Arc<Fleet>, system: &SystemPlan) {
-        for of in ALL {
-            world.spawn(
-                None,
-                poll(
-                    Arc::clone(self),
-                    of,
-                    Arc::clone(world),
-                    Arc::clone(fleet),
-                    system.clone(),
-                ),
-            );
-        }
-    }
-
-    /// Receives up to `most` visible messages in random order, or returns the time at which the next one
-    /// becomes visible.
-    fn receive(
+    /// Receives one batch of visible messages in random order, or returns the time at which the next message
+    /// becomes visible, in milliseconds since the beginning.
+    pub(crate) fn receive(
         &self,
         world: &World,
         of: Destination,
@@ -259,99 +241,6 @@ impl Deliveries {
         });
         Ok(received.collect())
     }
-}
-
-/// Polls a queue for ever.
-async fn poll(
-    queues: Arc<Deliveries>,
-    of: Destination,
-    world: Arc<World>,
-    fleet: Arc<Fleet>,
-    system: SystemPlan,
-) {
-    loop {
-        if queues.queue(of).in_hand >= u64::from(system.workers.max(1)) {
-            queues.more(of).notified().await;
-            continue;
-        }
-        match queues.receive(&world, of, &system) {
-            Ok(messages) => {
-                queues.queue(of).in_hand += 1;
-                world.begin();
-                let (queues, world, fleet) = (Arc::clone(&queues), Arc::clone(&world), Arc::clone(&fleet));
-                world.clone().spawn(None, async move {
-                    deliver(&queues, of, &world, &fleet, messages).await;
-                    queues.queue(of).in_hand -= 1;
-                    world.done();
-                    queues.more(of).notify_one();
-                });
-            }
-            Err(next_ms) => {
-                let notified = queues.more(of).notified();
-                match next_ms {
-                    None => notified.await,
-                    Some(at_ms) => {
-                        let sleep = world.sleep(at_ms - world.now_ms());
-                        futures_util::future::select(std::pin::pin!(notified), sleep).await;
-                    }
-                }
-                // A poll takes a moment, in which more messages may arrive.
-                let drawn = keyed(world.seed ^ 0x9011, world.now_ms().unsigned_abs(), 0) % 40;
-                world.sleep(i64::try_from(drawn).unwrap_or(0)).await;
-            }
-        }
-    }
-}
-
-/// Passes a batch to the function and deletes the handled messages.
-async fn deliver(
-    queues: &Deliveries,
-    of: Destination,
-    world: &World,
-    fleet: &Arc<Fleet>,
-    messages: Vec<Message>,
-) {
-    let Some(first) = messages.first() else {
-        return;
-    };
-    let label = format!("{}:{}", first.id, first.receives);
-    let records = messages
-        .iter()
-        .map(|message| (message.id.as_str(), message.receives, message.body.as_str()));
-    let Ok(event) = serde_json::from_value::<SqsEvent>(batch_json(name(of), records)) else {
-        world.broken(Promise::Inconsistencies, "a queue's event is none");
-        return;
-    };
-    let invoked = match of {
-        Destination::Payments => fleet.process(label, event).await,
-        Destination::Ledger => fleet.project(label, event).await,
-        Destination::Mail if world.is_sabotaged(Sabotage::NobodyTells) => {
-            Invoked::Answered(SqsBatchResponse::default())
-        }
-        Destination::Mail => fleet.notify(label, event).await,
-    };
-    let failed: Vec<String> = match invoked {
-        Invoked::Answered(SqsBatchResponse {
-            batch_item_failures, ..
-        }) => batch_item_failures
-            .into_iter()
-            .map(|failure| failure.item_identifier)
-            .collect(),
-        Invoked::Failed => {
-            if !world.is_sabotaged(Sabotage::AcknowledgeFailedMessages) {
-                return;
-            }
-            Vec::new()
-        }
-    };
-    if !failed.is_empty() {
-        world.note("a message was not done with");
-    }
-    let keep = !world.is_sabotaged(Sabotage::AcknowledgeFailedMessages);
-    queues.queue(of).messages.retain(|message| {
-        let delivered = messages.iter().any(|delivered| delivered.id == message.id);
-        !delivered || (keep && failed.contains(&message.id))
-    });
 }
 
 /// A batch of a queue in Lambda's format: the id, the receive count and the body of each message.

@@ -1,4 +1,4 @@
-//! One drop, from the draft to the audit.
+//! Runs one drop, from the draft to the audit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,32 +10,32 @@ use futures_util::future::join_all;
 use loadtest::audit::Promise;
 use memory::{PaymentOutcome, fixtures};
 
-use crate::buying::{PASSES, SLOW_DECLINES, SLOW_PAYS};
+use crate::bank::{PASSES, SLOW_DECLINES, SLOW_PAYS};
 use crate::client::{Client, Journal};
 use crate::executor::{self, Ended};
 use crate::faults::Fault;
 use crate::fleet::Fleet;
 use crate::operator::{OnSale, Operator};
-use crate::plan::Plan;
+use crate::plan::{DROP, Plan};
 use crate::sabotage::Sabotage;
 use crate::shopper::{self, Shopper};
+use crate::sources;
 use crate::stream::Stream;
 use crate::tokens::Keys;
 use crate::verdict;
+use crate::watch::Watch;
 use crate::world::{Tallies, World};
 
-/// The drop's id.
-pub(crate) const DROP: &str = "d";
-/// More steps than a small drop can need.
+/// More steps than a small drop can need. A run that makes more has not drained.
 const MOST_STEPS: u64 = 3_000_000;
-/// How long a drop may take to drain after the last fault, in milliseconds. Every message may have to be
-/// redelivered several times.
+/// The longest time that a drop may take to drain after the last fault, in milliseconds. Every message may have to
+/// be redelivered several times.
 const DRAIN_MS: i64 = 1_800_000;
 /// The interval at which the shards are sampled and kept for lagging reads, in milliseconds.
 const SAMPLE_MS: i64 = 500;
 /// The number of kept samples.
 const MOST_BEFORE: usize = 4;
-/// The interval of the schedule, in milliseconds.
+/// The interval at which a scheduled function runs, in milliseconds.
 const fn schedule_ms(limits: FunctionLimits) -> i64 {
     match limits.trigger {
         Trigger::Schedule { every_seconds } => every_seconds as i64 * 1000,
@@ -46,7 +46,7 @@ const fn schedule_ms(limits: FunctionLimits) -> i64 {
 /// Options beside the plan.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// A bug to put in.
+    /// The deliberate bug; `None` for none.
     pub sabotage: Option<Sabotage>,
     /// Whether to record the history.
     pub telling: bool,
@@ -57,7 +57,8 @@ pub struct Options {
 pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
     let world = World::new(plan, options.sabotage, options.telling);
     let stream = Stream::new(plan.system.lanes, plan.system.stream_batch);
-    let fleet = Fleet::new(&world, keys, &stream);
+    let watch = Watch::new(&world, plan.drop.units.len(), plan.drop.per_shopper_limit);
+    let fleet = Fleet::new(&world, watch, keys, &stream);
     fleet.gateway.on(SLOW_PAYS, PaymentOutcome::Process);
     fleet.gateway.on(SLOW_DECLINES, PaymentOutcome::Process);
     fleet
@@ -95,7 +96,7 @@ pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
     }
 }
 
-/// Everybody on it.
+/// The plan, the services and the records that the tasks of a run share.
 struct Stage {
     plan: Plan,
     world: Arc<World>,
@@ -110,13 +111,7 @@ impl Stage {
         let Ok(drop) = DROP.parse::<DropId>() else {
             return;
         };
-        self.fleet.stream.start(&self.world, &self.fleet);
-        self.fleet
-            .deliveries
-            .start(&self.world, &self.fleet, &self.plan.system);
-        self.fleet
-            .hooks
-            .start(&self.world, &self.fleet, self.plan.system.webhooks);
+        sources::start(&self.world, &self.fleet, &self.plan.system);
         self.schedules();
         self.samples();
         let operator = Operator::new(
@@ -144,7 +139,7 @@ impl Stage {
                 let shopper = Shopper::new(client, drop.clone(), id, device, self.plan.drop.opens_ms);
                 let plan = plan.clone();
                 let (ended, visited) = tokio::sync::oneshot::channel::<()>();
-                // Each continues independently.
+                // Each visit is a task of its own, so that visits overlap.
                 self.world.spawn(None, async move {
                     shopper.visit(&plan).await;
                     ended.send(()).ok();
@@ -172,7 +167,7 @@ impl Stage {
         Client::new(&self.world, &self.fleet, &self.keys, &self.journal, name, token)
     }
 
-    /// Starts the scheduled functions each minute. The first minute began some time before the drop.
+    /// Starts the scheduled functions each minute. The first minute began some time before the run.
     fn schedules(&self) {
         for conducts in [true, false] {
             let (limits, salt) = if conducts {
@@ -216,14 +211,14 @@ impl Stage {
                     before.push_front(fleet.memory.snapshot());
                     before.truncate(MOST_BEFORE);
                 }
-                world.watch.sample(&world, &fleet.memory);
-                world.watch.none_overdue(&world, &fleet.memory);
+                fleet.watch.sample(&fleet.memory);
+                fleet.watch.none_overdue(&fleet.memory);
                 world.sleep(SAMPLE_MS).await;
             }
         });
     }
 
-    /// Waits until no work is left.
+    /// Waits until no work is left, and reports a drop that takes too long.
     async fn drain(&self, drop: &DropId, cancelled: bool) {
         let (world, fleet) = (&self.world, &self.fleet);
         let until_ms = world.now_ms().max(world.calm_ms) + DRAIN_MS;

@@ -1,4 +1,4 @@
-//! Deliberate bugs, to show that the replay finds bugs. Each is added around the product's code and not
+//! Adds deliberate bugs, to show that the replay finds bugs. Each is added around the product's code and not
 //! inside it, and must be found within a stated number of seeds.
 
 use clap::ValueEnum;
@@ -12,7 +12,7 @@ use memory::MemoryStore;
 use ports::payment::{Code, PaymentId, PaymentState};
 use ports::{Conditional, StoreError};
 
-/// A bug on purpose.
+/// A deliberate bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Sabotage {
     /// A claim is written without its condition.
@@ -71,9 +71,9 @@ pub enum Sabotage {
 /// A bug, and the number of seeds in which it must be found.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected {
-    /// The bug.
+    /// The bug that must be found.
     pub sabotage: Sabotage,
-    /// Must be found within this many seeds, counted from 1.
+    /// The number of seeds, counted from seed 1, within which the bug must be found.
     pub within_seeds: u64,
 }
 
@@ -123,7 +123,7 @@ impl Sabotage {
     }
 }
 
-/// The same claim with a nonce that no request has.
+/// The claim with a nonce that belongs to no request.
 pub(crate) fn with_new_nonce(claim: &Claim, key: &ShardKey, shopper: &ShopperId) -> Claim {
     Claim {
         nonce: Nonce::of_request(
@@ -152,7 +152,7 @@ pub(crate) fn instead_of_confirming(sabotage: Option<Sabotage>, id: &PaymentId) 
     }
 }
 
-/// The order as seen by a worker that treats any decline as the current try's.
+/// The order as a worker sees it that treats any decline as the current try's.
 pub(crate) fn with_any_decline_counting(order: Order) -> Order {
     let mut order = order;
     if let Some(current) = order.tries.last_mut() {

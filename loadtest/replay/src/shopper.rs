@@ -1,4 +1,4 @@
-//! A shopper on one device. The shopper acts only on the API's answers.
+//! Makes a shopper's visit on one device. The shopper acts only on the API's answers.
 
 use api::drops::StatusView;
 use api::problem::{Code, Problem};
@@ -14,8 +14,8 @@ use loadtest::facts::{Ended, Ending, Entry, Reserved};
 
 use crate::client::{Call, Client};
 use crate::fleet::Answer;
-use crate::plan::{Sends, ShopperPlan, Then, Wish};
-use crate::process::Function;
+use crate::function::Function;
+use crate::plan::{Sends, ShopperPlan, Then, Wish, sku_name};
 
 /// The time limit for the answer to a read request.
 pub(crate) const LOOK: Sends = Sends {
@@ -25,7 +25,7 @@ pub(crate) const LOOK: Sends = Sends {
 /// The largest number of new requests of a shopper for one purchase.
 const MOST_ROUNDS: u32 = 12;
 
-/// A shopper under way.
+/// A shopper on one device, during a visit.
 pub struct Shopper {
     pub(crate) client: Client,
     pub(crate) drop: DropId,
@@ -33,15 +33,15 @@ pub struct Shopper {
     device: usize,
     asked: u32,
     opens_ms: i64,
-    /// The time at which a function began with the last answered request. The answer may be based on data of
-    /// that time.
+    /// The time at which a function began to process the last answered request. The answer may be based on
+    /// data of that time.
     asked_at: Timestamp,
 }
 
-/// The result of a request.
+/// The result of a reservation request and of its repeats.
 enum Asked {
     Held(Box<ReservationView>),
-    /// Not available now. Contains the end of the visit for a shopper without patience.
+    /// The units are not available now. Contains the ending of a purchase whose shopper does not ask again.
     Wait(Ending),
     Fewer(u32),
     Ended(Ending),
@@ -51,11 +51,6 @@ enum Asked {
 #[must_use]
 pub fn name(number: u32) -> String {
     format!("s{number}")
-}
-
-#[must_use]
-pub fn sku_name(number: usize) -> String {
-    format!("A{number}")
 }
 
 impl Shopper {
@@ -73,7 +68,7 @@ impl Shopper {
         }
     }
 
-    /// The whole visit.
+    /// Makes the whole visit, one wanted purchase after the other.
     pub async fn visit(mut self, plan: &ShopperPlan) {
         let world = self.client.world.clone();
         world.sleep(i64::from(plan.arrives_ms) - world.now_ms()).await;
@@ -169,16 +164,16 @@ impl Shopper {
     }
 
     fn is_shut(&self, by: &Answer, paused: bool, who: &str) {
-        let world = &self.client.world;
-        world.watch.shut(world, by.begun_at, paused, who);
+        self.client.fleet.watch.shut(by.begun_at, paused, who);
     }
 
     fn is_gone(&self, sku: &SkuId, who: &str) {
         let world = &self.client.world;
         world.note("told that it is gone");
-        world
+        self.client
+            .fleet
             .watch
-            .gone(world, &self.client.fleet.memory, &self.drop, sku, who);
+            .gone(&self.client.fleet.memory, &self.drop, sku, who);
     }
 
     /// Requests a reservation with a new key.
@@ -189,7 +184,8 @@ impl Shopper {
         };
         let key = format!("{}-{}-r{}", self.shopper, self.device, self.asked);
         let world = &self.client.world;
-        world
+        self.client
+            .fleet
             .watch
             .asks(&self.drop, &sku, &self.shopper, &key, world.now());
         let body = ReserveBody {
@@ -227,8 +223,8 @@ impl Shopper {
                 self.is_gone(&sku, "a refusal told a shopper");
                 Asked::Ended(Ending::Gone)
             }
-            // Until others may take the expired hold, the shopper can claim nothing else in its shard, and
-            // free units elsewhere are not searched.
+            // Until others may take the expired hold, the shopper can claim nothing else in the hold's shard,
+            // and the function does not search for free units elsewhere.
             Code::SoldOut if self.has_hold(&sku) => {
                 world.note("refused: the own expired hold is in the way");
                 Asked::Wait(Ending::GaveUp)
@@ -331,7 +327,7 @@ impl Shopper {
         (self.device, self.asked)
     }
 
-    /// An answer that the API does not promise.
+    /// Reports an answer that the API does not promise as a broken promise.
     pub(crate) fn surprised(&self, answer: &Answer) -> Ending {
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         self.client.world.broken(

@@ -1,9 +1,8 @@
 //! Reduces a plan that breaks a promise to a small plan that still breaks it.
 //!
-//! First, every random stroke is replaced by a stroke at a named place, so that removing one does not move
-//! another. Then parts of the plan are removed, as many at once as possible and then single ones. The
-//! remaining values are made smaller and simpler. A change is kept when the run still breaks the same
-//! promise.
+//! First, every random stroke is replaced by a stroke at a named place, so that removing one stroke does not move
+//! another. Then parts of the plan are removed, first many parts together and then single parts. The remaining values
+//! are made smaller and simpler. A change is kept when the run still breaks the same promise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,12 +23,12 @@ pub struct Shrinker<'a> {
     most_runs: u32,
 }
 
-/// What shrinking came to.
+/// The plan that shrinking found, and the number of runs that it took.
 #[derive(Debug, Clone)]
 pub struct Shrunk {
     /// The smallest plan found.
     pub plan: Plan,
-    /// How many runs it took.
+    /// The number of runs that shrinking took.
     pub runs: u32,
 }
 
@@ -61,7 +60,7 @@ pub fn shrink(plan: &Plan, keys: &Arc<Keys>, options: Options, promise: Promise,
     }
 }
 
-/// The size of the plan for a reader.
+/// The size of the plan for a reader: the length of its JSON.
 fn size_of(plan: &Plan) -> usize {
     serde_json::to_string(plan).map_or(0, |text| text.len())
 }
@@ -145,7 +144,7 @@ impl Shrinker<'_> {
         self.attempt(plan, |plan| plan.faults.rates.clear());
     }
 
-    /// Removes ranges of a list, first half of it, then shorter and shorter ones.
+    /// Removes ranges of a list: first the whole list, then shorter and shorter ranges.
     fn fewer(
         &mut self,
         plan: &mut Plan,

@@ -1,5 +1,5 @@
-//! The situations that must occur in a thousand drops. A replay that never reaches a situation shows nothing
-//! about it.
+//! Lists the situations that must occur in a thousand drops. A replay that never reaches a situation shows
+//! nothing about it.
 
 /// Every counted situation, which must occur in a thousand drops.
 pub const ALL: [&str; 64] = [

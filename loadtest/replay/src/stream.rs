@@ -1,5 +1,5 @@
-//! The stream of the orders table: every change, in order for each order, at least once, relayed in
-//! concurrent lanes.
+//! Models the stream of the orders table. The stream contains every change, in order for each order, in lanes that are
+//! relayed concurrently.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,25 +10,18 @@ use relay_events::{BatchReport, StreamBatch};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::chance::{key_of, keyed};
-use crate::faults::{Fault, Stroke};
-use crate::fleet::{Fleet, Invoked};
-use crate::world::World;
+use crate::chance::key_of;
 
-/// The longest pause before a failed batch is tried again, in milliseconds.
-const RETRY_MS: u64 = 2_000;
-/// The longest delay of a record before the relay receives it, in milliseconds.
-const LAG_MS: u64 = 150;
-
-struct Record {
+pub(crate) struct Record {
     number: u64,
     change: OrderChange,
 }
 
+/// A part of the stream that is relayed in order.
 #[derive(Default)]
-struct Lane {
+pub(crate) struct Lane {
     records: Mutex<VecDeque<Record>>,
-    more: Notify,
+    pub(crate) more: Notify,
 }
 
 pub struct Stream {
@@ -63,100 +56,62 @@ impl Stream {
             let lanes = self.lanes.len() as u64;
             let lane = usize::try_from(key_of(change.after.id.as_str()) % lanes).unwrap_or(0);
             if let Some(lane) = self.lanes.get(lane) {
-                lock(&lane.records).push_back(Record { number, change });
+                lane.records().push_back(Record { number, change });
                 lane.more.notify_one();
             }
         }
     }
 
+    pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
+        &self.lanes
+    }
+
+    /// The largest number of records in a batch.
+    pub(crate) fn batch(&self) -> u64 {
+        self.batch
+    }
+
     /// Whether every record was relayed.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.lanes.iter().all(|lane| lock(&lane.records).is_empty())
-    }
-
-    /// Starts relaying.
-    pub fn start(&self, world: &Arc<World>, fleet: &Arc<Fleet>) {
-        for lane in &self.lanes {
-            let relayed = relay_lane(Arc::clone(world), Arc::clone(fleet), Arc::clone(lane), self.batch);
-            world.spawn(None, relayed);
-        }
+        self.lanes.iter().all(|lane| lane.records().is_empty())
     }
 }
 
-/// Relays one lane endlessly. After the relay's answer, the next batch begins at the first failed record.
-async fn relay_lane(world: Arc<World>, fleet: Arc<Fleet>, lane: Arc<Lane>, most: u64) {
-    let mut tries = 0_u64;
-    let mut bound = most;
-    loop {
-        let Some((label, first, batch)) = next_batch(&lane, bound, tries) else {
-            lane.more.notified().await;
-            let drawn = keyed(world.seed ^ 0x57e4, world.now_ms().unsigned_abs(), 0);
-            world.sleep(i64::try_from(drawn % LAG_MS).unwrap_or(0)).await;
-            continue;
+impl Lane {
+    pub(crate) fn records(&self) -> MutexGuard<'_, VecDeque<Record>> {
+        lock(&self.records)
+    }
+
+    /// The number of handled records of a batch, by the relay's report.
+    pub(crate) fn handled(&self, report: &BatchReport, first: u64, size: u64) -> u64 {
+        let Some(failed) = report.batch_item_failures.first() else {
+            return size;
         };
-        let size = batch.records.len() as u64;
-        tries += 1;
-        match fleet.relay(label.clone(), batch).await {
-            Invoked::Answered(report) => {
-                let done = done_of(&report, first, size, &lane);
-                let again = world.strikes(Fault::StreamRepeats, &label, tries, |_| Some(Stroke::Again));
-                if again.is_some() {
-                    continue;
-                }
-                let mut records = lock(&lane.records);
-                for _ in 0..done {
-                    records.pop_front();
-                }
-                drop(records);
-                if done > 0 {
-                    tries = 0;
-                    bound = most;
-                }
-                if done < size {
-                    world.note("a batch of the stream was taken up where it failed");
-                }
-            }
-            // The event source halves a batch that failed as a whole.
-            Invoked::Failed => {
-                bound = (size / 2).max(1);
-                let drawn = keyed(world.seed ^ 0x4e74, key_of(&label), tries);
-                world
-                    .sleep(i64::try_from(100 + drawn % RETRY_MS).unwrap_or(0))
-                    .await;
-            }
-        }
+        let number: u64 = failed.item_identifier.parse().unwrap_or(first);
+        let records = self.records();
+        let before = records.iter().take_while(|record| record.number < number).count();
+        before as u64
     }
-}
 
-/// The number of handled records according to the report.
-fn done_of(report: &BatchReport, first: u64, size: u64, lane: &Lane) -> u64 {
-    let Some(failed) = report.batch_item_failures.first() else {
-        return size;
-    };
-    let number: u64 = failed.item_identifier.parse().unwrap_or(first);
-    let records = lock(&lane.records);
-    let before = records.iter().take_while(|record| record.number < number).count();
-    before as u64
-}
-
-/// The next batch, with its label and its first record's number.
-fn next_batch(lane: &Lane, most: u64, tries: u64) -> Option<(String, u64, StreamBatch)> {
-    let records = lock(&lane.records);
-    let first = records.front()?;
-    let after = &first.change.after;
-    let label = format!(
-        "relay:{}:{}:{tries}",
-        after.id.as_str().get(..7).unwrap_or_default(),
-        after.version
-    );
-    let taken = records.iter().take(usize::try_from(most).unwrap_or(1));
-    let batch = StreamBatch {
-        records: taken
-            .map(|record| record_json(record.number, &record.change))
-            .collect(),
-    };
-    Some((label, first.number, batch))
+    /// The next batch, with its label and its first record's number; `None` if the lane is empty.
+    pub(crate) fn next_batch(&self, most: u64, tries: u64) -> Option<(String, u64, StreamBatch)> {
+        let records = self.records();
+        let first = records.front()?;
+        let after = &first.change.after;
+        let label = format!(
+            "relay:{}:{}:{tries}",
+            after.id.as_str().get(..7).unwrap_or_default(),
+            after.version
+        );
+        let taken = records.iter().take(usize::try_from(most).unwrap_or(1));
+        let batch = StreamBatch {
+            records: taken
+                .map(|record| record_json(record.number, &record.change))
+                .collect(),
+        };
+        Some((label, first.number, batch))
+    }
 }
 
 /// The record of a change with this sequence number, in Lambda's format.

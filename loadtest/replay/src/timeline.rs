@@ -1,8 +1,6 @@
-//! Virtual time and the tasks that run in it. [`crate::executor`] runs the tasks, and this module holds what
-//! they wait for.
+//! Keeps virtual time, the tasks that wait for it, and the tasks that start or end next.
 //!
-//! Time does not pass while any task is runnable. It is counted in microseconds; [`crate::world`] converts it
-//! to milliseconds.
+//! Time does not pass while any task is runnable. It is counted in microseconds.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +9,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::executor::Work;
+/// The future that a task runs.
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Sleeper {
     at_us: i64,
@@ -133,7 +132,7 @@ impl Timeline {
         self.state().steps += steps;
     }
 
-    /// The number of steps of all tasks, after [`crate::executor::run`] has ended.
+    /// The number of steps of all tasks, after the executor has ended.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.state().steps

@@ -1,4 +1,4 @@
-//! Keys and tokens. Their signatures are hashes ([`crate::hashed`]), since Ed25519 is not tested here;
+//! Makes keys and tokens. Their signatures are hashes ([`crate::hashed`]), since Ed25519 is not tested here;
 //! everything else is real.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,8 @@ pub struct Keys {
     tokens: Mutex<BTreeMap<String, Arc<str>>>,
 }
 
-/// How long before the beginning tokens are issued, and how long after it they expire, in seconds.
+/// The time from a token's issue to the beginning of a run, and from this beginning to the token's expiry, in
+/// seconds.
 const VALID_SECONDS: i64 = 86_400;
 
 fn sign(key: &SigningKey, audience: Audience, sub: &str) -> anyhow::Result<String> {
@@ -31,13 +32,13 @@ fn sign(key: &SigningKey, audience: Audience, sub: &str) -> anyhow::Result<Strin
 }
 
 impl Keys {
-    /// New keys. The history does not contain them, so it does not depend on them.
+    /// Generates new keys. The history does not contain keys, so it does not depend on them.
     ///
     /// # Errors
     ///
     /// When the system has no randomness.
     pub fn new() -> anyhow::Result<Arc<Self>> {
-        // A program that made keys before keeps its own signatures.
+        // This has no effect in a program that has made keys before; its tokens keep their real signatures.
         hashed::install();
         let shopper_key = SigningKey::generate("shoppers")?;
         let operator_key = SigningKey::generate("operators")?;

@@ -1,4 +1,4 @@
-//! The audit at the end: the audit of a load run, on facts from the stores in memory.
+//! Makes the audit at the end: the audit of a load run, on facts from the stores in memory.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,20 @@ use api::problem::Code;
 use domain::ids::DropId;
 use domain::limits::CLOCK_SKEW_MS;
 use domain::order::OrderStatus;
-use domain::survey::Tally;
 use events::News;
 use loadtest::audit::{Broken, Findings, Promise, audit, overdue_after_ms};
 use loadtest::facts::{
     DropFacts, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact, SkuFacts,
-    UnitCounts,
 };
 use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestRuntime};
 
 use crate::fleet::Fleet;
 use crate::operator::OnSale;
-use crate::plan::Plan;
-use crate::shopper::sku_name;
+use crate::plan::{Plan, sku_name};
 use crate::world::World;
 
-/// How long after a restock an answer may be based on the data before it, in milliseconds.
+/// The time after a restock in which an answer may be based on counts from before the restock, in milliseconds.
 const RESTOCK_MS: i64 = 40_000;
-
-/// The units of a SKU by state.
-#[must_use]
-pub fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
-    let mut tally = Tally::default();
-    memory.look_at_shards(|key, shard| {
-        if key.sku.as_str() == sku {
-            tally.add(shard);
-        }
-    });
-    tally.into()
-}
 
 /// Audits a run that has ended.
 pub(crate) fn judge(
@@ -69,7 +54,7 @@ pub(crate) fn judge(
             OrderStatus::Cancelled => News::Cancelled,
             _ => continue,
         };
-        let told = world.watch.news_of(&order.id);
+        let told = fleet.watch.news_of(&order.id);
         if !told.iter().any(|what| what == news.as_str()) {
             let what = format!(
                 "{} is {:?}, and its shopper was told {told:?}",
@@ -80,7 +65,7 @@ pub(crate) fn judge(
     }
     let facts = Facts {
         drop: DropFacts {
-            drop_id: crate::run::DROP.to_owned(),
+            drop_id: crate::plan::DROP.to_owned(),
             published_at_ms: TestRuntime::START.as_millis(),
             starts_at_ms: TestRuntime::START.as_millis() + i64::from(plan.drop.opens_ms),
             ends_at_ms: TestRuntime::START.as_millis()
@@ -92,7 +77,7 @@ pub(crate) fn judge(
             skus,
         },
         at_ms: world.now().as_millis(),
-        journal: entries(world, on_sale, journal),
+        journal: entries(fleet, world, on_sale, journal),
         shards: shards(memory),
         purchases: purchases(memory),
         orders: orders(memory),
@@ -118,7 +103,7 @@ pub(crate) fn judge(
 
 /// The units on sale by the drop's document, which must equal those that the API confirmed to the operator.
 fn units_on_sale(world: &World, memory: &MemoryStore, on_sale: &OnSale) -> Vec<SkuFacts> {
-    let drop = crate::run::DROP.parse::<DropId>();
+    let drop = crate::plan::DROP.parse::<DropId>();
     let planned = drop.map_or_else(|_| BTreeMap::new(), |drop| memory.planned_units(&drop));
     let mut skus = Vec::new();
     for (number, confirmed) in on_sale.units.iter().enumerate() {
@@ -137,8 +122,8 @@ fn units_on_sale(world: &World, memory: &MemoryStore, on_sale: &OnSale) -> Vec<S
 
 /// The journal without entries that the audit of a load run does not support: restocks, cancelled drops, and
 /// holds that were rightly returned early.
-fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
-    let taken_back = world.watch.taken_back();
+fn entries(fleet: &Fleet, world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
+    let taken_back = fleet.watch.taken_back();
     let restocked_ms = on_sale.restocked_ms.map_or(i64::MIN, |at| at + RESTOCK_MS);
     let cancelled_ms = on_sale.cancelled_ms.unwrap_or(i64::MAX);
     let mut entries: Vec<Entry> = journal
@@ -147,7 +132,8 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
             Entry::CheckoutRefused(refused) if refused.code == Some(Code::Closed) => {
                 refused.at_ms + 2 * CLOCK_SKEW_MS < cancelled_ms
             }
-            // The replay checks this at the refusal. An order that counted then may have been undone since.
+            // The replay checks such a refusal when it happens: an order that counted then may have been
+            // undone since.
             Entry::CheckoutRefused(refused) => refused.code != Some(Code::LimitReached),
             _ => true,
         })
@@ -162,7 +148,7 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
         })
         .collect();
     entries.extend(on_sale.cancelled_ms.map(|at_ms| Entry::DropCancelAsked { at_ms }));
-    entries.extend(world.watch.take_samples());
+    entries.extend(fleet.watch.take_samples());
     entries.extend(taken_back.into_iter().map(|reservation_id| Entry::Released {
         at_ms: world.now().as_millis(),
         reservation_id,
@@ -170,7 +156,7 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-/// Every shard.
+/// Every shard, as a fact of the audit.
 #[must_use]
 pub fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
     memory
@@ -184,7 +170,7 @@ pub fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
         .collect()
 }
 
-/// The purchase counters.
+/// The purchase counters, as facts of the audit: shopper and units.
 #[must_use]
 pub fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
     memory
@@ -194,7 +180,7 @@ pub fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
         .collect()
 }
 
-/// Every order.
+/// Every order, as a fact of the audit.
 #[must_use]
 pub fn orders(memory: &MemoryStore) -> Vec<OrderFact> {
     memory
@@ -224,7 +210,7 @@ fn orders_and_rows(fleet: &Fleet) -> Vec<(String, usize, usize)> {
         .collect()
 }
 
-/// The rows of the ledger.
+/// The rows of the ledger, as facts of the audit.
 #[must_use]
 pub fn ledger(ledger: &MemoryLedger) -> Vec<LedgerFact> {
     let ids = ledger.orders();
@@ -240,7 +226,8 @@ pub fn ledger(ledger: &MemoryLedger) -> Vec<LedgerFact> {
         .collect()
 }
 
-/// The charges and refunds of each order at the gateway.
+/// The gateway's acts for each order, as facts of the audit. The charged amount is net: refunds are subtracted from
+/// it and are not listed.
 #[must_use]
 pub fn money(gateway: &MemoryGateway) -> Vec<MoneyFact> {
     let kept = gateway.captured_minor();

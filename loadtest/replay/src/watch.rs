@@ -1,8 +1,8 @@
-//! Promises that are checked right after each write. The audit at the end could miss a violation that was
-//! corrected in between.
+//! Checks promises right after each write. The audit at the end could miss a violation that was corrected in
+//! between.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::claim::{Claim, ClaimState};
 use domain::drops::{Drop, DropState, Phase};
@@ -10,19 +10,17 @@ use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId, Sk
 use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, LATE_MS, READ_LAG_MS};
 use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
-use domain::survey::SeenClaim;
+use domain::survey::{SeenClaim, Tally};
 use domain::time::Timestamp;
 use loadtest::audit::{Promise, overdue, overdue_after_ms};
-use loadtest::facts::{Entry, Sampled};
+use loadtest::facts::{Entry, Sampled, UnitCounts};
 use memory::MemoryStore;
 use ports::drops::FreeCounts;
 
-use crate::shopper::sku_name;
-use crate::verdict::count;
+use crate::plan::sku_name;
 use crate::world::World;
 
-/// How long after a hold became surplus it may still be returned, in milliseconds: a step of a slow
-/// conductor.
+/// The time after which a surplus hold may still be returned as such, in milliseconds: a step of a slow conductor.
 const SURPLUS_MS: i64 = 40_000;
 /// The largest age of the drop, count or status that an answer is based on, in milliseconds.
 const KNOWLEDGE_MS: i64 = 40_000;
@@ -30,9 +28,9 @@ const KNOWLEDGE_MS: i64 = 40_000;
 /// fresh copy of a lagging read.
 const FRESH_MS: i64 = CACHE_MS + READ_LAG_MS;
 
-/// Whether the hold `claim` in `key` was a surplus among a shopper's claims of one moment. Orders and newer
-/// holds precede it. It is a surplus if one of these is a hold of the same SKU, or if the limit has no room
-/// for all of them and this hold.
+/// Whether the hold `claim` in `key` was a surplus among a shopper's claims of one moment. The shopper's orders and
+/// newer holds precede the hold. It is a surplus if a newer hold has the same SKU, or if the limit has no room for
+/// the preceding claims and this hold.
 fn is_surplus(claims: &[SeenClaim], key: &ShardKey, claim: &Claim, per_shopper_limit: u32) -> bool {
     let there = claims
         .iter()
@@ -49,10 +47,21 @@ fn is_surplus(claims: &[SeenClaim], key: &ShardKey, claim: &Claim, per_shopper_l
     there && (same_sku || units > per_shopper_limit)
 }
 
+/// Counts the units of a SKU by state.
+fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
+    let mut tally = Tally::default();
+    memory.look_at_shards(|key, shard| {
+        if key.sku.as_str() == sku {
+            tally.add(shard);
+        }
+    });
+    tally.into()
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     asked: BTreeMap<ShopperId, Vec<Nonce>>,
-    /// Claims that were tried, to recognise repeats.
+    /// Claims that were tried; a repeat is recognised by them.
     tried: BTreeSet<(ShardKey, ShopperId, String)>,
     /// The claims of each shopper after each change with its time, as far as they matter for a surplus.
     claims: BTreeMap<ShopperId, VecDeque<(i64, Vec<SeenClaim>)>>,
@@ -71,9 +80,9 @@ struct Seen {
     told: BTreeMap<(OrderId, String), i64>,
 }
 
-/// The promises, with the data that their checks need.
-#[derive(Debug, Default)]
+/// Checks promises after writes, and keeps the data that the checks need.
 pub struct Watch {
+    world: Arc<World>,
     seen: Mutex<Seen>,
     skus: usize,
     per_shopper_limit: u32,
@@ -86,8 +95,9 @@ impl Watch {
 
     /// The initial state for a drop with this many SKUs and this limit.
     #[must_use]
-    pub fn new(skus: usize, per_shopper_limit: u32) -> Self {
+    pub fn new(world: &Arc<World>, skus: usize, per_shopper_limit: u32) -> Self {
         Self {
+            world: Arc::clone(world),
             seen: Mutex::default(),
             skus,
             per_shopper_limit,
@@ -113,32 +123,35 @@ impl Watch {
     }
 
     /// Counts the units, after every change. A load run does this at intervals.
-    pub fn sample(&self, world: &World, memory: &MemoryStore) {
+    pub fn sample(&self, memory: &MemoryStore) {
         let counts = (0..self.skus).map(|sku| count(memory, &sku_name(sku))).collect();
         self.seen().samples.push(Entry::Sampled(Sampled {
-            at_ms: world.now().as_millis(),
+            at_ms: self.world.now().as_millis(),
             skus: counts,
-            // Both are checked when they happen.
+            // Broken shards and overdue holds are reported when they are found, so no sample lists them.
             broken: Vec::new(),
             overdue: BTreeMap::new(),
         }));
     }
 
-    /// No hold exists long after its deadline, since the conductor returns it or a shopper takes it over.
-    /// When faults hit or kill the conductor, the time counts from the last fault, and no conductor may run
-    /// until the next minute begins.
-    pub fn none_overdue(&self, world: &World, memory: &MemoryStore) {
-        let at_ms = world.now().as_millis();
+    /// Checks that no hold exists long after its deadline: the conductor returns it, or a shopper takes it
+    /// over. After a fault of the conductor, the time counts from that fault and is longer, since the next
+    /// conductor may start a minute later.
+    pub fn none_overdue(&self, memory: &MemoryStore) {
+        let at_ms = self.world.now().as_millis();
         let mut found = BTreeMap::new();
         memory.look_at_shards(|key, shard| found.extend(overdue([(key, shard)].into_iter(), at_ms)));
-        let undisturbed_ms = world.conductor_struck_ms().map(|struck| world.now_ms() - struck);
+        let undisturbed_ms = self
+            .world
+            .conductor_struck_ms()
+            .map(|struck| self.world.now_ms() - struck);
         for (reservation, by_ms) in found {
             let alone_ms = undisturbed_ms.map_or(by_ms, |undisturbed| undisturbed.min(by_ms));
             if alone_ms > overdue_after_ms(undisturbed_ms.is_some())
                 && self.seen().overdue.insert(reservation.clone())
             {
                 let what = format!("{reservation} is still held {by_ms} ms after its deadline");
-                world.broken(Promise::OverdueHolds, what);
+                self.world.broken(Promise::OverdueHolds, what);
             }
         }
     }
@@ -148,7 +161,7 @@ impl Watch {
         std::mem::take(&mut self.seen().samples)
     }
 
-    /// A shopper sends a request for a reservation.
+    /// Records that a shopper requests a reservation.
     pub fn asks(
         &self,
         drop: &DropId,
@@ -161,7 +174,7 @@ impl Watch {
         self.seen().asked.entry(shopper.clone()).or_default().push(nonce);
     }
 
-    /// Whether this claim, with the same content, was tried before.
+    /// Whether this claim, with the same content, was tried before. Records the try.
     pub fn is_repeat(&self, key: &ShardKey, shopper: &ShopperId, claim: &Claim) -> bool {
         !self
             .seen()
@@ -174,28 +187,22 @@ impl Watch {
         self.seen().taken_back.clone()
     }
 
-    /// No unit appears or disappears.
-    pub fn adds_up(&self, world: &World, memory: &MemoryStore, key: &ShardKey) {
-        self.sample(world, memory);
+    /// Checks that no unit of a shard appears or disappears.
+    pub fn adds_up(&self, memory: &MemoryStore, key: &ShardKey) {
+        self.sample(memory);
         memory.look_at_shard(key, |shard| {
             if !shard.adds_up() {
-                world.broken(Promise::Oversold, format!("{key} does not add up: {shard:?}"));
+                self.world
+                    .broken(Promise::Oversold, format!("{key} does not add up: {shard:?}"));
             }
         });
     }
 
-    /// A claim was made.
-    pub fn claimed(
-        &self,
-        world: &World,
-        memory: &MemoryStore,
-        key: &ShardKey,
-        shopper: &ShopperId,
-        claim: &Claim,
-    ) {
-        self.adds_up(world, memory, key);
+    /// Checks a claim that was made: it belongs to a request, and the drop was not long over.
+    pub fn claimed(&self, memory: &MemoryStore, key: &ShardKey, shopper: &ShopperId, claim: &Claim) {
+        self.adds_up(memory, key);
         let claims = memory.claims_of(&key.drop, shopper);
-        self.claims_changed(world, memory, &key.drop, shopper);
+        self.claims_changed(memory, &key.drop, shopper);
         let seen = self.seen();
         let over_from = seen.over_from;
         let asked = seen
@@ -204,34 +211,33 @@ impl Watch {
             .is_some_and(|asked| asked.iter().any(|nonce| nonce.is_same_request(&claim.nonce)));
         std::mem::drop(seen);
         if claims >= 2 {
-            world.note("two claims of one shopper");
+            self.world.note("two claims of one shopper");
         }
-        // The conductor relies on this: no shopper would own a later claim.
-        if over_from.is_some_and(|over| world.now() >= over.plus_millis(LATE_MS)) {
+        // The conductor expects no claim after this time, so it might never return a later claim.
+        if over_from.is_some_and(|over| self.world.now() >= over.plus_millis(LATE_MS)) {
             let what = format!("{shopper} claimed in {key} long after the drop was over");
-            world.broken(Promise::LeakedHolds, what);
+            self.world.broken(Promise::LeakedHolds, what);
         }
         if !asked {
-            world.broken(
+            self.world.broken(
                 Promise::UnaskedReservations,
                 format!("{shopper} has the claim {claim} in {key}, for which there was no request"),
             );
         }
     }
 
-    /// A hold was returned. Before its time has passed on every clock, only its shopper may return it, or the
-    /// conductor when the drop was cancelled or the hold was a surplus.
+    /// Checks that a hold may be returned. Until the hold has expired on the slowest clock, the return needs a reason:
+    /// its shopper returned it, the drop was cancelled, or the hold was a surplus.
     pub fn returned(
         &self,
-        world: &World,
         memory: &MemoryStore,
         key: &ShardKey,
         shopper: &ShopperId,
         claim: &Claim,
         by_shopper: bool,
     ) {
-        self.claims_changed(world, memory, &key.drop, shopper);
-        let expired_everywhere = claim.deadline.plus_millis(CLOCK_SKEW_MS / 2) <= world.now();
+        self.claims_changed(memory, &key.drop, shopper);
+        let expired_everywhere = claim.deadline.plus_millis(CLOCK_SKEW_MS / 2) <= self.world.now();
         if by_shopper || expired_everywhere {
             return;
         }
@@ -251,14 +257,14 @@ impl Watch {
             };
             seen.taken_back.insert(id.to_string());
             std::mem::drop(seen);
-            world.note(if cancelled {
+            self.world.note(if cancelled {
                 "given back with the drop"
             } else {
                 "a surplus hold went back"
             });
         } else {
             std::mem::drop(seen);
-            world.broken(
+            self.world.broken(
                 Promise::LostRequests,
                 format!(
                     "{shopper}'s hold {claim} in {key} went back while a slow clock could still order it"
@@ -267,8 +273,8 @@ impl Watch {
         }
     }
 
-    /// A shopper's claims have changed.
-    pub fn claims_changed(&self, world: &World, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
+    /// Records a shopper's claims after a change.
+    pub fn claims_changed(&self, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
         let mut claims = Vec::new();
         memory.look_at_shards(|key, shard| {
             let claim = shard.claims.get(shopper).filter(|_| key.drop == *drop);
@@ -278,11 +284,11 @@ impl Watch {
                 claim: claim.clone(),
             }));
         });
-        let now_ms = world.now_ms();
+        let now_ms = self.world.now_ms();
         let mut seen = self.seen();
         let moments = seen.claims.entry(shopper.clone()).or_default();
         moments.push_back((now_ms, claims));
-        // The claims of one moment are valid until the next.
+        // The claims of an entry were valid until the time of the next entry.
         while moments
             .get(1)
             .is_some_and(|(until_ms, _)| now_ms - until_ms >= SURPLUS_MS)
@@ -291,53 +297,48 @@ impl Watch {
         }
     }
 
-    /// No shopper has more units in open and paid orders than the limit.
-    pub fn within_limit(
-        &self,
-        world: &World,
-        memory: &MemoryStore,
-        drop: &DropId,
-        shopper: &ShopperId,
-        limit: u32,
-    ) {
+    /// Checks that the shopper has no more units in open and paid orders than the limit.
+    pub fn within_limit(&self, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId, limit: u32) {
         let units = memory.purchased(drop, shopper);
         if units > limit {
             let what = format!("{shopper} has {units} units, the limit is {limit}");
-            world.broken(Promise::OverLimitShoppers, what);
+            self.world.broken(Promise::OverLimitShoppers, what);
         }
     }
 
-    /// A lease was granted.
-    pub fn lease_held(&self, world: &World, fencing: u64) {
+    /// Records that a lease was granted.
+    pub fn lease_held(&self, fencing: u64) {
         let mut seen = self.seen();
         if fencing > seen.fencing {
             let first = seen.fencing == 0;
             seen.fencing = fencing;
             if !first {
                 std::mem::drop(seen);
-                world.note("a conductor took over");
+                self.world.note("a conductor took over");
             }
         }
     }
 
-    /// The drop's document has changed. After a restock, answers may have the former number of units for a while.
-    pub fn drop_stored(&self, world: &World, drop: &Drop) {
+    /// Records a new document of the drop. After a restock, answers may be based on the former number of
+    /// units until every cached copy is replaced.
+    pub fn drop_stored(&self, drop: &Drop) {
         let planned = drop.skus.iter().map(|sku| sku.plan.units()).sum();
         let mut seen = self.seen();
-        seen.documents.push((world.now_ms(), drop.clone()));
+        seen.documents.push((self.world.now_ms(), drop.clone()));
         if seen.planned > 0 && planned != seen.planned {
-            seen.restocked_ms = Some(world.now_ms());
+            seen.restocked_ms = Some(self.world.now_ms());
         }
         seen.planned = planned;
         seen.over_from = match drop.state {
             DropState::Scheduled => Some(drop.ends_at),
-            DropState::Cancelling | DropState::Cancelled => seen.over_from.min(Some(world.now())),
+            DropState::Cancelling | DropState::Cancelled => seen.over_from.min(Some(self.world.now())),
             DropState::Draft | DropState::Publishing => None,
         };
     }
 
-    /// A checkout was refused because of the limit: the shopper has that many units in orders that count.
-    pub fn limit_reached(&self, world: &World, memory: &MemoryStore, order: &Order, limit: u32) {
+    /// Checks a checkout that was refused because of the limit: with this order, the shopper would have more
+    /// units in open and paid orders than the limit.
+    pub fn limit_reached(&self, memory: &MemoryStore, order: &Order, limit: u32) {
         let of_shopper = |other: &&Order| {
             let counts = !matches!(other.status, OrderStatus::Declined | OrderStatus::Cancelled);
             counts && other.shopper == order.shopper
@@ -349,30 +350,27 @@ impl Watch {
                 "{} was refused {} units at {units} of {limit}",
                 order.shopper, order.units
             );
-            world.broken(Promise::LostRequests, what);
+            self.world.broken(Promise::LostRequests, what);
         }
     }
 
-    /// A status was written. It never replaces a newer one, and *gone* is true.
-    pub fn status_written(&self, world: &World, memory: &MemoryStore, status: &DropStatus) {
-        self.never_back(world, "the status", (status.fencing, status.as_of));
+    /// Checks a written status: it does not replace a newer status, and each SKU that it calls *gone* is
+    /// gone.
+    pub fn status_written(&self, memory: &MemoryStore, status: &DropStatus) {
+        self.never_back("the status", (status.fencing, status.as_of));
         for counts in &status.skus {
             if Availability::of(&counts.tally()) == Availability::Gone && counts.allocated > 0 {
-                self.gone(world, memory, &status.drop, &counts.sku, "the status says");
+                self.gone(memory, &status.drop, &counts.sku, "the status says");
             }
         }
     }
 
-    /// The counts of a SKU were written. They never replace newer ones.
-    pub fn counts_written(&self, world: &World, sku: &SkuId, counts: &FreeCounts) {
-        self.never_back(
-            world,
-            &format!("the counts of {sku}"),
-            (counts.fencing, counts.as_of),
-        );
+    /// Checks the written counts of a SKU: they do not replace newer counts.
+    pub fn counts_written(&self, sku: &SkuId, counts: &FreeCounts) {
+        self.never_back(&format!("the counts of {sku}"), (counts.fencing, counts.as_of));
     }
 
-    fn never_back(&self, world: &World, what: &str, place: (u64, Timestamp)) {
+    fn never_back(&self, what: &str, place: (u64, Timestamp)) {
         let mut seen = self.seen();
         let newest = *seen
             .newest
@@ -381,19 +379,19 @@ impl Watch {
             .or_insert(place);
         std::mem::drop(seen);
         if place < newest {
-            world.broken(
+            self.world.broken(
                 Promise::Inconsistencies,
                 format!("{what} went back from {newest:?} to {place:?}"),
             );
         }
     }
 
-    /// An answer says that the drop takes no reservations, permanently or because it is paused. A document
-    /// with this state was the newest one shortly before a function began with the request, at `begun_at`, or
-    /// later.
-    pub fn shut(&self, world: &World, begun_at: Timestamp, paused: bool, who: &str) {
-        let from_ms = world.now_ms() - world.now().millis_since(begun_at) - FRESH_MS;
-        let by = world.now().plus_millis(CLOCK_SKEW_MS / 2);
+    /// Checks an answer that the drop takes no reservations, permanently or because it is paused: a document
+    /// with this state was the newest shortly before a function began to process the request, at `begun_at`,
+    /// or later.
+    pub fn shut(&self, begun_at: Timestamp, paused: bool, who: &str) {
+        let from_ms = self.world.now_ms() - self.world.now().millis_since(begun_at) - FRESH_MS;
+        let by = self.world.now().plus_millis(CLOCK_SKEW_MS / 2);
         let seen = self.seen();
         let replaced = seen.documents.iter().skip(1).map(|(at_ms, _)| *at_ms);
         let says_so = (seen.documents.iter())
@@ -409,20 +407,21 @@ impl Watch {
         std::mem::drop(seen);
         if !says_so {
             let what = if paused { "paused" } else { "over" };
-            world.broken(
+            self.world.broken(
                 Promise::Undersold,
                 format!("{who} that the drop is {what}, by a document that was not the newest any more"),
             );
         }
     }
 
-    /// An answer says that a SKU is gone: every unit is paid for, unless a restock added some a moment ago.
-    pub fn gone(&self, world: &World, memory: &MemoryStore, drop: &DropId, sku: &SkuId, who: &str) {
+    /// Checks the statement that a SKU is gone: every unit is sold, unless a restock added units shortly
+    /// before.
+    pub fn gone(&self, memory: &MemoryStore, drop: &DropId, sku: &SkuId, who: &str) {
         let (allocated, sold) = memory.allocated_and_sold(drop, sku);
         let restocked_ms = self.seen().restocked_ms;
-        let settled = restocked_ms.is_none_or(|at_ms| world.now_ms() - at_ms > KNOWLEDGE_MS);
+        let settled = restocked_ms.is_none_or(|at_ms| self.world.now_ms() - at_ms > KNOWLEDGE_MS);
         if sold < allocated && settled {
-            world.broken(
+            self.world.broken(
                 Promise::Undersold,
                 format!("{who} that {sku} is gone, and {sold} of {allocated} units are sold"),
             );

@@ -1,4 +1,5 @@
-//! The state that all parts of a replayed drop share: virtual time, the history, and the counts.
+//! Holds the state that all parts of a replayed drop share: virtual time, the history, and the strokes and
+//! situations so far.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -10,12 +11,11 @@ use loadtest::audit::{Broken, Findings, Promise};
 use memory::{MemoryStore, TestRuntime};
 
 use crate::chance::{key_of, keyed};
-use crate::faults::{Fault, Place, Stroke, Struck};
+use crate::faults::{Fault, Stroke, Struck};
+use crate::function::Function;
 use crate::plan::{FaultPlan, Plan};
-use crate::process::Function;
 use crate::sabotage::Sabotage;
 use crate::timeline::{Sleep, Timeline};
-use crate::watch::Watch;
 
 #[derive(Default)]
 struct State {
@@ -30,20 +30,18 @@ struct State {
     violations: Vec<Broken>,
 }
 
-/// The state that all parts of a run share.
+/// The virtual time, the faults, the history and the strokes of a run, which all its parts share.
 pub struct World {
     /// The plan's seed.
     pub seed: u64,
     pub faults: FaultPlan,
-    /// The time after which no fault occurs.
+    /// The time after which no fault occurs, in milliseconds since the beginning.
     pub calm_ms: i64,
     /// The longest usual time of a call, in milliseconds.
     pub latency_ms: u32,
-    /// The deliberate bug of the run.
+    /// The deliberate bug of the run; `None` for none.
     pub sabotage: Option<Sabotage>,
-    /// The promises that are checked at every step.
-    pub watch: Watch,
-    /// The tables as they were at earlier moments, the latest first, for reads that may lag.
+    /// Earlier states of the tables, the latest first, for reads that may lag.
     pub before: Mutex<VecDeque<MemoryStore>>,
     /// The virtual time and the tasks that wait for it.
     pub timeline: Arc<Timeline>,
@@ -51,7 +49,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world at its beginning. With `telling`, it records a history.
+    /// The state at the beginning of a run. With `telling`, the run records a history.
     #[must_use]
     pub fn new(plan: &Plan, sabotage: Option<Sabotage>, telling: bool) -> Arc<Self> {
         let state = State {
@@ -64,7 +62,6 @@ impl World {
             calm_ms: i64::from(plan.system.calm_ms),
             latency_ms: plan.system.latency_ms,
             sabotage,
-            watch: Watch::new(plan.drop.units.len(), plan.drop.per_shopper_limit),
             before: Mutex::default(),
             timeline: Arc::default(),
             state: Mutex::new(state),
@@ -98,7 +95,7 @@ impl World {
         self.timeline.sleep(ms.saturating_mul(1_000))
     }
 
-    /// Moves time on by this much without running a task.
+    /// Moves time by `ms` milliseconds without running a task.
     pub fn leap(&self, ms: i64) {
         self.timeline.leap(ms.saturating_mul(1_000));
     }
@@ -113,7 +110,7 @@ impl World {
         self.timeline.kill(process);
     }
 
-    /// A number for a new process.
+    /// The number of a new process.
     pub fn next_process(&self) -> u64 {
         let mut state = self.state();
         state.processes += 1;
@@ -137,7 +134,7 @@ impl World {
         self.state().busy > 0
     }
 
-    /// Adds a line to the history, if one is recorded.
+    /// Adds a line to the history, if the run records a history.
     pub fn tell(&self, line: impl FnOnce() -> String) {
         let mut state = self.state();
         let now_ms = self.now_ms();
@@ -153,7 +150,7 @@ impl World {
         *self.state().situations.entry(situation).or_default() += 1;
     }
 
-    /// Notes a broken promise.
+    /// Records a broken promise.
     pub fn broken(&self, promise: Promise, what: impl Into<String>) {
         let what = what.into();
         let broken = Broken { promise, what };
@@ -167,7 +164,7 @@ impl World {
         !self.state().violations.is_empty()
     }
 
-    /// Whether `fault` makes a service unavailable at this moment.
+    /// Whether an outage `fault` is in progress at the present time. Counts it as a stroke.
     pub fn is_away(&self, fault: Fault) -> bool {
         let now_ms = self.now_ms();
         let away = self.faults.outages.iter().any(|outage| {
@@ -185,7 +182,7 @@ impl World {
         self.state().gateway_failed_ms.push(now_ms);
     }
 
-    /// When the gateway refused or lost a call, in milliseconds since 1970.
+    /// The times at which the gateway refused or lost a call, in milliseconds since 1970.
     #[must_use]
     pub fn gateway_failed_ms(&self) -> Vec<i64> {
         let state = self.state();
@@ -193,7 +190,8 @@ impl World {
         state.gateway_failed_ms.iter().map(at).collect()
     }
 
-    /// When a fault last struck a conductor, in milliseconds since the beginning.
+    /// The time at which a fault last hit a conductor, in milliseconds since the beginning; `None` if none
+    /// did.
     #[must_use]
     pub fn conductor_struck_ms(&self) -> Option<i64> {
         self.state().conductor_struck_ms
@@ -209,7 +207,7 @@ impl World {
         }
     }
 
-    /// Counts a stroke.
+    /// Counts a stroke of `fault`.
     pub fn count(&self, fault: Fault) {
         *self.state().struck.entry(fault).or_default() += 1;
     }
@@ -226,7 +224,7 @@ impl World {
         self.strike_one_of(label, key_of(label), nth, &[fault], |_, chance| stroke(chance))
     }
 
-    /// The stroke that hits the `nth` call at `label`, among the possible faults.
+    /// The stroke that hits the `nth` call at `label`, by one of `faults`; `None` if none hits it.
     pub(crate) fn strike_one_of(
         &self,
         label: &str,
@@ -275,7 +273,7 @@ impl World {
         Some(struck.stroke)
     }
 
-    /// The result of the run. Removes the history.
+    /// Takes the history, the strokes, the situations and the violations of the run out of the state.
     #[must_use]
     pub fn take_outcome(&self) -> Tallies {
         let mut state = self.state();
@@ -292,10 +290,11 @@ impl World {
     }
 }
 
-/// The counts of a run.
+/// The outcome of a run: its history, the strokes that hit calls, the situations that occurred, and the
+/// broken promises.
 #[derive(Debug, Clone, Default)]
 pub struct Tallies {
-    /// Steps of tasks.
+    /// The number of steps of all tasks.
     pub steps: u64,
     /// The length of the run, in milliseconds of virtual time.
     pub virtual_ms: i64,
@@ -309,102 +308,6 @@ pub struct Tallies {
     pub situations: BTreeMap<&'static str, u64>,
     /// Broken promises.
     pub violations: Vec<Broken>,
-    /// The findings of the audit; `None` for a drop that was not published.
+    /// The findings of the audit; the default for a drop that was not published.
     pub findings: Findings,
-}
-
-/// The faults that can hit a place, those with the strongest effect first.
-pub(crate) fn faults_of(place: Place, of_relay: bool) -> &'static [Fault] {
-    use Fault::{
-        BrokenCall, GatewayTimeoutAfterCharge, GatewayTimeoutBeforeCharge, KillFunctions, PostgresRestart,
-        QueueRefusals, RelayCrash, SlowDynamodb, StaleReads, Throttle, TimeoutAfterWrite, TimeoutBeforeWrite,
-        TransactionConflict,
-    };
-    match place {
-        Place::Read { may_lag: true } => &[
-            KillFunctions,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-            StaleReads,
-        ],
-        Place::Read { may_lag: false } => &[
-            KillFunctions,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-        ],
-        Place::Write { transaction: false } => &[
-            KillFunctions,
-            TimeoutAfterWrite,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-        ],
-        Place::Write { transaction: true } => &[
-            KillFunctions,
-            TimeoutAfterWrite,
-            TransactionConflict,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-        ],
-        Place::Gateway => &[
-            KillFunctions,
-            GatewayTimeoutAfterCharge,
-            GatewayTimeoutBeforeCharge,
-        ],
-        Place::Send if of_relay => &[RelayCrash, QueueRefusals],
-        Place::Send => &[KillFunctions, QueueRefusals],
-        Place::Ledger => &[KillFunctions, PostgresRestart],
-    }
-}
-
-/// The effect of a fault at a place, drawn at random.
-pub(crate) fn stroke_of(
-    fault: Fault,
-    place: Place,
-    function_lives_long: bool,
-    chance: u64,
-) -> Option<Stroke> {
-    let ms = |from: u64, to: u64| u32::try_from(from + (chance >> 8) % (to - from)).unwrap_or(1_000);
-    let one_of = |strokes: &[Stroke]| {
-        let at = usize::try_from(chance % (strokes.len() as u64).max(1)).ok()?;
-        strokes.get(at).copied()
-    };
-    match fault {
-        Fault::Throttle | Fault::TransactionConflict => Some(Stroke::Busy),
-        Fault::TimeoutBeforeWrite => Some(Stroke::UnknownBefore),
-        Fault::TimeoutAfterWrite => one_of(&[
-            Stroke::UnknownAfter,
-            Stroke::UnknownAfter,
-            Stroke::Late(ms(20, 2_000)),
-        ]),
-        Fault::SlowDynamodb if function_lives_long => Some(Stroke::Slow(ms(500, 15_000))),
-        Fault::SlowDynamodb => Some(Stroke::Slow(ms(500, 11_000))),
-        Fault::BrokenCall => Some(Stroke::Broken),
-        Fault::StaleReads => Some(Stroke::Stale),
-        Fault::KillFunctions | Fault::RelayCrash => one_of(&[Stroke::DiesBefore, Stroke::DiesAfter]),
-        Fault::QueueRefusals => one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter]),
-        Fault::GatewayTimeoutAfterCharge => one_of(&[
-            Stroke::UnknownAfter,
-            Stroke::UnavailableAfter,
-            Stroke::StoredAfter,
-        ]),
-        Fault::GatewayTimeoutBeforeCharge => one_of(&[
-            Stroke::UnknownBefore,
-            Stroke::UnavailableBefore,
-            Stroke::NotSent,
-            Stroke::Throttled,
-            Stroke::StoredBefore,
-        ]),
-        Fault::PostgresRestart if place == Place::Ledger => {
-            one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter])
-        }
-        _ => None,
-    }
 }

@@ -1,31 +1,31 @@
-//! The asynchronous part of the model: the stream of the orders table, the queues with their event sources,
-//! and the schedules.
+//! Models the asynchronous part: the stream of the orders table, the queues with their event sources, and the
+//! schedules.
 //!
-//! The stream has a shard for each partition of the table and ten lanes for each shard, relayed in the
-//! batches that the template asks for. An event source of a queue begins with five batches at a time and may
-//! take three hundred more in each minute, within its maximum concurrency. A failed batch is redelivered
-//! after the queue's visibility timeout.
+//! The stream has a shard for each partition of the table, and ten lanes for each shard. A lane is relayed in
+//! batches of the template's size. An event source of a queue begins with five batches at a time and may take three
+//! hundred more in each minute, within its maximum concurrency. A failed batch is redelivered after the queue's
+//! visibility timeout.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use aws_lambda_events::sqs::SqsEvent;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use capacity::amounts::Polling;
 use domain::limits::{FunctionLimits, Trigger};
 use events::{OrderEvent, PaymentHint};
+use futures_util::future::BoxFuture;
 use memory::{MemoryStore, OrderChange};
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
-use relay_events::StreamBatch;
+use relay_events::{BatchReport, StreamBatch};
 use replay::chance::key_of;
 use replay::fleet::Invoked;
 use replay::queue::{self, batch_json, consumer, name};
 use replay::stream::record_json;
 
-use crate::fleet::Fleet;
 use crate::process::Process;
 use crate::world::World;
 
-/// The pause of an event source before it tries a batch of the stream again, in µs: assumed.
+/// The pause of an event source before it tries a batch of the stream again, in µs. The value is assumed.
 const RETRY_US: i64 = 1_000_000;
 
 /// The delivery delay of a webhook's hint, in µs, as `shared/queues` sends it.
@@ -49,7 +49,7 @@ struct Queue {
     waiting: VecDeque<Message>,
     /// Messages that a consumer processes, or that wait for their redelivery.
     away: u64,
-    /// Batches that consumers process.
+    /// The number of batches that consumers process.
     batches: u32,
     first_us: Option<i64>,
     sent: u64,
@@ -57,25 +57,37 @@ struct Queue {
     most_waiting: u64,
 }
 
-/// A queue's figures.
+/// The numbers of messages of a queue, over a run and at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct QueueReport {
     /// The queue's name.
     pub queue: &'static str,
-    /// Messages sent to it.
+    /// Messages sent to the queue.
     pub sent: u64,
     /// The largest number of waiting messages at a time.
     pub most_waiting: u64,
-    /// Messages that are left.
+    /// Messages that are left in the queue or with a consumer.
     pub left: u64,
     /// Dead letters.
     pub dead: u64,
 }
 
-/// See the module's page.
+/// The functions that the stream, the queues and the schedules invoke.
+pub trait Consumers: Send + Sync {
+    /// Passes a batch of the stream to the relay.
+    fn relay(&self, batch: StreamBatch) -> BoxFuture<'_, Invoked<BatchReport>>;
+    /// Passes a batch of the queue to its consumer.
+    fn consume(&self, queue: Destination, event: SqsEvent) -> BoxFuture<'_, Invoked<SqsBatchResponse>>;
+    /// Runs the conductor once.
+    fn conduct(&self) -> BoxFuture<'_, ()>;
+    /// Runs the sweeper once.
+    fn sweep(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The stream, the queues and the schedules of a run.
 pub struct Behind {
     world: Arc<World>,
-    fleet: OnceLock<Weak<Fleet>>,
+    consumers: OnceLock<Weak<dyn Consumers>>,
     lanes: Vec<Mutex<Lane>>,
     numbers: Mutex<u64>,
     payments: Mutex<Queue>,
@@ -113,7 +125,7 @@ const fn trigger(limits: FunctionLimits) -> (u32, u32, u32) {
 }
 
 impl Behind {
-    /// Nothing under way.
+    /// An empty stream and empty queues.
     #[must_use]
     pub fn new(world: &Arc<World>) -> Arc<Self> {
         let warm = world.settings.capacity.warm("OrdersTable");
@@ -124,7 +136,7 @@ impl Behind {
         );
         Arc::new(Self {
             world: Arc::clone(world),
-            fleet: OnceLock::new(),
+            consumers: OnceLock::new(),
             lanes: (0..shards * world.settings.limits.lanes_of_shard)
                 .map(|_| Mutex::default())
                 .collect(),
@@ -136,13 +148,13 @@ impl Behind {
         })
     }
 
-    /// Leads to the functions.
-    pub fn lead_to(&self, fleet: &Arc<Fleet>) {
-        self.fleet.set(Arc::downgrade(fleet)).ok();
+    /// Sets the functions that the stream, the queues and the schedules invoke.
+    pub fn lead_to(&self, consumers: Weak<dyn Consumers>) {
+        self.consumers.set(consumers).ok();
     }
 
-    fn fleet(&self) -> Option<Arc<Fleet>> {
-        self.fleet.get().and_then(Weak::upgrade)
+    fn consumers(&self) -> Option<Arc<dyn Consumers>> {
+        self.consumers.get().and_then(Weak::upgrade)
     }
 
     fn queue(&self, of: Destination) -> MutexGuard<'_, Queue> {
@@ -153,7 +165,8 @@ impl Behind {
         })
     }
 
-    /// Adds the orders table's latest changes.
+    /// Moves the orders table's changes since the last call to the stream, and starts a relay for each lane with new
+    /// records that has none.
     pub fn take_changes(self: &Arc<Self>, memory: &MemoryStore) {
         for change in memory.take_changes() {
             let number = {
@@ -182,7 +195,7 @@ impl Behind {
 
     /// Relays the records of one lane of the stream until it is empty.
     async fn relay(&self, at: usize) {
-        let (Some(lane), Some(fleet)) = (self.lanes.get(at), self.fleet()) else {
+        let (Some(lane), Some(consumers)) = (self.lanes.get(at), self.consumers()) else {
             return;
         };
         let most = match relay_events::LIMITS.trigger {
@@ -204,7 +217,7 @@ impl Behind {
                     .collect()
             };
             let size = batch.len();
-            match fleet.relay(StreamBatch { records: batch }).await {
+            match consumers.relay(StreamBatch { records: batch }).await {
                 Invoked::Answered(report) => {
                     let failed = report.batch_item_failures.first();
                     let failed = failed.and_then(|failure| failure.item_identifier.parse::<u64>().ok());
@@ -286,8 +299,8 @@ impl Behind {
                 let mut queue = self.queue(of);
                 let wanted = queue.waiting.len().div_ceil(batch);
                 let idle = usize::try_from(queue.batches).unwrap_or(usize::MAX);
-                // A consumer takes the messages that are available when it starts, so no more consumers start
-                // than there are batches.
+                // A consumer takes the messages that are available when it starts, so few more consumers
+                // start than there are batches.
                 if queue.batches >= self.batches_most(&queue, of) || wanted == 0 || idle > wanted + 4 {
                     return;
                 }
@@ -317,19 +330,14 @@ impl Behind {
         if batch.is_empty() {
             return false;
         }
-        // More consumers may be allowed by now.
+        // Time has passed since the last check, so more consumers may be allowed.
         self.poll(of);
         let messages = batch.iter().map(|m| (m.id.as_str(), m.receives, m.body.as_str()));
         let event = serde_json::from_value::<SqsEvent>(batch_json(name(of), messages));
-        let (Ok(event), Some(fleet)) = (event, self.fleet()) else {
+        let (Ok(event), Some(consumers)) = (event, self.consumers()) else {
             return false;
         };
-        let answered = match of {
-            Destination::Payments => fleet.process(event).await,
-            Destination::Ledger => fleet.project(event).await,
-            Destination::Mail => fleet.notify(event).await,
-        };
-        let failed: Option<Vec<String>> = match answered {
+        let failed: Option<Vec<String>> = match consumers.consume(of, event).await {
             Invoked::Answered(report) => {
                 let failures = report.batch_item_failures.into_iter();
                 Some(failures.map(|failure| failure.item_identifier).collect())
@@ -351,7 +359,7 @@ impl Behind {
         true
     }
 
-    /// Makes messages visible again after the visibility timeout.
+    /// Makes messages available again after the visibility timeout.
     fn put_back(self: &Arc<Self>, of: Destination, messages: Vec<Message>) {
         if messages.is_empty() {
             return;
@@ -371,7 +379,7 @@ impl Behind {
         });
     }
 
-    /// Messages that wait in the queue.
+    /// The number of messages that wait in the queue.
     #[must_use]
     pub fn waiting(&self, of: Destination) -> u64 {
         self.queue(of).waiting.len() as u64
@@ -386,13 +394,13 @@ impl Behind {
             && !self.world.is_busy()
     }
 
-    /// Stream records that could not be read.
+    /// The number of stream records that the relay could not read.
     #[must_use]
     pub fn parked(&self) -> u64 {
         *lock(&self.parked)
     }
 
-    /// The queues' figures.
+    /// The numbers of sent, waiting and dead messages of each queue.
     #[must_use]
     pub fn report(&self) -> [QueueReport; 3] {
         queue::ALL.map(|of| {
@@ -421,7 +429,7 @@ impl Behind {
             let every_us = i64::from(every_seconds) * 1_000_000;
             let behind = Arc::clone(self);
             self.world.timeline.spawn(None, async move {
-                // The schedule's minute is independent of the drop's times.
+                // The first run is at a random time, since the schedule is independent of the drop's times.
                 let early_us = i64::try_from(behind.world.draw() % every_us.unsigned_abs()).unwrap_or(0);
                 let mut wait_us = early_us / 8;
                 loop {
@@ -429,10 +437,10 @@ impl Behind {
                     wait_us = every_us;
                     let run = Arc::clone(&behind);
                     behind.world.timeline.spawn(None, async move {
-                        if let Some(fleet) = run.fleet() {
+                        if let Some(consumers) = run.consumers() {
                             match conducts {
-                                true => fleet.conduct().await,
-                                false => fleet.sweep().await,
+                                true => consumers.conduct().await,
+                                false => consumers.sweep().await,
                             }
                         }
                     });

@@ -1,4 +1,4 @@
-//! The crowd: the load test's shoppers in a larger number and with other arrival times.
+//! Makes the crowd: the load test's shoppers in a larger number and with other arrival times.
 //!
 //! A shopper's choices are those of [`loadtest::behaviour`] with the default drop file, and the shopper is
 //! [`loadtest::shopper`]: the code of `make drop`. This module determines only the arrival times.
@@ -8,10 +8,10 @@ use loadtest::drop_file::{DropFile, SkuLine};
 
 use crate::settings::{Settings, Shape};
 
-/// The drop file whose shoppers arrive.
+/// The drop file whose shoppers the crowd consists of.
 const DEFAULT: &str = include_str!("../../drops/default.toml");
-/// The share of shoppers who arrive before the opening and wait for it, and their longest wait in seconds, as
-/// in that file.
+/// The share of shoppers who arrive before the opening and wait for it, and their longest wait in seconds, as in
+/// the default drop file.
 const BEFORE: (f64, f64) = (0.05, 6.0);
 /// The duration of a sustained crowd's arrivals, in seconds.
 const SUSTAINED_SECONDS: f64 = 60.0;
@@ -20,7 +20,7 @@ const RAMP_SECONDS: f64 = 20.0;
 /// The time in which the rate of a steep crowd halves, in seconds.
 const HALF_SECONDS: f64 = 10.0;
 
-/// The drop for `settings`.
+/// The drop file of `settings`, or else the default drop file with the goods and times of `settings`.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub fn schedule(settings: &Settings, file: &DropFile) -> Vec<i64> {
     }
 }
 
-/// The numbers of the shoppers in the order of their arrival. With a drop file the order is that of a load
+/// All shoppers, each as a number from 0, in the order of their arrival. With a drop file the order is that of a load
 /// run.
 #[must_use]
 pub fn order(settings: &Settings) -> Vec<u32> {
@@ -81,8 +81,8 @@ pub fn arrivals(shape: Shape, shoppers: u32, seed: u64) -> Vec<i64> {
     let mut moments: Vec<i64> = (0..shoppers)
         .map(|_| {
             let drawn = rng.f64();
-            // Early shoppers act at the opening. With a rising rate, that would make the opening the busiest
-            // second.
+            // Shoppers who arrive before the opening act at the opening. In a ramp, they would make the
+            // opening the busiest second, so a ramp has none.
             if shape != Shape::Ramp && rng.f64() < share {
                 return micros(-seconds * drawn);
             }

@@ -1,4 +1,4 @@
-//! The largest spike that is served, and the limit that ends service.
+//! Searches for the largest spike that is served, and for the limit that ends service.
 //!
 //! The capacity stays as planned for the settings' crowd; only the crowd changes. At most eight probes of ten virtual
 //! seconds each narrow the range between a served and an unserved crowd. Then one probe for each resource, at
@@ -24,7 +24,7 @@ const LEAST: u32 = 5_000;
 /// The factor by which a resource is increased in a last probe.
 const MORE: f64 = 1.25;
 
-/// What may end service.
+/// A resource whose limit may end service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
@@ -43,12 +43,12 @@ pub enum Resource {
     Consumers,
     /// The gateway's rate.
     Gateway,
-    /// Rows of the ledger.
+    /// The rows that the ledger writes in a second.
     Ledger,
 }
 
 impl Resource {
-    /// All of them.
+    /// Every resource.
     pub const ALL: [Self; 9] = [
         Self::Api,
         Self::Environments,
@@ -109,33 +109,33 @@ fn up(of: u32) -> u32 {
     of.saturating_add(of.div_ceil(4))
 }
 
-/// Two runs of one crowd: the figures of the one that was served worse.
+/// The result of a probe, which has two runs. The figures are those of the run that was served worse.
 #[derive(Debug, Clone, Serialize)]
 pub struct Probe {
     pub shoppers: u32,
-    /// What it had more of.
+    /// The resource of which the probe had a quarter more; `None` in the search.
     pub raised: Option<Resource>,
-    /// Requests in its busiest second.
+    /// Requests in the run's busiest second.
     pub peak_rps: u64,
-    /// Requests answered other than 5xx and 429 ÷ all.
+    /// Requests answered other than 5xx and 429 ÷ all answered requests; `None` without any.
     pub served_share: Option<f64>,
-    /// Whether the share was large enough and every promise was kept.
+    /// Whether the share was large enough, and every promise that holds at each instant was kept.
     pub served: bool,
-    /// What refused first.
+    /// The limit that refused first; `None` if none refused.
     pub first_refusal: Option<String>,
 }
 
-/// What a search found.
+/// The largest spike that was served, and the resource that ends service.
 #[derive(Debug, Clone, Serialize)]
 pub struct Limit {
-    /// Requests in the busiest second of the largest spike that was served; none if the smallest crowd was
+    /// Requests in the busiest second of the largest spike that was served; `None` if the smallest crowd was
     /// not served.
     pub served_rps: Option<u64>,
     pub shoppers: Option<u32>,
     /// The resource that ends service: with a quarter more of it alone, 1.1 times as many requests are
-    /// served. None if no single resource or more than one has this effect.
+    /// served. `None` if no single resource or more than one has this effect.
     pub first_limit: Option<Resource>,
-    /// Every run.
+    /// Every probe, in order.
     pub probes: Vec<Probe>,
 }
 
@@ -174,17 +174,17 @@ fn probe(settings: &Settings, shoppers: u32, raised: Option<Resource>) -> anyhow
     Ok(if worse(&other) < worse(&one) { other } else { one })
 }
 
-/// The crowd of the last probes: 1.1 times the largest that was served.
+/// The crowd of the last probes: 1.1 times the largest crowd that was served.
 fn beyond(served: u32) -> u32 {
     served.saturating_add(served.div_ceil(10))
 }
 
-/// The crowd of the next probe between the largest that was served and the smallest that was not; `None` when the two
-/// are close enough or nothing smaller is tried.
+/// The crowd of the next probe, between the largest crowd that was served and the smallest that was not; `None` if
+/// the two are close enough or no smaller crowd is tried.
 fn next(served: Option<u32>, unserved: Option<u32>) -> Option<u32> {
     match (served, unserved) {
         (Some(served), Some(unserved)) if unserved <= beyond(served) => None,
-        // The mean of the logarithms, so that the ratio to both ends is the same.
+        // This is the mean of the logarithms, so that the ratio to both ends is the same.
         (Some(served), Some(unserved)) => {
             u32::try_from((u64::from(served) * u64::from(unserved)).isqrt()).ok()
         }

@@ -1,6 +1,7 @@
-//! The functions: real handlers over the modelled ports, in Lambda's environments.
+//! Runs the functions: real handlers over the modelled ports, in Lambda's environments.
 //!
-//! Each environment is built by the constructor that the function's `main.rs` calls, and keeps its caches until the run ends.
+//! Each environment is built by the constructor that the function's `main.rs` calls. It keeps its caches until the
+//! run ends, or until an invocation reaches its time limit.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -13,20 +14,23 @@ use conduct_drop::{Conductor, Settings};
 use domain::crowd::StockTable;
 use domain::ids::OrderId;
 use domain::rate::CallRate;
-use futures_util::future::{Either, select};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either, select};
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http_body_util::BodyExt as _;
 use loadtest::client::Answer;
 use memory::{MemoryGateway, MemoryLedger, MemorySecret, MemoryStore, PaymentChange};
 use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
+use ports::messages::Destination;
 use process_order::Pace;
 use process_order::advance_payment::PaymentSaga;
 use project_ledger::Projection;
 use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
 use replay::fleet::Invoked;
-use replay::process::Function;
+use replay::function::Function;
+use replay::queue::consumer;
 use replay::webhooks::{self, SECRET};
 use serde::de::IgnoredAny;
 use sweep_orders::Sweeper;
@@ -34,7 +38,7 @@ use sweep_orders::schedule::Tick;
 use tower::ServiceExt as _;
 use web::Tokens;
 
-use crate::behind::{Behind, Queues};
+use crate::behind::{Behind, Consumers, Queues};
 use crate::lambda::{FunctionReport, Lambda, Taken};
 use crate::old::Memory;
 use crate::outside::{Gateway, Ledger, Mailbox, Rate};
@@ -44,11 +48,11 @@ use crate::world::{LEAD_US, World};
 
 /// The interval at which a waiting request looks for an environment again, in µs.
 const LOOK_AGAIN_US: i64 = 1_000;
-/// How long a call of an ended environment may still be in progress, in µs.
+/// The time in which a call of an ended environment may still take effect, in µs.
 const LAST_CALL_US: i64 = 2_000_000;
 /// The largest number of sends of a webhook by the payment gateway.
 const WEBHOOK_TRIES: u32 = 6;
-/// The gateway's pause after the first try, in µs; it doubles with each try.
+/// The gateway's pause after the first try of a webhook, in µs; each further pause is twice as long.
 const WEBHOOK_PAUSE_US: i64 = 500_000;
 /// The URL to which the bank would return shoppers.
 const RETURN_URL: &str = "https://shop.example/orders";
@@ -60,11 +64,11 @@ type Service = Arc<dyn Any + Send + Sync>;
 struct Environment {
     process: Arc<Process>,
     service: Service,
-    /// The state that an old design needs.
+    /// The state that an old design needs; `None` with the current design.
     old: Option<Arc<(Store, Memory)>>,
 }
 
-/// An answer, and whether a cache may keep it for a second.
+/// An answer of the API, and whether a cache may keep it for a second.
 #[derive(Debug, Clone)]
 pub struct Served {
     pub answer: Answer,
@@ -88,21 +92,21 @@ impl Served {
     }
 }
 
-/// All functions and services behind the API.
+/// Runs the functions behind the API in modelled environments, and holds the services that the functions call.
 pub struct Fleet {
     world: Arc<World>,
-    /// The tables.
+    /// The contents of the tables.
     pub memory: MemoryStore,
     pub gateway: MemoryGateway,
-    /// The gateway's rate.
+    /// The payment gateway's rate.
     pub rate: Arc<Rate>,
     /// The mail service's rate.
     pub mails: Arc<Rate>,
-    /// The ledger.
+    /// The rows of the ledger.
     pub ledger: MemoryLedger,
-    /// Stream, queues and schedules.
+    /// The stream, the queues and the schedules.
     pub behind: Arc<Behind>,
-    /// The sizes of documents.
+    /// The sizes of stored documents.
     pub sizes: Arc<Sizes>,
     ledger_free_us: Arc<Mutex<i64>>,
     lambda: Mutex<Lambda>,
@@ -132,7 +136,8 @@ impl Fleet {
             lambda: Mutex::new(Lambda::new(&world.settings)),
             environments: Mutex::default(),
         });
-        behind.lead_to(&fleet);
+        let consumers: Arc<dyn Consumers> = fleet.clone();
+        behind.lead_to(Arc::downgrade(&consumers));
         let (hooked, mut nth) = (Arc::downgrade(&fleet), 0);
         fleet.gateway.announce_to(move |order, change| {
             nth += 1;
@@ -177,7 +182,7 @@ impl Fleet {
         }
     }
 
-    /// The gateway's rate as the workers are configured.
+    /// The pace at which the workers call the gateway, by the gateway's rate.
     fn pace(&self) -> Pace {
         let calls = self.world.settings.capacity.quotas.gateway_calls_per_second;
         Pace::of(CallRate::new(calls).unwrap_or(CallRate::HIGHEST))
@@ -268,8 +273,8 @@ impl Fleet {
         }
     }
 
-    /// An environment of `function`. Waits as long as the platform does; `None` if no environment becomes
-    /// available.
+    /// Takes an environment of `function`. Waits as long as the platform does; `None` if no environment
+    /// becomes available.
     async fn taken(&self, function: Function) -> Option<Taken> {
         let world = &self.world;
         let asked_us = world.timeline.now_us();
@@ -384,7 +389,7 @@ impl Fleet {
         }
     }
 
-    /// Passes an event to an environment of `function`, whose handler is an `H`.
+    /// Passes an event to an environment of `function`, whose handler has the type `H`.
     async fn event<H: Handle>(&self, function: Function, event: H::Event) -> Invoked<H::Answer> {
         let answer = self.invoke(function, move |environment| async move {
             let Environment { process, service, .. } = environment;
@@ -397,45 +402,42 @@ impl Fleet {
         answer.await.flatten().map_or(Invoked::Failed, Invoked::Answered)
     }
 
-    /// Passes a batch of the stream to the relay.
-    pub async fn relay(&self, batch: StreamBatch) -> Invoked<BatchReport> {
-        self.event::<Relay<Queues, ProcessRuntime>>(Function::RelayEvents, batch)
-            .await
-    }
-
-    /// Passes a batch of the payments queue to `process-order`.
-    pub async fn process(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<PaymentSaga<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, event)
-            .await
-    }
-
-    /// Passes a batch of the ledger queue to `project-ledger`.
-    pub async fn project(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Projection<Ledger, ProcessRuntime>>(Function::ProjectLedger, event)
-            .await
-    }
-
-    /// Passes a batch of the mail queue to `notify-shopper`.
-    pub async fn notify(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Notifier<Store, Mailbox, ProcessRuntime>>(Function::NotifyShopper, event)
-            .await
-    }
-
-    /// Runs the conductor once.
-    pub async fn conduct(&self) {
-        type OnStore = Conductor<Store, Store, Store, Store, ProcessRuntime>;
-        self.event::<OnStore>(Function::ConductDrop, IgnoredAny).await;
-    }
-
-    /// Runs the sweeper once.
-    pub async fn sweep(&self) {
-        self.event::<Sweeper<Store, Queues, ProcessRuntime>>(Function::SweepOrders, Tick::default())
-            .await;
-    }
-
-    /// The functions' figures.
+    /// The invocations, cold starts and refusals of each function so far.
     #[must_use]
     pub fn report(&self) -> Vec<FunctionReport> {
         lock(&self.lambda).report(LEAD_US)
+    }
+}
+
+impl Consumers for Fleet {
+    fn relay(&self, batch: StreamBatch) -> BoxFuture<'_, Invoked<BatchReport>> {
+        self.event::<Relay<Queues, ProcessRuntime>>(Function::RelayEvents, batch)
+            .boxed()
+    }
+
+    fn consume(&self, queue: Destination, event: SqsEvent) -> BoxFuture<'_, Invoked<SqsBatchResponse>> {
+        type Saga = PaymentSaga<Store, Gateway, ProcessRuntime>;
+        let function = consumer(queue);
+        match queue {
+            Destination::Payments => self.event::<Saga>(function, event).boxed(),
+            Destination::Ledger => self
+                .event::<Projection<Ledger, ProcessRuntime>>(function, event)
+                .boxed(),
+            Destination::Mail => self
+                .event::<Notifier<Store, Mailbox, ProcessRuntime>>(function, event)
+                .boxed(),
+        }
+    }
+
+    fn conduct(&self) -> BoxFuture<'_, ()> {
+        type OnStore = Conductor<Store, Store, Store, Store, ProcessRuntime>;
+        let conducted = self.event::<OnStore>(Function::ConductDrop, IgnoredAny);
+        conducted.map(drop).boxed()
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, ()> {
+        let swept =
+            self.event::<Sweeper<Store, Queues, ProcessRuntime>>(Function::SweepOrders, Tick::default());
+        swept.map(drop).boxed()
     }
 }

@@ -1,9 +1,9 @@
-//! The way from shoppers to functions: a CDN if there is one, API Gateway's limit, and the routes.
+//! Models the way from shoppers to functions: a CDN if there is one, API Gateway's limit, and the routes.
 //!
-//! The CDN has 13 regional caches and one origin shield. A cache keeps what the API allows for a second; a
-//! request that arrives during a fetch gets the former copy if that is at most a second too old, and waits
-//! for the new one otherwise. The regional caches fetch through the shield, which does the same towards the
-//! API.
+//! The CDN has 13 regional caches and one origin shield. A cache keeps an answer for a second if the API allows it.
+//! A request that arrives during a fetch gets the former copy if this copy is at most a second too old, and
+//! otherwise waits for the new copy. The regional caches fetch from the shield, which fetches from the API in the
+//! same way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use http::{Method, Request};
 use loadtest::client::{Answer, Call, IDEMPOTENCY_KEY, Silence};
 use loadtest::world::{Reach, Waiting};
 use ports::payment::PaymentId;
-use replay::process::Function;
+use replay::function::Function;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -22,15 +22,16 @@ use crate::fleet::{Fleet, Served};
 use crate::settings::Lifted;
 use crate::world::{Bucket, LEAD_US, World};
 
-/// Regional caches of the CDN.
+/// The number of regional caches of the CDN.
 const REGIONS: u64 = 13;
 /// The index of the shield among the caches.
 const SHIELD: u64 = REGIONS;
-/// How long a copy is fresh, in µs: the API's `max-age`.
+/// The time that a copy is fresh, in µs: the API's `max-age`.
 const FRESH_US: i64 = 1_000_000;
-/// How much longer a copy may be served while it is renewed: the API's `stale-while-revalidate`.
+/// The time after that in which a copy may be served while it is renewed, in µs: the API's
+/// `stale-while-revalidate`.
 const STALE_US: i64 = 1_000_000;
-/// The address of the bank's page.
+/// The beginning of the path of the bank's page.
 const BANK: &str = "/authenticate/";
 
 #[derive(Default)]
@@ -39,7 +40,7 @@ struct Kept {
     fetching: Option<Arc<Notify>>,
 }
 
-/// See the module's page.
+/// The CDN, API Gateway's limit and the routes of a run.
 pub struct Front {
     world: Arc<World>,
     fleet: Arc<Fleet>,
@@ -47,7 +48,7 @@ pub struct Front {
     copies: Mutex<BTreeMap<(u64, String), Kept>>,
 }
 
-/// The function that a path leads to.
+/// The function that serves a path; `None` if no route has it.
 fn function_of(path: &str) -> Option<Function> {
     let mut parts = path.split('/').skip(1);
     match (parts.next()?, parts.nth(1)) {
@@ -61,7 +62,7 @@ fn function_of(path: &str) -> Option<Function> {
 }
 
 impl Front {
-    /// The front of `fleet`.
+    /// The way to the functions of `fleet`.
     #[must_use]
     pub fn new(world: &Arc<World>, fleet: &Arc<Fleet>) -> Arc<Self> {
         let quotas = &world.settings.capacity.quotas;
@@ -172,7 +173,7 @@ impl Front {
         }
     }
 
-    /// The bank's page: the shopper confirms, or refuses.
+    /// Answers a request to the bank's page, where the shopper confirms or refuses a payment.
     fn at_the_bank(&self, call: &Call) -> Answer {
         let id = call
             .uri

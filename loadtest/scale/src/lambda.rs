@@ -1,32 +1,32 @@
-//! Lambda's environments: which one takes a request, and when a request is refused.
+//! Models Lambda's environments: which environment takes a request, and when a request is refused.
 //!
-//! An environment serves one request at a time, and ten a second at most: after a request it is free again a
-//! tenth of a second after it began with it, or when it has ended, whichever is later. Of the free
-//! environments, the last one used is taken: assumed. Provisioned ones exist from the beginning. Beyond them
-//! a function starts environments on demand: 1,000 at once and 100 in each second, without saving unused
-//! starts, within its reserved concurrency or the account's unreserved concurrency.
+//! An environment serves one request at a time, and at most ten a second: it is free again when the request has
+//! ended, but not within a tenth of a second after the request began. It is assumed that a request takes the
+//! environment that became free last. Provisioned environments exist from the beginning. Beyond these, a function
+//! starts environments on demand, within its reserved concurrency or the account's unreserved concurrency. A token
+//! bucket limits these starts: it has 1,000 tokens and gets 100 in each second.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use replay::process::Function;
+use replay::function::Function;
 use serde::Serialize;
 
 use crate::settings::{Lifted, Limits, Settings};
 use crate::world::Bucket;
 
-/// How a request got its environment.
+/// The environment that a request got, by its index among the function's environments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// A warm one, with its index among the function's environments.
+    /// A warm environment.
     Warm(usize),
-    /// A new provisioned one.
+    /// A provisioned environment that is used for the first time.
     Ahead(usize),
-    /// A new one that starts while the request waits.
+    /// A new environment, which starts while the request waits.
     Cold(usize),
 }
 
-/// Why it got none.
+/// The limit because of which a request got no environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refused {
@@ -63,26 +63,27 @@ struct Figures {
     timed_out: u64,
 }
 
-/// The figures of a function's environments.
+/// The invocations, cold starts and refusals of one function in a run, and the use of its environments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FunctionReport {
     /// The function's name.
     pub function: &'static str,
     /// Provisioned environments.
     pub provisioned: usize,
-    /// Reserved concurrency.
+    /// Reserved concurrency; `None` without a reservation.
     pub reserved: Option<usize>,
     /// Environments that served at least one request.
     pub environments: usize,
-    /// The largest number in use at a time, at least a tenth of a second for each request.
+    /// The largest number of environments in use at a time. Each request uses one for at least a tenth of a
+    /// second.
     pub most_taken: usize,
     /// Invocations that ran.
     pub invocations: u64,
-    /// Of these requests, those that waited for a cold start.
+    /// Invocations that waited for a cold start.
     pub cold_starts: u64,
     /// Refused invocations, by the limit that refused them.
     pub refused: BTreeMap<Refused, u64>,
-    /// The time of the first refusal, in ms from the opening.
+    /// The time of the first refusal, in ms from the opening; `None` if none was refused.
     pub first_refused_ms: Option<i64>,
     /// Invocations that were ended at the function's time-out.
     pub timed_out: u64,
@@ -104,7 +105,7 @@ fn count(of: u32) -> usize {
 }
 
 impl Lambda {
-    /// No environment yet.
+    /// All functions without an environment.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let (capacity, limits) = (&settings.capacity, settings.limits);
@@ -157,7 +158,7 @@ impl Lambda {
         }
     }
 
-    /// An environment of `function`.
+    /// Takes an environment of `function`.
     ///
     /// # Errors
     ///
@@ -296,7 +297,7 @@ mod tests {
         let rate = Some(Refused::ScalingRate);
         assert_eq!(taken(&mut lambda, 2_000, 0), (1_000, rate));
         assert_eq!(taken(&mut lambda, 2_000, 1_000_000), (100, rate));
-        // Unused starts are not saved.
+        // Unused starts are not saved beyond the burst of 1,000.
         assert_eq!(taken(&mut lambda, 5_000, 3_600_000_000), (1_000, rate));
     }
 

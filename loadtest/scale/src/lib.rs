@@ -1,4 +1,5 @@
-//! A drop of full size in virtual time: the real handlers of every function, on models of what AWS limits.
+//! Runs a drop of full size in virtual time: the real handlers of every function, on models of what AWS
+//! limits.
 //!
 //! **The problem.** A machine cannot show what happens when 200,000 requests a second meet some 20,000
 //! environments. The limits that matter there are not reached at a small scale: units of one partition,

@@ -1,4 +1,4 @@
-//! `scale`: a drop of full size in virtual time.
+//! Contains the program `scale`, which runs a drop of full size in virtual time.
 #![recursion_limit = "256"]
 
 use std::io::Write as _;
@@ -10,9 +10,9 @@ use anyhow::Context as _;
 use clap::Parser;
 use loadtest::drop_file::DropFile;
 use prescale_plan::documents::Files;
-use scale::old::OldDesign;
 use scale::report::Report;
 use scale::run::{Progress, run};
+use scale::settings::OldDesign;
 use scale::settings::{Capacity, LIMITS, Lifted, Limits, Settings, Shape, TIMES, Times, capacity};
 use scale::{find, page};
 
@@ -22,14 +22,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// When the payment gateway needs longer than this for all units, in seconds, holds and payments get longer
 /// time limits.
 const PATIENT_AFTER_S: u32 = 30;
-/// Gateway calls for each unit: one creates a payment, one confirms it, and some are repeated.
+/// The number of gateway calls for each unit: one call creates a payment, one confirms it, and some calls are
+/// repeated.
 const CALLS_PER_UNIT: u32 = 3;
 
 /// Runs a drop of full size in virtual time, and reports the limits that requests reached.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// How the crowd comes.
+    /// The arrival rate of the crowd over time.
     #[arg(long, value_enum, default_value_t = Shape::Steep)]
     crowd: Shape,
     /// Use this drop file of the load test instead. It sets the goods, the shoppers and their arrival times.
@@ -75,11 +76,11 @@ struct Cli {
     /// The account's limits.
     #[arg(long, default_value = "infra/prescale/quotas-raised.toml")]
     quotas: PathBuf,
-    /// Where the report goes.
+    /// The folder for the report.
     #[arg(long, default_value = "target/scale")]
     out: PathBuf,
-    /// Search for the largest spike that is served with the capacity planned for this crowd, and for the limit that ends
-    /// service.
+    /// Search for the largest spike that the capacity planned for this crowd serves, and for the limit that
+    /// ends service.
     #[arg(long)]
     find_limit: bool,
     /// Print no progress.
@@ -189,7 +190,7 @@ fn write(cli: &Cli, report: &Report) -> anyhow::Result<()> {
     std::fs::write(&html, page::render(report)).with_context(|| format!("writing {}", html.display()))
 }
 
-/// Searches for the largest spike that is served.
+/// Searches for the largest spike that is served, and prints and writes the result.
 fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
     let found = find::limit(settings, |probe| {
         let with = probe.raised.map_or_else(String::new, |raised| {
@@ -224,7 +225,7 @@ fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The report in a few lines.
+/// The main figures of the report, in a few lines.
 fn lines(report: &Report) -> Vec<String> {
     let ms = |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
     let found = &report.findings;

@@ -1,45 +1,28 @@
-//! Former designs of the hot path, as switches of the model: the cost of each before every request, in place
-//! of the current code's cost for the same purpose.
+//! Models former designs of the hot path: before a request, a former design makes its reads, and the current code's
+//! reads for the same purpose cost nothing.
 //!
-//! A switch is between the platform and the handler, so it does not change with the product. It requests from
-//! the tables the data that the design read, and answers 503 where the design could not continue. The
-//! handler's own reads for that purpose then cost nothing.
+//! The reads of a former design are made between the platform and the handler, so they do not change with the
+//! product's code. A request is answered 503 where the former design could not continue.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use clap::ValueEnum;
 use domain::limits::MAX_SHARD_UNITS;
-use replay::process::Function;
-use serde::Serialize;
+use replay::function::Function;
 use stack_api::units;
 
+use crate::settings::OldDesign;
 use crate::store::Store;
 use crate::tables::{Place, Touch};
 use crate::world::World;
 
 /// The number of tries of a read of the drop.
 const DROP_TRIES: u32 = 10;
-/// How long an environment kept read data, in µs.
+/// The time that an environment kept data that it had read, in µs.
 const KEPT_US: i64 = 1_000_000;
 /// The number of shards that were read when the counts could not be read.
 const MORE_SHARDS: u64 = 6;
-/// The size of a document of counts, in bytes; at most one count for each shard.
-const COUNTS_BYTES: usize = 1_024;
-
-/// A former design of the product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum OldDesign {
-    /// Every environment reads the single item of its drop once a second, strongly consistent, and cannot
-    /// continue when that read is refused.
-    OneDropItem,
-    /// An allocation is divided into shards of 24 units for a crowd of any size, and every reservation
-    /// request reads both shards of its shopper.
-    FewShards,
-    /// One item of counts for each SKU, which every environment of `reserve` reads once a second. When it
-    /// cannot be read, six more shards are read, and no result is cached.
-    OneCountsItem,
-}
+/// The assumed size of each item that the former designs read (the drop, a shard, the document of counts), in bytes.
+const ITEM_BYTES: usize = 1_024;
 
 /// The state of an environment under an old design.
 #[derive(Debug, Default)]
@@ -59,7 +42,7 @@ impl OldDesign {
     }
 
     /// Makes the design's reads before a request to `function`. `reserves` tells whether it is a reservation
-    /// request. Returns false when the request ends here.
+    /// request. Returns false if the former design would refuse the request here.
     pub async fn reads(
         self,
         world: &World,
@@ -86,7 +69,7 @@ impl OldDesign {
                 if memory.is_fresh(world) {
                     return true;
                 }
-                let counts = Touch::read(Place::Status, "old#counts", units::read(COUNTS_BYTES, false));
+                let counts = Touch::read(Place::Status, "old#counts", units::read(ITEM_BYTES, false));
                 if store.read_units(&[counts]).await.is_ok() {
                     memory.has_read(world);
                     return true;
@@ -104,7 +87,7 @@ impl OldDesign {
             return true;
         }
         for _ in 0..DROP_TRIES {
-            let item = Touch::read(Place::Drops, "old#drop", units::read(COUNTS_BYTES, true));
+            let item = Touch::read(Place::Drops, "old#drop", units::read(ITEM_BYTES, true));
             if store.read_units(&[item]).await.is_ok() {
                 memory.has_read(world);
                 return true;
@@ -129,6 +112,6 @@ fn shard(number: u64) -> Touch {
     Touch::read(
         Place::Stock,
         format!("old#shard#{number}"),
-        units::read(COUNTS_BYTES, false),
+        units::read(ITEM_BYTES, false),
     )
 }

@@ -1,4 +1,5 @@
-//! The services behind the tables: the payment gateway and the mail service, each with its rate, and the ledger with its rows a second.
+//! Models the other services: the payment gateway and the mail service, each with its rate, and the ledger with its
+//! rows a second.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +16,10 @@ use ports::payment::{
 use crate::process::Process;
 use crate::world::Bucket;
 
-/// Rows that one event writes: one of the history and the order's own row.
+/// The number of ledger rows that one event writes: one of the history, and the order's own row.
 const ROWS_OF_EVENT: f64 = 2.0;
 
-/// How long the gateway's client waits for an answer, in µs (`shared/stripe/src/config.rs`).
+/// The time that the gateway's client waits for an answer, in µs (`shared/stripe/src/config.rs`).
 const ANSWER_TIMEOUT_US: i64 = 5_000_000;
 /// Cards whose first confirmation gets no answer, as at the sandbox gateway (`loadtest::behaviour`), and
 /// whether the confirmation takes effect.
@@ -27,12 +28,13 @@ const LOST: [(&str, GatewayFault); 2] = [
     ("pm_sandbox_timeout_after_charge", GatewayFault::UnknownAfter),
 ];
 
-/// A service's rate, the number of refused calls, and the payments of which an answer was lost.
+/// A service's rate, the number of all calls, the number of refused calls, and the payments of which an answer was
+/// lost.
 #[derive(Debug)]
 pub struct Rate(Mutex<(Bucket, u64, u64)>, Mutex<BTreeSet<String>>);
 
 impl Rate {
-    /// This many calls a second, without saving unused calls beyond one second.
+    /// A rate of this many calls a second. Unused calls are saved for one second at most.
     #[must_use]
     pub const fn new(calls_per_second: u32) -> Self {
         let rate = calls_per_second as f64;
@@ -40,7 +42,8 @@ impl Rate {
         Self(Mutex::new((Bucket::full(rate, rate), 0, 0)), lost)
     }
 
-    /// How a confirmation is lost; `None` if it is not.
+    /// How the confirmation of a payment is lost; `None` if it is not lost. Only the first confirmation of a
+    /// payment with such a card is lost.
     fn loses(&self, id: &PaymentId, method: &PaymentMethod) -> Option<GatewayFault> {
         let (_, fault) = LOST.iter().find(|(card, _)| *card == method.as_str())?;
         let mut lost = self.1.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +58,7 @@ impl Rate {
         taken
     }
 
-    /// All calls, and the refused ones.
+    /// The number of all calls, and the number of refused calls.
     #[must_use]
     pub fn calls(&self) -> (u64, u64) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! `target/scale/report.html`: one page without external files.
+//! Renders `target/scale/report.html`, one page without external files.
 
 use loadtest::report::charts::{self, RGBColor};
 use loadtest::report::{STYLE, key};
@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::report::{Report, SecondReport};
 use crate::tables::PlaceReport;
 
-/// The page of a report.
+/// The report as an HTML page.
 #[must_use]
 pub fn render(report: &Report) -> String {
     let settings = &report.settings;

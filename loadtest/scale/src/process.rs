@@ -1,4 +1,4 @@
-//! An environment of a function, with its own clock, random numbers and caches.
+//! Models an environment of a function, with its own clock, random numbers and caches.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use domain::time::Timestamp;
 use ports::runtime::{Clock, Metrics, Random};
 use replay::chance::keyed;
-use replay::process::Function;
+use replay::function::Function;
 
 use crate::world::World;
 
@@ -16,9 +16,9 @@ use crate::world::World;
 pub struct Process {
     /// The process's number.
     pub id: u64,
-    /// Of which function.
+    /// The function that the environment runs.
     pub function: Function,
-    /// Where it is.
+    /// The state that all parts of the run share.
     pub world: Arc<World>,
     skew_ms: i64,
     randoms: AtomicU64,
@@ -26,7 +26,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A new one.
+    /// Starts an environment, and draws the offset of its clock.
     #[must_use]
     pub fn start(world: &Arc<World>, function: Function) -> Arc<Self> {
         let id = world.next_process();
@@ -47,7 +47,7 @@ impl Process {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// Continues if the environment still exists; never returns once it has ended.
+    /// Returns immediately if the environment still exists, and never if it has ended.
     pub async fn goes_on(&self) {
         if self.ended.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;

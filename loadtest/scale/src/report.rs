@@ -1,4 +1,4 @@
-//! `target/scale/report.json`.
+//! Makes `target/scale/report.json`.
 
 use std::collections::BTreeMap;
 
@@ -17,44 +17,45 @@ use crate::world::{LEAD_US, Second, World};
 
 /// The memory of a function in the template, in GB.
 const FUNCTION_GB: f64 = 0.25;
-/// SQS requests for a message: send, receive and delete, in mostly small batches.
+/// The number of SQS requests for a message: it is sent, received and deleted, mostly in small batches.
 const REQUESTS_PER_MESSAGE: f64 = 3.0;
 const MILLION: f64 = 1e6;
 
-/// The input of a report.
+/// The settings, measurements and findings of a run, from which its report is made.
 pub struct Ingredients<'a> {
-    /// What was run.
+    /// The settings of the run.
     pub settings: &'a Settings,
     pub world: &'a World,
     /// The functions and services of the run.
     pub fleet: &'a Fleet,
-    /// What shoppers measured.
+    /// The measurements of the shoppers' requests.
     pub measured: &'a Measured,
-    /// The answers to shoppers.
+    /// The journal of the answers to shoppers, with the samples of the units.
     pub journal: &'a [Entry],
-    /// What the audit found.
+    /// The findings of the audit.
     pub findings: Findings,
     /// Whether the run was ended before all work was done.
     pub left_undone: bool,
     /// Answers that the API does not promise.
     pub surprises: BTreeMap<String, u64>,
-    /// Shoppers who had not left.
+    /// Shoppers who had not left when the run ended.
     pub unfinished: u64,
 }
 
-/// One second of a run.
+/// The requests and answers of one second of a run, and the demand on the busiest partition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SecondReport {
-    /// Which, from the opening.
+    /// The number of the second, from the opening.
     pub second: i64,
-    /// What happened in it.
+    /// The requests, answers, refusals and waiting messages in the second.
     #[serde(flatten)]
     pub counts: Second,
-    /// The demand on the busiest partition of all tables as a share of its limit, for the worst placement.
+    /// The demand on the busiest partition of all tables as a share of the partition's limit, in the worst
+    /// placement.
     pub partition_use: f64,
 }
 
-/// The units at one moment.
+/// The units by state at the time of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct UnitsReport {
     /// The time, in ms from the opening.
@@ -64,10 +65,10 @@ pub struct UnitsReport {
     pub units: UnitCounts,
 }
 
-/// The first refusal of one kind.
+/// The time of the first refusal by one limit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct First {
-    /// What refused.
+    /// The limit that refused.
     pub limit: String,
     /// The time, in ms from the opening.
     pub at_ms: i64,
@@ -77,45 +78,47 @@ pub struct First {
 /// whose cost `make prescale-plan` prints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Cost {
-    /// The API's requests.
+    /// The requests to the API.
     pub api: f64,
     /// Invocations and their duration.
     pub functions: f64,
-    /// DynamoDB's units.
+    /// The units of DynamoDB that were used.
     pub tables: f64,
     pub queues: f64,
-    /// All of it.
+    /// The sum of the other fields.
     pub total: f64,
 }
 
-/// The content of the report; see the module's documentation. Every figure is modelled.
+/// The content of `report.json`. Every figure is modelled.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Always true: every figure comes from a model, which docs/SCALE.md describes.
     pub modelled: bool,
     /// The settings, with the limits and all assumptions.
     pub settings: Settings,
-    /// Requests of shoppers.
+    /// The number of shoppers' requests.
     pub requests: u64,
     /// Requests in the busiest second.
     pub peak_rps: u64,
     pub requests_per_shopper: f64,
-    /// Requests answered other than 5xx and 429 ÷ all.
+    /// Requests answered other than 5xx and 429 ÷ all answered requests; `None` without any.
     pub served_share: Option<f64>,
-    /// The busiest second of the busiest partition as a share of its limit, refused requests included: the
-    /// worst of ten placements.
+    /// The demand on the busiest partition in its busiest second, as a share of the partition's limit.
+    /// Refused requests count, and the value is that of the worst of ten placements.
     pub partition_use_max: f64,
     /// The first refusal by each limit that refused a request, the earliest first.
     pub first_refusals: Vec<First>,
-    /// From the opening to the first sample without a free unit, in ms (one sample each 500 ms).
+    /// The time from the opening to the first sample without a free unit, in ms; `None` if there is no such
+    /// sample. Samples are 500 ms apart.
     pub all_held_after_ms: Option<i64>,
-    /// From the opening to the first sample in which every unit was sold, in ms.
+    /// The time from the opening to the first sample in which every unit was sold, in ms; `None` if there is
+    /// no such sample.
     pub all_paid_after_ms: Option<i64>,
     /// The longest time between the beginnings of two steps of the conductor after the opening, in ms.
     pub conductor_period_max_ms: i64,
     /// Units and promises, as in the audit of a load run.
     pub findings: Findings,
-    /// Shoppers by the end of their visit.
+    /// The number of shoppers by the ending of their visit.
     pub endings: BTreeMap<Ending, u64>,
     /// Shoppers who had not left when the run ended.
     pub unfinished_shoppers: u64,
@@ -127,9 +130,9 @@ pub struct Report {
     pub status_counts: BTreeMap<&'static str, BTreeMap<String, u64>>,
     /// Latency from the intended start by endpoint, in ms.
     pub latency_ms: BTreeMap<&'static str, Percentiles>,
-    /// Environments by function.
+    /// The invocations, cold starts and refusals of each function.
     pub functions: Vec<FunctionReport>,
-    /// Partitions and keys of each table and index.
+    /// The demand on the partitions and keys of each table and index.
     pub tables: Vec<PlaceReport>,
     /// Writes that conflicted with a transaction.
     pub transaction_conflicts: u64,
@@ -138,10 +141,10 @@ pub struct Report {
     pub mail_calls: (u64, u64),
     /// Calls of the payment gateway, and those that it refused because of its rate.
     pub gateway_calls: (u64, u64),
-    /// What it cost.
+    /// The list prices of what the run used.
     pub cost_usd: Cost,
     pub seconds: Vec<SecondReport>,
-    /// Units by state.
+    /// The units by state, in each sample.
     pub units: Vec<UnitsReport>,
 }
 

@@ -1,4 +1,4 @@
-//! One drop, from its publication to the audit.
+//! Runs one drop, from its publication to the audit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,13 +37,13 @@ use crate::world::{LEAD_US, World};
 
 /// The drop's id.
 const DROP: &str = "scale";
-/// More steps than a run can need.
+/// More steps than a run can need. A run that makes more fails.
 const MOST_STEPS: u64 = 20_000_000_000;
 /// The interval of samples of the units, in µs.
 const SAMPLE_US: i64 = 500_000;
-/// The time limit after the end of the drop for all remaining work, in µs.
+/// The time limit for all work that remains after the end of the drop, in µs.
 const DRAIN_US: i64 = 900_000_000;
-/// The validity of tokens before and after the beginning, in seconds.
+/// The time for which tokens are valid before and after the beginning of a run, in seconds.
 const TOKENS_S: i64 = 6 * 3_600;
 /// The time from the drop's publication to the opening, in µs, without a drop file.
 const PUBLISH_BEFORE_US: i64 = 50_000_000;
@@ -58,23 +58,23 @@ fn publish_us(settings: &Settings, file: &DropFile) -> i64 {
 }
 /// The largest number of different unexpected answers that are reported.
 const MOST_SURPRISES: usize = 20;
-/// The number of a shopper's tries (`loadtest::faults`).
+/// The largest number of times that a shopper sends the same request (`loadtest::faults`).
 const TRIES: u32 = loadtest::faults::TRIES;
 
-/// The state of a run in progress.
+/// The virtual time, requests and shoppers of a run in progress, for the progress line.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
     /// Virtual seconds from the opening.
     pub second: i64,
-    /// Requests in that second.
+    /// Requests that shoppers sent in `second`.
     pub requests: u64,
-    /// Of them, 5xx and 429.
+    /// Answers 5xx and 429 in `second`.
     pub failed: u64,
     /// Shoppers who have come.
     pub arrived: u64,
     /// Shoppers who have left.
     pub ended: u64,
-    /// Units reserved, and shoppers whose order was paid.
+    /// Units that shoppers have reserved.
     pub reserved: u64,
     /// Shoppers whose order was paid.
     pub paid: u64,
@@ -110,7 +110,7 @@ impl Keys {
 ///
 /// # Errors
 ///
-/// When the drop cannot be published.
+/// When the drop cannot be published, or the run does not end.
 pub fn run(settings: &Settings, tell: impl Fn(Progress) + Send + Sync + 'static) -> anyhow::Result<Report> {
     let keys = Keys::new()?;
     let world = World::new(settings.clone());
@@ -252,7 +252,7 @@ impl Stage {
         });
     }
 
-    /// Waits until no work is left, or the time limit passes.
+    /// Waits until no work is left. If the time limit passes before, the report says that work was left.
     async fn rest(&self, until_us: i64) {
         let world = &self.world;
         let drop: Option<DropId> = DROP.parse().ok();
@@ -414,7 +414,8 @@ impl Stage {
             money: verdict::money(&self.fleet.gateway),
             queues: queues.chain([parked]).collect(),
             unreadable: Vec::new(),
-            // Throttling counts as a fault, although no fault was injected.
+            // Throttling counts as a fault, although no fault was injected: answers may then be based on
+            // older data.
             trouble: true,
             gateway_failed_ms: Vec::new(),
             overdue_after_ms: overdue_after_ms(false),

@@ -1,4 +1,4 @@
-//! The settings of a run: the crowd, AWS's limits, the planned capacity, and the assumed times.
+//! Defines the settings of a run: the crowd, AWS's limits, the planned capacity, and the assumed times.
 //!
 //! docs/SCALE.md names the source of each figure. A figure without a source is an assumption and is in
 //! [`Times`].
@@ -17,12 +17,10 @@ use capacity::quotas::Quotas;
 use clap::ValueEnum;
 use domain::time::Timestamp;
 use prescale_plan::documents::Files;
-use replay::process::Function;
+use replay::function::Function;
 use serde::Serialize;
 
-use crate::old::OldDesign;
-
-/// How a crowd comes.
+/// The arrival rate of a crowd over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -41,18 +39,20 @@ impl Shape {
     pub const fn shoppers(self) -> u32 {
         match self {
             Self::Steep => 1_000_000,
-            // 12,000,000 requests within the minute.
+            // These shoppers send 12,000,000 requests within sixty seconds.
             Self::Sustained => 3_300_000,
-            // 200,000 requests a second on average for twenty seconds.
+            // These shoppers send 200,000 requests a second on average for twenty seconds.
             Self::Ramp => 1_430_000,
         }
     }
 
     /// The expected number of requests in the busiest second for this many shoppers.
     #[must_use]
-    pub fn expected_peak_rps(self, shoppers: u32) -> u32 {
-        let of = u64::from(shoppers) * 200_000 / u64::from(self.shoppers());
-        u32::try_from(of).unwrap_or(u32::MAX)
+    pub fn expected_peak_rps(self, shoppers: u32, units: u32) -> u32 {
+        let of_shoppers = u64::from(shoppers) * 200_000 / u64::from(self.shoppers());
+        // A tenth of the units is held in the busiest second, and brings two requests for each unit.
+        let of_units = u64::from(units) / 5;
+        u32::try_from(of_shoppers + of_units).unwrap_or(u32::MAX)
     }
 }
 
@@ -63,23 +63,23 @@ pub struct Limits {
     pub partition_read_units: f64,
     /// Write units a second of one partition.
     pub partition_write_units: f64,
-    /// Environments that a function may start at once.
+    /// Environments that a function may start within one moment after a pause (the burst).
     pub scaling_burst: f64,
     /// Environments that a function may start in each second after that.
     pub scaling_per_second: f64,
     /// The shortest time for which a request occupies an environment, in µs: ten requests a second.
     pub least_unit_us: i64,
-    /// How long a request waits for an environment before it is refused, in µs.
+    /// The time that a request waits for an environment before it is refused, in µs.
     pub waits_us: i64,
     /// The number of concurrent batches with which an event source of a queue begins.
     pub pollers: u32,
-    /// The increase of that number in each minute.
+    /// The increase of the number of concurrent batches in each minute.
     pub pollers_per_minute: u32,
-    /// At most so many.
+    /// The largest number of concurrent batches of an event source.
     pub pollers_most: u32,
-    /// Concurrent lanes of one shard of a stream.
+    /// The number of lanes of one shard of a stream that are relayed concurrently.
     pub lanes_of_shard: u64,
-    /// Mails a second.
+    /// The rate of the mail service, in mails a second.
     pub mails_per_second: u32,
 }
 
@@ -98,7 +98,7 @@ pub const LIMITS: Limits = Limits {
     mails_per_second: 14,
 };
 
-/// Processes of a function on the local stack.
+/// The number of processes of a function on the local stack.
 const PROCESSES_HERE: u32 = 8;
 /// More of each resource than the local stack needs.
 const PLENTY: u32 = 1_000_000;
@@ -153,7 +153,7 @@ impl Capacity {
 /// Assumed times, in microseconds: each is drawn evenly from the first to the second value.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Times {
-    /// From the client through API Gateway to the function, and back.
+    /// The way from the client through API Gateway to the function, and back.
     pub front_us: [i64; 2],
     /// A function's own work on a request, such as JSON and the check of the token's signature.
     pub work_us: [i64; 2],
@@ -171,19 +171,19 @@ pub struct Times {
     pub mail_us: [i64; 2],
     /// Sending a batch to a queue.
     pub send_us: [i64; 2],
-    /// From a change of an order to its relay.
+    /// The time from a change of an order to the relay of its record.
     pub stream_us: [i64; 2],
-    /// From the send of a message to its receipt by an idle poller.
+    /// The time from the send of a message to its receipt by an idle poller.
     pub queue_us: [i64; 2],
     /// The largest offset of an environment's clock.
     pub skew_us: i64,
-    /// From a change at the payment gateway to its webhook.
+    /// The time from a change at the payment gateway to the webhook about it.
     pub webhook_us: [i64; 2],
     /// The round trip of a connection to the ledger, without the time of the rows.
     pub ledger_us: [i64; 2],
 }
 
-/// What is assumed.
+/// The assumed times on AWS.
 pub const TIMES: Times = Times {
     front_us: [4_000, 12_000],
     work_us: [500, 1_500],
@@ -203,7 +203,7 @@ pub const TIMES: Times = Times {
 };
 
 impl Times {
-    /// The local stack's times: all services are on one machine, and the sandbox gateway answers at once.
+    /// The local stack's times: all services are on one machine, and the sandbox gateway answers immediately.
     #[must_use]
     pub const fn here() -> Self {
         Self {
@@ -227,12 +227,12 @@ pub struct Capacity {
     /// The account's limits.
     pub quotas: Quotas,
     pub functions: BTreeMap<String, Concurrency>,
-    /// The capacity by table. A table that no document names has the capacity of a new one.
+    /// The capacity by table. A table that no document names has the capacity of a new table.
     pub tables: BTreeMap<String, WarmThroughput>,
-    /// By queue.
+    /// The polling of each queue's event source, by the queue's name in the template.
     pub queues: BTreeMap<String, Polling>,
     pub ledger_rows_per_second: f64,
-    /// Limits that the plan reaches.
+    /// The limits that the plan reaches.
     pub plan_limits: Vec<LimitMet>,
 }
 
@@ -244,7 +244,7 @@ impl Capacity {
     }
 }
 
-/// A new on-demand table.
+/// The capacity of a new on-demand table.
 const NEW_TABLE: WarmThroughput = WarmThroughput {
     write_units: 4_000,
     read_units: 12_000,
@@ -268,7 +268,7 @@ pub fn capacity(
         (input.documents.calendar.first_mut()).context("the reference spike is not on its calendar")?;
     drop.shoppers = shoppers;
     drop.units = units;
-    drop.peak_rps = Some(shape.expected_peak_rps(shoppers).max(1));
+    drop.peak_rps = Some(shape.expected_peak_rps(shoppers, units).max(1));
     if shape == Shape::Sustained {
         drop.opening = Stretch {
             seconds: 60,
@@ -356,7 +356,7 @@ impl Settings {
 pub enum Lifted {
     /// API Gateway's rate.
     Api,
-    /// Environments: every function has provisioned ones for all its requests.
+    /// Environments: every function has provisioned environments for all its requests.
     Environments,
     /// The table of the stock.
     Stock,
@@ -370,39 +370,55 @@ pub enum Lifted {
     Status,
 }
 
-/// A whole run.
+/// A former design of the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OldDesign {
+    /// Every environment reads the single item of its drop once a second, strongly consistent, and cannot
+    /// continue when that read is refused.
+    OneDropItem,
+    /// An allocation is divided into shards of 24 units for a crowd of any size, and every reservation
+    /// request reads both shards of its shopper.
+    FewShards,
+    /// One item of counts for each SKU, which every environment of `reserve` reads once a second. When it
+    /// cannot be read, six more shards are read, and no result is cached.
+    OneCountsItem,
+}
+
+/// The settings of a whole run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
-    /// Of every draw.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// How the crowd comes.
+    /// The arrival rate of the crowd over time.
     pub shape: Shape,
-    /// The drop file that replaces the goods, the shoppers and their arrival times.
+    /// The drop file that replaces the goods, the shoppers and their arrival times; `None` for the settings'
+    /// own.
     pub drop: Option<PathBuf>,
-    /// How many come.
+    /// The number of shoppers.
     pub shoppers: u32,
     /// Units on sale.
     pub units: u32,
-    /// The SKUs, among which the units are divided evenly.
+    /// The number of SKUs, among which the units are divided evenly.
     pub skus: u32,
     /// Whether a CDN is in front of the cacheable routes.
     pub cdn: bool,
     /// Lifted limits, which refuse nothing.
     pub lifted: Vec<Lifted>,
-    /// The former design of the hot path that replaces the current one.
+    /// The former design of the hot path that replaces the current design; `None` for the current design.
     pub design: Option<OldDesign>,
     /// The longest run after the opening, in virtual seconds; `None` to run until no work is left.
     pub seconds: Option<u32>,
-    /// How long a reservation is held, in seconds.
+    /// The time that a reservation is held, in seconds.
     pub hold_seconds: u32,
     /// The time limit for actions that the payment requires of the shopper, in seconds.
     pub payment_seconds: u32,
-    /// From the opening to the end of the drop, in seconds.
+    /// The time from the opening to the end of the drop, in seconds.
     pub open_seconds: u32,
-    /// What is there.
+    /// The capacity at the opening.
     pub capacity: Capacity,
-    /// What AWS limits.
+    /// AWS's limits that do not depend on a plan.
     pub limits: Limits,
-    /// What is assumed.
+    /// The assumed times.
     pub times: Times,
 }

@@ -1,8 +1,8 @@
-//! The database ports of one environment: the adapters in memory, behind the tables' partitions.
+//! Models the database ports of one environment: the adapters in memory, behind the tables' partitions.
 //!
-//! A call does what the adapter in `shared/dynamodb` does: the same items, each request sent
-//! once, keys that come back unprocessed asked for again once. What an item costs is counted by [`stack_api::units`].
-//! Its whole time passes before its effect.
+//! A call reads and writes the same items as the adapter in `shared/dynamodb`. Each request is sent once, and keys
+//! that come back unprocessed are requested once more. [`stack_api::units`] counts the units of an item. The whole
+//! time of a call passes before its effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -43,14 +43,14 @@ use crate::process::Process;
 use crate::tables::{Place, Tables, Touch};
 use crate::world::World;
 
-/// How often unprocessed keys are requested again (`shared/dynamodb/src/batch.rs`).
+/// The number of times that unprocessed keys are requested again (`shared/dynamodb/src/batch.rs`).
 const REPEATS: u32 = 1;
 /// The largest number of keys of one batch (`shared/dynamodb/src/batch.rs`).
 const BATCH_KEYS: usize = 100;
 /// The number of concurrent batches of a survey (`shared/dynamodb/src/stock.rs`).
 const SURVEY_CHUNKS: usize = 4;
 
-/// A stock shard of any content is smaller than this, in bytes (asserted in the domain when it is compiled).
+/// A size in bytes that every stock shard is below (asserted in the domain when it is compiled).
 const SHARD_BYTES: usize = domain::limits::WRITE_UNIT_BYTES;
 /// The size of the names and the small attributes beside an order's document, in bytes.
 const ORDER_ATTRIBUTES: usize = 160;
@@ -92,7 +92,7 @@ pub struct Store {
     memory: MemoryStore,
     sizes: Arc<Sizes>,
     behind: Arc<Behind>,
-    /// The position of each line of gateway calls that the environment read last, in µs
+    /// For each line of gateway calls, the position that the environment read last, in µs
     /// (`shared/dynamodb/src/calls.rs`).
     lines: Arc<[AtomicI64; MAX_LINES as usize]>,
 }
@@ -134,7 +134,7 @@ impl Store {
         asked
     }
 
-    /// A read of the items of `touches`, in one request that succeeds or fails as a whole.
+    /// Reads the items of `touches` in one request, which succeeds or fails as a whole.
     async fn read(&self, touches: &[Touch]) -> Result<(), StoreError> {
         match touches.iter().any(|touch| self.is_replaced(touch)) {
             true => Ok(()),
@@ -142,11 +142,11 @@ impl Store {
         }
     }
 
-    /// The same read under any design.
+    /// Reads the items of `touches` in one request, whichever design the run has.
     ///
     /// # Errors
     ///
-    /// When its units were refused.
+    /// When the units of the read were refused.
     pub async fn read_units(&self, touches: &[Touch]) -> Result<(), StoreError> {
         let world = self.world();
         self.process.goes_on().await;
@@ -158,7 +158,7 @@ impl Store {
         }
     }
 
-    /// A batch of keys, each of which may be returned unprocessed.
+    /// Reads a batch of keys, each of which may come back unprocessed.
     async fn batch(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
         wanted.retain(|touch| !self.is_replaced(touch));
         match wanted.is_empty() {
@@ -167,11 +167,11 @@ impl Store {
         }
     }
 
-    /// The same batch under any design.
+    /// Reads a batch of keys, whichever design the run has.
     ///
     /// # Errors
     ///
-    /// When some of its keys were finally refused.
+    /// When some keys of the batch were finally refused.
     pub async fn batch_units(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
         let world = self.world();
         for _ in 0..=REPEATS {
@@ -189,8 +189,8 @@ impl Store {
         Err(StoreError::Busy)
     }
 
-    /// A write, sent once. It uses `touches` in any case, and `indexes` when `is_done` says that it was
-    /// applied.
+    /// Makes a write, sent once; with several `touches` it is a transaction. It uses the units of `touches`
+    /// in any case, and those of `indexes` if `is_done` says that the write was applied.
     async fn write<T>(
         &self,
         touches: &[Touch],
@@ -235,8 +235,8 @@ impl Store {
         answer
     }
 
-    /// One write for each copy of a document. The model keeps the copies as one document, which counts as
-    /// written when at least one copy was.
+    /// Makes one write for each copy of a document. The model keeps the copies as one document, which counts
+    /// as written when at least one copy was.
     async fn write_copies(
         &self,
         (copies, key): (u8, impl Fn(u8) -> String),
@@ -268,7 +268,7 @@ impl Store {
     }
 }
 
-/// An eventually consistent read of a small item.
+/// An eventually consistent read of one item.
 fn half(place: Place, key: String, bytes: usize) -> Touch {
     Touch::read(place, key, units::read(bytes, false))
 }
@@ -537,7 +537,7 @@ impl TakeCalls for Store {
         };
         seen_line.store(line, Ordering::Relaxed);
         // When another environment has moved the line, or no worker has moved it yet, the first write has the
-        // wrong position and is refused.
+        // wrong position and is refused, so a second write follows.
         let follows = matches!(turn, Turn::From(at) if at > wanted.now);
         if matches!(turn, Turn::From(_)) && follows != (begins == seen) {
             let again = std::future::ready(Ok(()));
@@ -631,7 +631,7 @@ impl ListDrops for Store {
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
-        // The drop gets the attributes of the calendar when it is scheduled.
+        // A drop that is no draft is counted with the attributes of the calendar.
         let attributes = match drop.state {
             DropState::Draft => 0,
             _ => SMALL_BYTES,

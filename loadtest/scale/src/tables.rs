@@ -1,9 +1,10 @@
-//! DynamoDB's partitions: the placement of items, the units used in each second, and the requests refused for lack of units.
+//! Models DynamoDB's partitions: the placement of items, the units used in each second, and the requests that are
+//! refused for lack of units.
 //!
-//! A hash places each key on one of a table's partitions; an index has partitions of its own. Within one
-//! second a partition admits requests while less than its limit was used, and none after that. Unused units
-//! are not saved. A table has its own limit in the same way. Partitions never split: AWS does not document
-//! how soon it splits a busy one.
+//! A hash places each key on one of a table's partitions; an index has partitions of its own. Within one second, a
+//! partition admits requests until its limit is used, and no request after that. Unused units are not saved. A
+//! table has a limit of its own, which works in the same way. Partitions never split: AWS does not document how
+//! soon it splits a busy one.
 //!
 //! The first of [`PLACEMENTS`] placements decides what is refused. All of them count the *requested* units of
 //! each second, refused requests included, so `partition_use_max` shows how far the demand exceeded the
@@ -25,7 +26,7 @@ const MOST_KEYS: usize = 20_000;
 /// The number of a table's keys that the report names.
 const TOLD_KEYS: usize = 8;
 
-/// A table or an index.
+/// A table or an index whose partitions are modelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -42,7 +43,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// All of them.
+    /// Every table and index.
     pub const ALL: [Self; 9] = [
         Self::Stock,
         Self::Purchases,
@@ -55,7 +56,7 @@ impl Place {
         Self::Status,
     ];
 
-    /// The limit that must be lifted to lift the limits of its table.
+    /// The setting that lifts the limits of the place; `None` if no setting does.
     #[must_use]
     pub const fn lifted_by(self) -> Option<Lifted> {
         match self {
@@ -68,7 +69,7 @@ impl Place {
         }
     }
 
-    /// The name of its table in the template. A table's warm throughput also applies to its indexes.
+    /// The name of the place's table in the template. A table's warm throughput also applies to its indexes.
     #[must_use]
     pub const fn table(self) -> &'static str {
         match self {
@@ -87,19 +88,18 @@ impl Place {
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     Read,
-    /// Written.
     Write,
 }
 
 /// The units that a request needs of one item.
 #[derive(Debug, Clone)]
 pub struct Touch {
-    /// Where it lies.
+    /// The table or index that contains the item.
     pub place: Place,
     pub key: String,
     /// Whether the item is read or written.
     pub access: Access,
-    /// How many units.
+    /// The number of units.
     pub units: f64,
 }
 
@@ -140,12 +140,12 @@ struct KeyUse {
     total: f64,
 }
 
-/// One kind of access to one table.
+/// The reads, or the writes, of one table or index.
 #[derive(Debug)]
 struct Side {
     ceiling: f64,
     most_of_table: f64,
-    /// Whether its limits are lifted.
+    /// Whether the limits are lifted, so that every request is admitted.
     lifted: bool,
     /// Used units by partition in this second, for the first placement.
     used: Vec<f64>,
@@ -229,7 +229,8 @@ impl Side {
         self.total += units;
     }
 
-    /// Ends a second: the highest demand on a partition as a share of its limit.
+    /// Ends a second. Returns the highest demand on a partition in this second, as a share of the partition's
+    /// limit.
     fn end_second(&mut self, second: i64) -> f64 {
         let partitions = self.used.len().max(1);
         let mut busiest = 0.0_f64;
@@ -276,7 +277,7 @@ struct State {
     conflicts: u64,
 }
 
-/// All tables of a run.
+/// The partitions of all tables and indexes of a run, and the demand on them.
 #[derive(Debug)]
 pub struct Tables {
     seed: u64,
@@ -284,11 +285,11 @@ pub struct Tables {
     state: Mutex<State>,
 }
 
-/// A busy key.
+/// The units that requests needed of a busy key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KeyReport {
     pub key: String,
-    /// Units requested in its busiest second.
+    /// Units requested in the key's busiest second.
     pub peak: f64,
     /// Units requested in the whole run.
     pub total: f64,
@@ -297,26 +298,27 @@ pub struct KeyReport {
 /// The demand on a table or an index, for reads or for writes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlaceReport {
-    /// Which.
+    /// The table or index.
     pub place: Place,
-    /// Whether read or written.
+    /// Whether the units were read or written.
     pub access: Access,
-    /// The number of its partitions.
+    /// The number of partitions.
     pub partitions: usize,
     /// Units used.
     pub units: f64,
     /// Requests for an item that were refused for lack of units.
     pub throttled: u64,
-    /// The time of the first refusal, in ms from the opening.
+    /// The time of the first refusal, in ms from the opening; `None` if none was refused.
     pub first_throttle_ms: Option<i64>,
-    /// The key of the first refusal.
+    /// The key of the first refusal; `None` if none was refused.
     pub first_throttled_key: Option<String>,
-    /// The busiest second of its busiest partition as a share of the limit, refused requests included: the
-    /// worst placement.
+    /// The demand on the busiest partition in its busiest second, as a share of the partition's limit.
+    /// Refused requests count, and the value is that of the worst placement.
     pub partition_use_max: f64,
-    /// The same figure by placement; the first placement decides what is refused.
+    /// The demand on the busiest partition in its busiest second, as a share of the limit, by placement. The
+    /// first placement decides what is refused.
     pub partition_use_by_placement: Vec<f64>,
-    /// The second of that figure, from the opening.
+    /// The second of `partition_use_max`, from the opening.
     pub busiest_second: i64,
     pub busiest_keys: Vec<KeyReport>,
 }
@@ -380,8 +382,8 @@ impl Tables {
         state.busiest.push((second, busiest));
     }
 
-    /// Requests the units of all `touches` and of `later`; [`Tables::take`] takes those of `later` when the
-    /// outcome is known. Either all units of `touches` are taken, or none is and the request is refused.
+    /// Requests the units of all `touches` and of `later`; [`Tables::take`] takes the units of `later` when
+    /// the outcome is known. Either all units of `touches` are taken, or none is and the request is refused.
     pub fn ask(&self, now_us: i64, touches: &[Touch], later: &[Touch]) -> bool {
         let mut state = self.state(now_us);
         let second = state.second;
@@ -423,7 +425,8 @@ impl Tables {
         }
     }
 
-    /// Whether a write of `keys` would conflict with a transaction on one of them.
+    /// Whether a write of `keys` conflicts with a transaction in progress on one of these keys. Counts the
+    /// conflict.
     pub fn conflicts(&self, keys: &[u64]) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let met = keys.iter().any(|key| state.locked.contains_key(key));
@@ -441,13 +444,13 @@ impl Tables {
         Locked { tables: self, keys }
     }
 
-    /// The key of an item among those that transactions lock.
+    /// The key by which transactions lock an item.
     #[must_use]
     pub fn lock_key(touch: &Touch) -> u64 {
         keyed(touch.place as u64, touch.hash(), 0)
     }
 
-    /// Items that were refused for lack of units so far.
+    /// The number of requests for items that were refused for lack of units so far.
     #[must_use]
     pub fn throttled(&self) -> u64 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -455,7 +458,7 @@ impl Tables {
         state.places.iter().map(of).sum()
     }
 
-    /// Writes that conflicted with a transaction.
+    /// The number of writes that conflicted with a transaction.
     #[must_use]
     pub fn conflicted(&self) -> u64 {
         self.state
@@ -472,8 +475,8 @@ impl Tables {
         (sum(|sides| sides.read.total), sum(|sides| sides.write.total))
     }
 
-    /// By second from the opening: the highest demand on a partition over all tables and placements, as a
-    /// share of its limit.
+    /// For each second from the opening, the highest demand on a partition over all tables and placements, as
+    /// a share of the partition's limit.
     #[must_use]
     pub fn busiest(&self) -> Vec<(i64, f64)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -481,7 +484,7 @@ impl Tables {
         state.busiest.clone()
     }
 
-    /// The demand on each table.
+    /// The demand on each table and index.
     #[must_use]
     pub fn report(&self) -> Vec<PlaceReport> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! The state that all parts of a run share: virtual time, the tables' partitions, and the counts of each
-//! second.
+//! Holds the state that all parts of a run share: virtual time, the tables' partitions, and the requests
+//! and answers of each second.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,27 +13,27 @@ use serde::Serialize;
 use crate::settings::Settings;
 use crate::tables::Tables;
 
-/// From the beginning to the opening, in virtual µs.
+/// The time from the beginning of a run to the opening, in virtual µs.
 pub const LEAD_US: i64 = 60_000_000;
 
-/// The counts of one second.
+/// The requests, answers, refusals and waiting messages in one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Second {
     /// Requests that reached the API, or the CDN before it.
     pub requests: u64,
-    /// Of them, those for a reservation.
+    /// Requests for a reservation.
     pub reservations: u64,
-    /// Of all requests, those that the CDN answered.
+    /// Requests that the CDN answered.
     pub from_cdn: u64,
     /// Answers below 400.
     pub answered: u64,
-    /// Refusals: 4xx but 429.
+    /// Answers 4xx except 429.
     pub refused: u64,
-    /// Answers 429: the API's own limit.
+    /// Answers 429, which API Gateway's limit causes.
     pub too_many: u64,
     /// Answers 5xx.
     pub errors: u64,
-    /// Of these, those for lack of an environment.
+    /// Requests that got no environment, or whose invocation reached its time limit.
     pub no_environment: u64,
     pub cold_starts: u64,
     /// Items that DynamoDB refused for lack of units.
@@ -46,7 +46,7 @@ pub struct Second {
     pub mail_waiting: u64,
 }
 
-/// A bucket that refills at a rate.
+/// A token bucket, which gains tokens at a rate up to a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     rate: f64,
@@ -87,14 +87,15 @@ struct State {
     draws: u64,
     seconds: BTreeMap<i64, Second>,
     busy: u64,
-    /// When the conductor last began a step, and the longest time between two steps after the opening, in µs.
+    /// The time at which the conductor last began a step, and the longest time between two steps after the
+    /// opening, in µs.
     step: (i64, i64),
 }
 
-/// See the module's page.
+/// The settings, the virtual time and the tables' partitions of a run, which all its parts share.
 #[derive(Debug)]
 pub struct World {
-    /// What is run.
+    /// The settings of the run.
     pub settings: Settings,
     /// Time and tasks.
     pub timeline: Arc<Timeline>,
@@ -104,7 +105,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world at its beginning.
+    /// The state at the beginning of a run.
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
@@ -119,13 +120,13 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The true moment.
+    /// The true time, which no environment can read exactly.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         TestRuntime::START.plus_millis(self.timeline.now_us() / 1_000)
     }
 
-    /// µs from the opening.
+    /// The time since the opening, in µs; negative before it.
     #[must_use]
     pub fn since_opening_us(&self) -> i64 {
         self.timeline.now_us() - LEAD_US
@@ -152,7 +153,7 @@ impl World {
         self.state().step.1 / 1_000
     }
 
-    /// A number for a new environment.
+    /// The number of a new environment.
     pub fn next_process(&self) -> u64 {
         let mut state = self.state();
         state.processes += 1;
@@ -166,30 +167,31 @@ impl World {
         keyed(self.settings.seed ^ 0xd4a3, state.draws, 0)
     }
 
-    /// A time between the two, drawn evenly, in µs.
+    /// A time between the two limits, drawn evenly, in µs.
     pub fn drawn_us(&self, [from, to]: [i64; 2]) -> i64 {
         let span = (to - from).max(0).unsigned_abs() + 1;
         from + i64::try_from(self.draw() % span).unwrap_or(0)
     }
 
-    /// Waits for a time between the two.
+    /// Waits for a time between the two limits, drawn evenly, in µs.
     pub fn takes(&self, us: [i64; 2]) -> Sleep {
         self.timeline.sleep(self.drawn_us(us))
     }
 
-    /// Adds to a count of this second.
+    /// Changes the numbers of requests, answers, throttled items or waiting messages in the present
+    /// second.
     pub fn count(&self, count: impl FnOnce(&mut Second)) {
         let second = self.since_opening_us().div_euclid(1_000_000);
         count(self.state().seconds.entry(second).or_default());
     }
 
-    /// The counts of a second, from the opening.
+    /// The requests, answers, refusals and waiting messages in one second. Second 0 begins at the opening.
     #[must_use]
     pub fn second(&self, second: i64) -> Second {
         self.state().seconds.get(&second).copied().unwrap_or_default()
     }
 
-    /// The counts by second, from the opening.
+    /// The requests, answers, refusals and waiting messages, by second. Second 0 begins at the opening.
     #[must_use]
     pub fn seconds(&self) -> BTreeMap<i64, Second> {
         self.state().seconds.clone()

@@ -11,7 +11,7 @@ use super::orders::units_by_shopper;
 use super::stock::count_units;
 use crate::facts::{Ending, Facts};
 
-/// Descriptions of disagreements.
+/// Describes each disagreement between the stores in one line.
 pub(super) fn inconsistencies(facts: &Facts, journal: &JournalIndex<'_>) -> Vec<String> {
     let mut lines = facts.unreadable.clone();
     allocation(facts, &mut lines);
@@ -251,7 +251,7 @@ mod tests {
     use crate::facts::{Entry, LedgerFact, MoneyFact, Ordered};
     use domain::order::OrderStatus;
 
-    /// Plants an inconsistency and expects a line that contains all of the words.
+    /// Makes the clean run inconsistent with `plant`, and expects a line of the audit that contains all `words`.
     fn finds(plant: impl FnOnce(&mut Facts), words: &[&str]) {
         let mut facts = fixture::clean();
         plant(&mut facts);

@@ -10,16 +10,16 @@ use super::Count;
 use super::journal_index::JournalIndex;
 use crate::facts::{Facts, MoneyFact};
 
-/// The results of accepted orders that ended unpaid.
+/// Counts of accepted orders that ended without a justification, or by their payment deadline.
 #[derive(Debug, Default)]
 pub(super) struct Endings {
-    /// Endings without a justification.
+    /// Accepted orders whose ending has no justification.
     pub(super) unjustified: Count,
-    /// Orders that ended by their payment deadline.
+    /// Accepted orders that ended because their payment deadline passed.
     pub(super) by_deadline: u64,
 }
 
-/// Judges the ending of every order that was answered 202.
+/// Judges the ending of every order whose checkout was answered 202.
 pub(super) fn endings(facts: &Facts, journal: &JournalIndex<'_>) -> Endings {
     let mut logged: BTreeMap<&str, MoneyFact> = BTreeMap::new();
     for money in &facts.money {
@@ -41,7 +41,7 @@ pub(super) fn endings(facts: &Facts, journal: &JournalIndex<'_>) -> Endings {
             (OrderStatus::Cancelled, Some(EndReason::GatewayUnavailable)) => {
                 unjustified_without_gateway(facts, journal, order)
             }
-            // An order that takes no card is declined without asking the gateway.
+            // An order whose terms allow no card is declined without a call to the gateway.
             (OrderStatus::Declined, _) if order.terms.cards > 0 && declines(log) < order.tries.len() => {
                 Some("the gateway declined fewer cards than were tried")
             }
@@ -86,8 +86,8 @@ fn unjustified_by_deadline(order: &Order, log: &MoneyFact) -> Option<&'static st
     }
 }
 
-/// An operator may end an order that waits for the gateway. This requires that the operator requested it and
-/// that the gateway failed while the order was open.
+/// An operator may end an order that waits for the gateway. Such an end is justified if the operator requested it
+/// and the gateway failed while the order was open.
 fn unjustified_without_gateway(
     facts: &Facts,
     journal: &JournalIndex<'_>,
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::facts::Entry;
 
-    /// The third order of the run, which the gateway declined, with another ending.
+    /// The findings when the third order of the clean run, which the gateway declined, has another ending.
     fn ended(status: OrderStatus, reason: EndReason, change: impl FnOnce(&mut Facts)) -> Findings {
         let mut facts = fixture::clean();
         let order = &mut facts.orders[2].order;

@@ -1,4 +1,4 @@
-//! A small clean run for the tests: two SKUs, three paid units, a declined order, an abandoned hold.
+//! Makes a small clean run for the tests: two SKUs, three paid units, a declined order, an abandoned hold.
 
 use domain::claim::Claim;
 use domain::ids::{Nonce, ReservationId};
@@ -16,7 +16,7 @@ use crate::facts::{
 pub(super) const START: i64 = 1_800_000_000_000;
 const DROP: &str = "d";
 
-/// A reservation's id.
+/// The id of a reservation; `key` distinguishes reservations of the same shard.
 pub(super) fn reservation(sku: &str, shard: u16, key: &str) -> String {
     let nonce = Nonce::of_request(
         &DROP.parse().unwrap(),
@@ -28,7 +28,7 @@ pub(super) fn reservation(sku: &str, shard: u16, key: &str) -> String {
     format!("{DROP}.{sku}.{shard}.{nonce}")
 }
 
-/// A 201 for it.
+/// The answer 201 for the reservation `id`, 1 s after the opening.
 pub(super) fn reserved(shopper: &str, sku: &str, quantity: u32, id: &str) -> Reserved {
     Reserved {
         at_ms: START + 1_000,
@@ -42,7 +42,7 @@ pub(super) fn reserved(shopper: &str, sku: &str, quantity: u32, id: &str) -> Res
     }
 }
 
-/// A visit's end, 20 s after the opening.
+/// Adds the end of a visit to the journal, 20 s after the opening.
 pub(super) fn end(facts: &mut Facts, shopper: &str, sku: &str, quantity: u32, ending: Ending) {
     let at_ms = START + 20_000;
     facts.journal.push(Entry::Ended(Ended {
@@ -140,7 +140,7 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
     );
 }
 
-/// The run.
+/// The facts of the clean run.
 pub(super) fn clean() -> Facts {
     let shard = |sku: &str, units: u32, sold: u32| ShardFact {
         sku: sku.into(),

@@ -1,4 +1,4 @@
-//! The journal, indexed for the checks.
+//! Indexes the journal for the audit's checks.
 
 use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +8,13 @@ use crate::facts::{CheckoutRefused, Ended, Entry, Ordered, Reserved, Sampled};
 /// The journal's entries, indexed by the keys that the checks need.
 #[derive(Debug, Default)]
 pub(super) struct JournalIndex<'a> {
-    /// The first 201 of each reservation.
+    /// The first answer 201 of each reservation, by reservation.
     pub(super) reserved: BTreeMap<&'a str, &'a Reserved>,
-    /// The same by shopper.
+    /// The first answer 201 of each reservation, by shopper.
     pub(super) reserved_by: BTreeMap<&'a str, Vec<&'a Reserved>>,
     /// Reservations that their shoppers released.
     pub(super) released: BTreeSet<&'a str>,
-    /// Every 202.
+    /// Every answer 202 to a checkout.
     pub(super) ordered: Vec<&'a Ordered>,
     /// Orders whose cancellation the shoppers requested.
     pub(super) cancel_asked: BTreeSet<&'a str>,
@@ -26,12 +26,12 @@ pub(super) struct JournalIndex<'a> {
     pub(super) refused: Vec<&'a CheckoutRefused>,
     /// Every end of a visit.
     pub(super) ended: Vec<&'a Ended>,
-    /// Every sample, ordered by time.
+    /// Every sample of the shards, ordered by time.
     pub(super) sampled: Vec<&'a Sampled>,
 }
 
 impl<'a> JournalIndex<'a> {
-    /// A shopper's reservations.
+    /// The first answer 201 of each of the shopper's reservations.
     pub(super) fn reserved_by(&self, shopper: &str) -> &[&'a Reserved] {
         self.reserved_by.get(shopper).map_or(&[], Vec::as_slice)
     }

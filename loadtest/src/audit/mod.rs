@@ -1,4 +1,4 @@
-//! The audit: checks promises 1 to 5 on facts that were collected without the API.
+//! Checks promises 1 to 5 of `docs/INVARIANTS.md` on facts that were collected without the API.
 //!
 //! The audit is a pure function: [`audit`] takes [`Facts`] and returns [`Findings`]. Every figure has a test
 //! that plants a violation and checks that the figure reports it.
@@ -22,53 +22,54 @@ pub use shares::share;
 pub(crate) use stock::describe;
 pub use stock::{count_units, overdue, overdue_after_ms};
 
-/// How many lines of explanation are kept per kind of finding.
+/// The largest number of explanation lines for each figure.
 const MAX_LINES: usize = 20;
 
-/// The results of the audit. Figures of promises must be 0 and their lists empty. The other figures are for
-/// information.
+/// The findings of the audit: one figure for each promise, and further figures. The figures of promises
+/// ([`Findings::figures`]) must be 0 and their lists empty. The further figures are for information.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Findings {
     /// Units that the operator put on sale.
     pub allocated: u64,
     /// Units in distinct reservations that were answered 201.
     pub reserved: u64,
-    /// Units in orders.
+    /// Units in orders of any status.
     pub ordered: u64,
     /// Units in paid orders.
     pub paid: u64,
-    /// Units free at the end.
+    /// Units that are free at the end.
     pub free: u64,
     /// Units that could have been sold: units that are on sale and wanted by shoppers who intend to buy and
     /// have a working card.
     pub sellable: u64,
-    /// Units in paid orders ÷ those that could have been sold; `None` if none could.
+    /// `paid` ÷ `sellable`; `None` if `sellable` is 0.
     pub sold_share: Option<f64>,
-    /// Accepted orders that ended by their payment deadline.
+    /// Accepted orders that ended because their payment deadline passed.
     pub endings_by_deadline: u64,
-    /// 201s to a key that had been answered 201 before, while that reservation was held.
+    /// Answers 201 to a key that had been answered 201 before, while the first reservation was still held.
     pub repeats: u64,
-    /// Those of them that named another reservation.
+    /// Repeats whose answer named another reservation than the first answer.
     pub repeats_elsewhere: u64,
-    /// Their share; `None` without repeats.
+    /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
     pub repeats_not_found: Option<f64>,
-    /// Live claims and sold units beyond the allocation, and shards that did not add up, at any time.
+    /// Units claimed or sold beyond the allocation, plus shards that did not add up, in any sample or at the end.
     pub oversold: u64,
-    /// Units that were free although a shopper who wanted them was finally refused.
+    /// Units that are free at the end although a shopper who wanted them was finally refused.
     pub undersold: u64,
-    /// Claims that should already have been returned or settled.
+    /// Claims at the end that are long past their deadline, or that end later than any claim may.
     pub leaked_holds: u64,
-    /// Holds that existed long after their deadline, during the sale.
+    /// Holds that a sample during the sale found longer after their deadline than is allowed.
     pub overdue_holds: u64,
-    /// Shoppers with more units than the limit.
+    /// Shoppers with more units in open and paid orders than the drop's limit.
     pub over_limit_shoppers: u64,
-    /// Reservations with more than one order, and accepted keys with more than one that is open or paid.
+    /// Reservations with more than one order, plus accepted idempotency keys with more than one open or paid order.
     pub duplicate_orders: u64,
-    /// Orders with more than one net charge.
+    /// Orders that the gateway charged more than once; fully refunded charges do not count.
     pub duplicate_charges: u64,
-    /// Accepted requests without a result.
+    /// Accepted orders without an end or a ledger row, plus holds that checkout refused before they expired.
     pub lost_requests: u64,
-    /// Accepted orders with an ending that neither the gateway's log nor anybody's act justifies.
+    /// Accepted orders with an ending that neither the gateway's log nor a request of a shopper or operator
+    /// justifies.
     pub unjustified_endings: u64,
     /// Orders whose state does not follow from their history.
     pub fold_mismatches: u64,
@@ -76,12 +77,12 @@ pub struct Findings {
     pub dlq_messages: u64,
     /// Descriptions of disagreements between the stores.
     pub inconsistencies: Vec<String>,
-    /// The details of the other figures (at most 20 lines each).
+    /// Descriptions of the violations of the other promises, at most 20 for each promise.
     pub explanations: Vec<Broken>,
 }
 
 impl Findings {
-    /// The number of violations of each promise, in the order of reports, with a description of the figure.
+    /// Each promise with its number of violations and the figure's description, in the order of the report.
     #[must_use]
     pub fn figures(&self) -> [(Promise, u64, &'static str); 12] {
         let inconsistencies = u64::try_from(self.inconsistencies.len()).unwrap_or(u64::MAX);
@@ -162,7 +163,7 @@ impl Findings {
     }
 }
 
-/// A violation, with its description and its count.
+/// The number of violations of one promise, and descriptions of at most [`MAX_LINES`] of them.
 #[derive(Debug, Default)]
 struct Count {
     count: u64,
@@ -180,7 +181,7 @@ impl Count {
     }
 }
 
-/// Checks everything.
+/// Checks every promise on the facts of one run.
 #[must_use]
 pub fn audit(facts: &Facts) -> Findings {
     let journal = journal_index::JournalIndex::read(&facts.journal);
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(findings.free, 7);
     }
 
-    /// Other programs read the report by these names.
+    /// Other programs find the figures in `report.json` by the promises' names.
     #[test]
     fn each_figure_has_the_name_of_its_promise_in_the_report() {
         let findings = Findings {

@@ -1,5 +1,5 @@
-//! Promises 3 to 5: purchase limits, one order and one charge for each reservation, and no accepted request
-//! is lost.
+//! Checks promises 3 to 5: no shopper exceeds the limit, each reservation has one order and one charge, and no
+//! accepted request is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub(super) fn over_limit(facts: &Facts) -> Count {
     found
 }
 
-/// Units in orders that count, by shopper.
+/// Units in open and paid orders, by shopper.
 pub(super) fn units_by_shopper(facts: &Facts) -> BTreeMap<&str, u32> {
     let mut units: BTreeMap<&str, u32> = BTreeMap::new();
     for fact in facts.orders.iter().filter(|o| o.counts()) {
@@ -32,8 +32,8 @@ pub(super) fn units_by_shopper(facts: &Facts) -> BTreeMap<&str, u32> {
     units
 }
 
-/// Reservations with two orders, in the table or in the answers to shoppers, and accepted keys with two
-/// orders that count.
+/// Reservations with two orders, in the table or in the answers to shoppers, and accepted keys with two open or
+/// paid orders.
 pub(super) fn duplicate_orders(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let mut orders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for fact in &facts.orders {
@@ -62,8 +62,8 @@ pub(super) fn duplicate_orders(facts: &Facts, journal: &JournalIndex<'_>) -> Cou
     found
 }
 
-/// The reservations with open and paid orders of each accepted key. Both the orders named by answers and the
-/// orders stored with the key count.
+/// For each accepted key, the reservations that have an open or paid order of this key. An order belongs to a key
+/// if an answer to the key named the order, or if the order is stored with the key.
 fn ordered_by_key<'a>(
     facts: &'a Facts,
     journal: &JournalIndex<'a>,
@@ -101,7 +101,8 @@ pub(super) fn duplicate_charges(facts: &Facts) -> Count {
     found
 }
 
-/// 202s without a final order and its row in the ledger, and 201s that could not be checked out in time.
+/// Accepted orders (202) that have not ended or are not in the ledger with their final status, and reservations
+/// (201) whose checkout was refused before they expired.
 pub(super) fn lost_requests(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let mut found = Count::default();
     let orders: BTreeMap<&str, _> = facts
@@ -156,7 +157,7 @@ pub(super) fn lost_requests(facts: &Facts, journal: &JournalIndex<'_>) -> Count 
     found
 }
 
-/// Whether the same shopper got another reservation of the SKU later.
+/// Whether the same shopper later got another reservation of the same SKU.
 fn replaced(journal: &JournalIndex<'_>, reserved: &Reserved) -> bool {
     journal.reserved_by(&reserved.shopper).iter().any(|other| {
         other.sku == reserved.sku
@@ -165,7 +166,7 @@ fn replaced(journal: &JournalIndex<'_>, reserved: &Reserved) -> bool {
     })
 }
 
-/// Messages that no function will process any more.
+/// Messages in dead-letter queues, which no function processes.
 pub(super) fn dead_letters(facts: &Facts) -> Count {
     let mut found = Count::default();
     for queue in facts.queues.iter().filter(|q| q.dead_letters) {
@@ -224,7 +225,7 @@ mod tests {
         facts.orders.push(second);
         let found = audit(&facts);
         assert_eq!(found.over_limit_shoppers, 1, "2 + 2 units, limit 2");
-        // A declined order does not count.
+        // A declined order does not count against the limit.
         facts.orders.last_mut().unwrap().order.status = OrderStatus::Declined;
         assert_eq!(audit(&facts).over_limit_shoppers, 0);
     }
@@ -253,8 +254,8 @@ mod tests {
         assert_eq!(audit(&facts).duplicate_orders, 1);
     }
 
-    /// A second order of Ada's, for another reservation. The stored order or the answer has the key of the
-    /// first one.
+    /// The number of duplicates when Ada has a second order, for another reservation. With `stored`, the second
+    /// order is stored with the key of the first order; with `told`, an answer to that key names the second order.
     fn twice_under_one_key(stored: bool, told: bool, status: OrderStatus) -> u64 {
         let mut facts = fixture::clean();
         let mut twin = facts.orders[0].clone();

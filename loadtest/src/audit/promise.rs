@@ -1,4 +1,4 @@
-//! The promises by name, and the description of a violation.
+//! Names the promises, and describes a violation.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use domain::named;
 use serde::{Serialize, Serializer};
 
 named! {
-    /// What must hold in every run, by the name of its figure in reports.
+    /// A property that must hold in every run, with the name of its figure in reports.
     pub enum Promise {
         /// Counts claims and sales beyond the allocation, and shards that did not add up at any time.
         Oversold = "oversold",
-        /// Counts units free although someone who wanted them was finally refused.
+        /// Counts units that are free at the end although a shopper who wanted them was finally refused.
         Undersold = "undersold",
         /// Counts claims past their deadline that were not returned.
         LeakedHolds = "leaked_holds",
-        /// Counts holds that were there long after their deadline, during the sale.
+        /// Counts holds that existed long after their deadline, during the sale.
         OverdueHolds = "overdue_holds",
         /// Counts shoppers with more units than the limit.
         OverLimitShoppers = "over_limit_shoppers",
@@ -22,9 +22,10 @@ named! {
         DuplicateOrders = "duplicate_orders",
         /// Counts orders charged more than once.
         DuplicateCharges = "duplicate_charges",
-        /// Counts accepted requests without a result.
+        /// Counts accepted orders without an end or a ledger row, and holds that checkout refused before they
+        /// expired.
         LostRequests = "lost_requests",
-        /// Counts accepted orders with an ending that nothing justifies.
+        /// Counts accepted orders with an ending that neither the gateway's log nor a request justifies.
         UnjustifiedEndings = "unjustified_endings",
         /// Counts orders whose state does not follow from their history.
         FoldMismatches = "fold_mismatches",
@@ -32,21 +33,20 @@ named! {
         DlqMessages = "dlq_messages",
         /// Counts disagreements between the stores.
         Inconsistencies = "inconsistencies",
-        /// Counts claims that no request asked for. Only the replay checks it.
+        /// Counts claims that no request asked for. Only the replay makes this check.
         UnaskedReservations = "unasked_reservations",
-        /// Counts answers that the API does not describe. A load run reports them as surprises.
+        /// Counts answers that the API does not describe. A load run reports such answers as surprises.
         UnexpectedAnswers = "unexpected_answers",
-        /// Counts runs whose work did not end. A load run lists the remaining work.
+        /// Counts runs in which work remains at the end. A load run lists the remaining work instead.
         NotDrained = "not_drained",
     }
 }
 
-/// A violated promise. Written as one line: the promise's name, a colon, the description.
+/// A violated promise. Its text is one line: the promise's name, a colon, the description.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Broken {
-    /// The promise.
     pub promise: Promise,
-    /// The observation.
+    /// The observation that violates the promise, in words.
     pub what: String,
 }
 

@@ -1,5 +1,5 @@
-//! Figures beside the promises: the sold share of the units that could be sold, and the share of repeats that
-//! found their reservation.
+//! Computes figures that are no promises: the share of the sellable units that was sold, and the share of repeats
+//! that did not find their reservation.
 
 use std::collections::BTreeMap;
 
@@ -26,17 +26,17 @@ pub(super) fn sellable(facts: &Facts, journal: &JournalIndex<'_>) -> u64 {
     wanted.min(on_sale)
 }
 
-/// Repeats of accepted reservations.
+/// The number of repeated reservation requests, and of those whose answers differed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Repeats {
-    /// 201s to a key whose reservation, by an earlier 201, was still held.
+    /// Answers 201 to a key whose reservation from an earlier 201 was still held.
     pub(super) all: u64,
-    /// Those of them that named another reservation.
+    /// Repeats whose answer named another reservation than the earlier answer.
     pub(super) elsewhere: u64,
 }
 
-/// Counts repeats by the shopper's own answers. The journal does not contain what a refused repeat would have
-/// found, nor a first answer that was lost.
+/// Counts repeats from the answers that shoppers received. A repeat that was refused, or whose first answer was
+/// lost, does not count: the journal contains only answers 201.
 pub(super) fn repeats(facts: &Facts, journal: &JournalIndex<'_>) -> Repeats {
     let mut first: BTreeMap<(&str, &str, &str), &Reserved> = BTreeMap::new();
     let mut repeats = Repeats::default();
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(found.paid, 3, "ada's and bob's");
         assert_eq!(found.sellable, 3, "ada's and bob's");
         assert_eq!(found.sold_share, Some(1.0));
-        // Other shoppers who would have paid for 3 units; one of them wants more than the limit.
+        // Two more shoppers would pay for 3 units: Gus for 1, and Hal, who wants 5, for the limit of 2.
         for (shopper, quantity) in [("gus", 1), ("hal", 5)] {
             fixture::end(&mut facts, shopper, "A", quantity, Ending::Gone);
             let Some(Entry::Ended(ended)) = facts.journal.last_mut() else {

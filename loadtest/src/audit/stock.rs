@@ -1,4 +1,4 @@
-//! Promises 1 and 2: no unit is sold twice, and no unit stays blocked.
+//! Checks promises 1 and 2: no unit is sold twice, and no unit stays blocked.
 
 use std::collections::BTreeMap;
 
@@ -12,24 +12,24 @@ use super::Count;
 use super::journal_index::JournalIndex;
 use crate::facts::{Ended, Ending, Facts, Reserved, Sampled, ShardFact, UnitCounts};
 
-/// The largest age of the data that an answer is based on, in ms: two caches, one conductor period, and the
-/// transfer.
+/// The largest age of the data that an answer is based on, in ms: the times of two caches, one conductor period,
+/// and 1.5 s for the transfer.
 const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
-/// The same age when the conductor may have died: a status is used until it is stale, by clocks that may
-/// differ.
+/// The largest age of the data that an answer is based on, in ms, in a run with faults. If the conductor died, a
+/// status is used until it is stale, and clocks may differ.
 const KNOWLEDGE_AGE_IN_TROUBLE_MS: i64 = STALE_MS + CLOCK_SKEW_MS + CACHE_MS + 1_500;
 /// The longest time between a reservation's write and the arrival of its answer, in ms.
 const ANSWER_MS: i64 = 1_000;
 
-/// How long after its deadline a hold may still exist, in ms: until the deadline has passed on every clock, a
-/// conductor has waited for the end of a lease that another run left behind (8 s), and it has completed a
-/// step.
+/// The time that a hold may exist after its deadline, in ms: the deadline must pass on every clock, a lease that
+/// another conductor left must end (8 s), and the conductor must complete a step.
 const OVERDUE_MS: i64 = 14_000;
-/// The same time when functions are killed: the next run starts within a minute.
+/// The time that a hold may exist after its deadline, in ms, when functions are killed: the next run of the
+/// conductor starts within a minute.
 const OVERDUE_AFTER_KILL_MS: i64 = 75_000;
 
-/// How long after its deadline a hold may still exist while the drop is on sale, in ms, with and without
-/// killed functions.
+/// The time that a hold may exist after its deadline while the drop is on sale, in ms. It is longer if functions
+/// are killed.
 #[must_use]
 pub const fn overdue_after_ms(functions_are_killed: bool) -> i64 {
     if functions_are_killed {
@@ -39,8 +39,8 @@ pub const fn overdue_after_ms(functions_are_killed: bool) -> i64 {
     }
 }
 
-/// The holds in `shards` that at `at_ms` exceed the time that is allowed without killed functions: by
-/// reservation, the time since the deadline in ms.
+/// The holds in `shards` whose deadline was more than 14 s before `at_ms`: the time since the deadline in ms, by
+/// reservation.
 #[must_use]
 pub fn overdue<'a>(
     shards: impl Iterator<Item = (&'a ShardKey, &'a Shard)>,
@@ -63,7 +63,7 @@ pub fn overdue<'a>(
     overdue
 }
 
-/// The units of `sku` by state.
+/// Counts the units of `sku` in `shards` by state.
 #[must_use]
 pub fn count_units(shards: &[ShardFact], sku: &str) -> UnitCounts {
     let mut tally = Tally::default();
@@ -106,7 +106,7 @@ pub(super) fn oversold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     found
 }
 
-/// The description of a shard in one line.
+/// Describes in one line a shard that does not add up.
 pub(crate) fn describe(fact: &ShardFact) -> String {
     let s = &fact.shard;
     format!(
@@ -122,9 +122,9 @@ pub(crate) fn describe(fact: &ShardFact) -> String {
 /// Units that are free at the end although a shopper who wanted that many or fewer was finally refused. Each
 /// refused shopper counts at most once.
 ///
-/// A refusal as *gone* is final. A shopper who leaves while everything is held decides this alone, unless
-/// units had been free since the last refusal; then the refusal was wrong. *Closed* is not a refusal of
-/// stock.
+/// The answer *gone* is a final refusal. A shopper who leaves while all units are held leaves by choice, and does
+/// not count. But if enough units were free all the time since the data of the last answer was read, that answer
+/// was wrong, and the shopper counts. The answer *closed* is not a refusal of stock.
 pub(super) fn undersold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let known_for_ms = if facts.trouble {
         KNOWLEDGE_AGE_IN_TROUBLE_MS
@@ -165,8 +165,8 @@ pub(super) fn undersold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     found
 }
 
-/// Whether a shopper's own hold of the SKU had just expired when the shopper was refused. The shopper can
-/// renew the hold no earlier than others may take it, and until then can claim nothing else in its shard.
+/// Whether a shopper's own hold of the SKU had just expired when the shopper was refused. The shopper can renew the
+/// hold no earlier than others may take its units, and until then can claim nothing else in the same shard.
 fn own_hold_in_the_way(journal: &JournalIndex<'_>, ended: &Ended) -> bool {
     let in_the_way = |reserved: &Reserved| {
         let since_ms = ended.at_ms - reserved.expires_at_ms;
@@ -211,8 +211,8 @@ fn least_spare(facts: &Facts, journal: &JournalIndex<'_>, index: usize, sku: &st
     leasts
 }
 
-/// Holds that a sample during the sale found longer after their deadline than is allowed. The conductor
-/// should have returned them.
+/// Holds that a sample during the sale found longer after their deadline than is allowed. The conductor should have
+/// returned these holds.
 pub(super) fn overdue_holds(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let sale = facts.drop.starts_at_ms..=facts.drop.ends_at_ms;
     let mut longest: BTreeMap<&str, i64> = BTreeMap::new();
@@ -231,8 +231,8 @@ pub(super) fn overdue_holds(facts: &Facts, journal: &JournalIndex<'_>) -> Count 
     found
 }
 
-/// Claims that should no longer exist: holds one conductor round and the clock skew after their deadline, and
-/// claims of orders likewise after theirs.
+/// Claims that should not exist: claims of holds and orders whose deadline passed more than a conductor period and
+/// the clock skew ago, and claims that end later than any claim may.
 pub(super) fn leaked_holds(facts: &Facts) -> Count {
     let mut found = Count::default();
     for fact in &facts.shards {
@@ -246,7 +246,7 @@ pub(super) fn leaked_holds(facts: &Facts) -> Count {
             });
         }
     }
-    // A claim without end would never be overdue.
+    // A claim whose deadline is too late would never be overdue, so it counts here.
     let longest_ms =
         1_000 * i64::from(facts.drop.hold_seconds.max(facts.drop.payment_seconds)) + CLOCK_SKEW_MS;
     let mut endless: BTreeMap<&str, u64> = BTreeMap::new();

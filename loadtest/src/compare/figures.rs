@@ -1,4 +1,4 @@
-//! The figures of one run.
+//! Computes the figures by which runs with and without pre-scaling are compared.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,40 +11,44 @@ use crate::measure::{Endpoint, Measured, Sample, percentiles};
 use crate::run::Ran;
 use crate::usage::{float, is_http};
 
-/// The log line of `project-ledger` when the database had no connection for a number of events.
+/// The message that `project-ledger` logs when events waited for a database connection.
 const DELAYED: &str = "ledger writes waited for a connection";
 
-/// One run's figures. Latencies count from the intended start, over all requests to the API.
+/// The cold starts, latencies, errors and cost of one run, for the comparison with other runs. Latencies are those of
+/// all requests to the API, from the intended start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
-    /// Processes of the shoppers' functions that were started while a request waited, from just before the first
-    /// arrival.
+    /// Processes of the shoppers' functions that were started while a request waited, counted from just before the
+    /// first arrival.
     pub cold_starts: u64,
-    /// The same count for functions behind queues, streams and schedules.
+    /// Processes of all other functions (queues, streams, schedules, operators, webhook) that were started while an
+    /// invocation waited.
     pub cold_starts_elsewhere: u64,
-    /// Requests to the shoppers' functions that waited for such a start ÷ all.
+    /// Requests to the shoppers' functions that waited for the start of a process ÷ all requests to these
+    /// functions.
     pub cold_request_share: f64,
-    /// 99th percentile of requests intended in the first second after the opening.
+    /// 99th percentile of the latency of requests intended in the first second after the opening.
     pub first_second_p99_ms: f64,
-    /// 99.9th percentile of requests intended in the first ten seconds.
+    /// 99.9th percentile of the latency of requests intended in the first ten seconds after the opening.
     pub first_10s_p999_ms: f64,
     /// As `first_second_p99_ms`, without the modelled part of each request's time.
     pub first_second_p99_ms_measured_part: f64,
-    /// Requests intended in the first second.
+    /// The number of requests intended in the first second after the opening.
     pub first_second_requests: u64,
     /// Requests answered 5xx, or not at all.
     pub errors: u64,
     /// Requests to the shoppers' functions beyond the provisioned concurrency.
     pub spill_over: u64,
-    /// The same count for functions behind queues and streams.
+    /// Invocations of all other functions beyond their provisioned concurrency.
     pub spill_over_elsewhere: u64,
     /// Provisioned processes at the end of the run.
     pub held_ahead: u64,
-    /// From the opening until no unit was free.
+    /// The time from the opening until no unit was free, in ms; `None` if some unit was always free.
     pub sold_out_after_ms: Option<i64>,
-    /// Ledger writes that waited over a second for a connection, or were repeated because none was available.
+    /// Ledger writes that waited over a second for a database connection, or were repeated because no connection
+    /// was available.
     pub orders_delayed_by_database: u64,
-    /// From the end of the last visit until no work was left.
+    /// The time from the end of the last visit to the end of the drain, in ms.
     pub drain_ms: u64,
     /// The cost of the plan beyond the same drop unscaled, in US dollars by list prices; 0 without a plan.
     pub usd_prescale: f64,
@@ -53,7 +57,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The figures of a run with this number of delayed writes.
+    /// Computes the figures of a run. `delayed` is the number of ledger writes that the database delayed.
     pub(super) fn of(ran: &Ran, delayed: u64) -> Self {
         let shoppers = shoppers_functions(ran);
         let (front, back): (Vec<&Processes>, Vec<&Processes>) =
@@ -92,10 +96,10 @@ impl Figures {
     }
 }
 
-/// The functions that shoppers' requests run.
+/// The functions that handle shoppers' requests.
 fn shoppers_functions(ran: &Ran) -> BTreeSet<&str> {
     let uses = ran.report.usage.functions.iter();
-    // Operators and the gateway call other routes.
+    // Operators and the gateway call these routes; shoppers never do.
     let others = |route: &str| route.contains(" /operator") || route.contains(" /payments/");
     let shoppers = uses.filter(|f| is_http(&f.route) && !others(&f.route));
     shoppers.map(|f| f.function.as_str()).collect()
@@ -123,7 +127,7 @@ struct Line {
     delayed_events: Option<u64>,
 }
 
-/// Ledger writes that the database delayed, from the function's own log.
+/// Counts the ledger writes that the database delayed, from the log of `project-ledger`.
 ///
 /// # Errors
 /// When a log exists and cannot be read.

@@ -1,8 +1,8 @@
 //! Compares one drop with and without pre-scaling, mainly in the first second.
 //!
-//! It runs one drop file three times with the same seed, each time on a new stack that starts processes as Lambda does
-//! and whose ledger has the size that the control planes hold: without pre-scaling, without it and with a platform
-//! share of zero in each cold start, and with pre-scaling.
+//! It runs one drop file three times with the same seed: without pre-scaling; without pre-scaling and without the
+//! platform's share of a cold start; and with pre-scaling. Each run has a new stack, which starts processes as
+//! Lambda does. The stack's control planes decide the size of its ledger.
 
 mod figures;
 mod plot;
@@ -23,18 +23,19 @@ use crate::progress::say;
 use crate::run::{Load, Options, Ran, run};
 use crate::stack::Start;
 
-/// The largest number of processes per function: more than the drop's plan needs, and within this machine's memory.
+/// The largest number of processes of one function: more than the drop's plan needs, and few enough for this
+/// machine's memory.
 const PROCESSES: u32 = 400;
 /// The largest number of concurrent invocations: a new account's limit.
 const ACCOUNT: u32 = 1_000;
-/// How much longer than a hold and a payment an undersized ledger may need: a message that found no connection is
-/// redelivered after its queue's visibility timeout.
+/// The extra time that the drain may take with an undersized ledger: a message whose handler found no database
+/// connection is redelivered only after its queue's visibility timeout.
 const PATIENCE: Duration = Duration::from_secs(420);
 
-/// What to compare.
+/// The drop to compare, and the settings of the comparison.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Compare {
-    /// The load of each run; the runs' folders and the comparison go into its folder.
+    /// The load of each run. Its output folder gets the runs' folders and the comparison.
     #[command(flatten)]
     pub load: Load,
     /// The folder of the functions' and the stack's binaries.
@@ -43,7 +44,7 @@ pub struct Compare {
     /// The documents of pre-scaling.
     #[arg(long, default_value = "loadtest/prescale")]
     pub documents: PathBuf,
-    /// The platform's share of a cold start, in ms, which no own machine can measure.
+    /// The platform's share of a cold start, in ms. It can be measured only on AWS.
     #[arg(long, default_value_t = 100)]
     pub platform_ms: u64,
 }
@@ -51,9 +52,9 @@ pub struct Compare {
 /// The content of `prescale.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
-    /// Whether pre-scaling had the promised effect, and the run with it kept every promise of the API.
+    /// Whether pre-scaling had the promised effect, and the run with pre-scaling kept every promise of the API.
     pub ok: bool,
-    /// The reasons if not.
+    /// The reasons why `ok` is false; empty otherwise.
     pub failures: Vec<String>,
     pub drop_file: String,
     /// The seed of all random numbers.
@@ -69,12 +70,12 @@ pub struct Comparison {
     pub off_without_platform_share: Figures,
     /// The first second's p99 without pre-scaling ÷ with it. Modelled.
     pub first_second_p99_ratio: f64,
-    /// The same ratio without the platform's share. Measured.
+    /// The first second's p99 without pre-scaling and without the platform's share ÷ with pre-scaling. Measured.
     pub first_second_p99_ratio_measured: f64,
-    /// From the first run of the function `prescale` until the drop was ready, in ms, on control planes that act at
-    /// once.
+    /// The time from the first run of the function `prescale` for the drop until the drop was ready, in ms. The control
+    /// planes here act immediately.
     pub ready_after_ms: u64,
-    /// From the end of the drop until all capacity was returned, in ms.
+    /// The time from the end of the run until all capacity was returned, in ms.
     pub given_back_after_ms: u64,
 }
 
@@ -201,7 +202,7 @@ async fn on_stack(
 }
 
 impl Comparison {
-    /// The promises that were not kept.
+    /// The promised effects that pre-scaling did not have, and the promises of the API that its run broke.
     fn judge(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let on = &self.on;

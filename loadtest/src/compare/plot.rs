@@ -1,4 +1,4 @@
-//! The first seconds of both runs in one self-contained drawing.
+//! Plots the latency of the first seconds with and without pre-scaling, as one SVG.
 
 use plotters::prelude::*;
 
@@ -9,12 +9,13 @@ const SIZE: (u32, u32) = (920, 360);
 const FROM_MS: i32 = -2_000;
 /// The end of the time axis, in ms relative to the opening.
 const TO_MS: i32 = 15_000;
-/// The width of one point, in ms.
+/// The time that one point of the plot covers, in ms.
 const STEP_MS: i32 = 250;
 const OFF: RGBColor = RGBColor(0xd6, 0x51, 0x5e);
 const ON: RGBColor = RGBColor(0x2f, 0x74, 0xd0);
 
-/// The 99th percentile of all API requests, by the quarter of a second of their intended start.
+/// The points of one run: the 99th percentile of the latency of all API requests, for each quarter of a second of
+/// their intended start.
 fn line(measured: &Measured) -> Vec<(f64, f64)> {
     let bins = (FROM_MS..TO_MS).step_by(usize::try_from(STEP_MS).unwrap_or(1));
     let of = |from: i32| {
@@ -28,10 +29,10 @@ fn line(measured: &Measured) -> Vec<(f64, f64)> {
     bins.filter_map(of).collect()
 }
 
-/// The p99 over time with and without pre-scaling, on a logarithmic scale.
+/// Plots the p99 over time with and without pre-scaling, on a logarithmic scale.
 ///
 /// # Errors
-/// When it cannot be drawn.
+/// When the plot cannot be drawn.
 pub(super) fn first_seconds(off: &Measured, on: &Measured) -> anyhow::Result<String> {
     let mut svg = String::new();
     draw(&mut svg, &line(off), &line(on)).map_err(|error| anyhow::anyhow!("the plot: {error}"))?;

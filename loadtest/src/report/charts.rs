@@ -1,5 +1,5 @@
-//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that
-//! one drawing works on light and dark backgrounds.
+//! Draws plots as inline SVG. The page's style sheet replaces the colours of axes, grid and text, so that one plot
+//! works on light and dark backgrounds.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -8,19 +8,19 @@ pub use plotters::style::RGBColor;
 use crate::facts::UnitCounts;
 use crate::measure::Second;
 
-/// Axes and text; the style sheet replaces this colour.
+/// The placeholder for the colour of axes and text, which the style sheet replaces.
 pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
-/// Grid lines; the style sheet replaces this colour.
+/// The placeholder for the colour of grid lines, which the style sheet replaces.
 pub(super) const GRID: RGBColor = RGBColor(4, 5, 6);
-/// Free units.
+/// The colour of free units.
 pub const FREE: RGBColor = RGBColor(0xa9, 0xb4, 0xc2);
-/// Held units.
+/// The colour of held units.
 pub const HELD: RGBColor = RGBColor(0x9a, 0x6b, 0xd6);
-/// Units in open orders.
+/// The colour of units in open orders.
 pub const ORDERED: RGBColor = RGBColor(0xe6, 0x9a, 0x2e);
-/// Sold units; also the colour of single series.
+/// The colour of sold units, and of a plot's only series.
 pub const SOLD: RGBColor = RGBColor(0x2f, 0x74, 0xd0);
-/// The 99th percentile.
+/// The colour of the 99th percentile.
 pub const P99: RGBColor = RGBColor(0xd6, 0x51, 0x5e);
 
 const SIZE: (u32, u32) = (920, 270);
@@ -67,7 +67,7 @@ fn label() -> TextStyle<'static> {
     ("sans-serif", 13).into_font().color(&INK)
 }
 
-/// Shoppers arriving in each second.
+/// Plots the number of shoppers who arrive in each second.
 pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
     draw(SIZE, |area| {
         let (from, to) = time_range(by_second.iter().map(|(s, _)| f64::from(*s)));
@@ -91,7 +91,7 @@ pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
     })
 }
 
-/// The units by state, stacked: sold, ordered, held, free.
+/// Plots the units by state over time, stacked: sold, ordered, held, free.
 #[must_use]
 pub fn units(samples: &[(f64, UnitCounts)]) -> String {
     draw(SIZE, |area| {
@@ -103,7 +103,7 @@ pub fn units(samples: &[(f64, UnitCounts)]) -> String {
             .y_label_area_size(66)
             .build_cartesian_2d(from..to, 0.0..1.04 * float(most.max(1)))?;
         mesh!(chart, "units", whole_labels(most), |y: &f64| format!("{y:.0}"));
-        // Each layer is painted over the one that includes it.
+        // Each layer is painted over the larger layer that includes it.
         let layers: [Layer; 4] = [
             (FREE, |u| u.sold + u.ordered + u.held + u.free),
             (HELD, |u| u.sold + u.ordered + u.held),
@@ -120,7 +120,7 @@ pub fn units(samples: &[(f64, UnitCounts)]) -> String {
     })
 }
 
-/// Median and 99th percentile of one endpoint by second, on a logarithmic scale.
+/// Plots the median and the 99th percentile of one endpoint's latency by second, on a logarithmic scale.
 pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
     draw(SMALL, |area| {
         let worst = seconds.iter().map(|s| s.p99).fold(10.0, f64::max);
@@ -152,7 +152,7 @@ pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
     })
 }
 
-/// Figures by second, each as a line in its colour; `y` is the label of the counted quantity.
+/// Plots figures over time, each as a line in its colour; `y` is the label of the vertical axis.
 #[must_use]
 pub fn lines(y: &str, lines: &[(RGBColor, Vec<(f64, f64)>)]) -> String {
     draw(SIZE, |area| {
@@ -181,7 +181,7 @@ fn whole_labels(most: u64) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX).clamp(1, 7) + 1
 }
 
-/// The range of some moments in s; never empty.
+/// The range of the times, in s. The range is 1 s long if all times are equal or there are none.
 pub(super) fn time_range(seconds: impl Iterator<Item = f64>) -> (f64, f64) {
     let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
     for second in seconds {

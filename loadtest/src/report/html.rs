@@ -1,4 +1,4 @@
-//! `report.html`: one page without external files.
+//! Renders `report.html`, one page without external files.
 
 use std::collections::BTreeMap;
 
@@ -253,7 +253,7 @@ fn units(facts: &Facts) -> Vec<(f64, UnitCounts)> {
         .collect()
 }
 
-/// The meaning of a colour in a plot.
+/// A legend entry: a plot's colour and its meaning.
 #[must_use]
 pub fn key(colour: RGBColor, name: &str) -> Markup {
     let RGBColor(r, g, b) = colour;
@@ -272,7 +272,7 @@ fn words(name: &str) -> String {
     words
 }
 
-/// A number with thin spaces between its thousands.
+/// Writes a number with thin spaces between its thousands.
 fn group(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

@@ -1,4 +1,4 @@
-//! The report: one JSON document for programs, and one page for people.
+//! Makes the report: one JSON document for programs, and one page for people.
 
 pub mod charts;
 mod html;
@@ -17,18 +17,19 @@ use crate::usage::Usage;
 
 pub use html::{STYLE, key, render};
 
-/// The largest lateness of arrivals at the 99th percentile, in ms. A run above it is void.
+/// The largest allowed lateness of arrivals at the 99th percentile, in ms. Above this limit a run without faults is
+/// void, since late arrivals make latencies wrong.
 pub const LATE_LIMIT_MS: f64 = 20.0;
 
 /// The machine and the revision of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Machine {
     pub cores: usize,
-    /// Revision of the sources, if known.
+    /// The git revision of the sources; `None` if git does not answer.
     pub git_revision: Option<String>,
 }
 
-/// The description of a run, without measurements.
+/// The facts of a run that its measurements and its audit do not contain.
 #[derive(Debug, Clone)]
 pub struct RunFacts {
     pub drop_file: String,
@@ -38,17 +39,17 @@ pub struct RunFacts {
     pub shoppers: u64,
     pub drop: DropFacts,
     pub machine: Machine,
-    /// From publishing to the end of the drain, in s.
+    /// The time from publishing to the end of the drain, in s.
     pub duration_s: f64,
-    /// From the end of the last visit to the end of the drain, in s.
+    /// The time from the end of the last visit to the end of the drain, in s.
     pub drain_s: f64,
-    /// The work left when the drain gave up.
+    /// The work that was left at the drain's time limit; empty if no work was left.
     pub left_undone: Vec<String>,
-    /// Shoppers whose visit was stopped early.
+    /// Shoppers whose visit had not ended when the run was stopped.
     pub unfinished: u64,
     /// Answers that the API does not promise.
     pub surprises: BTreeMap<String, u64>,
-    /// Samples of the shards that failed.
+    /// The number of samples of the shards that failed.
     pub failed_samples: u64,
     /// The injected faults.
     pub faults: FaultReport,
@@ -58,9 +59,9 @@ pub struct RunFacts {
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ByPhase {
-    /// Requests intended before the opening.
+    /// Latency of requests intended before the opening, by endpoint.
     pub before_opening: BTreeMap<&'static str, Percentiles>,
-    /// Requests intended after the opening.
+    /// Latency of requests intended after the opening, by endpoint.
     pub open: BTreeMap<&'static str, Percentiles>,
 }
 
@@ -69,7 +70,7 @@ pub struct ByPhase {
 pub struct Report {
     /// Whether every promise was kept, every figure exists, and the generator was on time.
     pub ok: bool,
-    /// The reasons if not.
+    /// The reasons why `ok` is false; empty otherwise.
     pub failures: Vec<String>,
     pub drop_file: String,
     pub title: String,
@@ -81,54 +82,56 @@ pub struct Report {
     #[serde(flatten)]
     pub findings: Findings,
     pub endings: BTreeMap<Ending, u64>,
-    /// Shoppers whose visit was stopped early.
+    /// Shoppers whose visit had not ended when the run was stopped.
     pub unfinished_shoppers: u64,
     /// Answers that the API does not promise, with their counts.
     pub surprises: BTreeMap<String, u64>,
     /// API requests intended per second between the first and the last arrival.
     pub offered_rps: f64,
-    /// API requests answered per second in the same time.
+    /// API requests answered per second between the first and the last arrival.
     pub achieved_rps: f64,
     /// API requests intended in the busiest second.
     pub peak_rps: u64,
     pub requests: u64,
-    /// From the opening to the first sample in which no unit of any SKU was free, in ms (one sample every 500 ms).
+    /// The time from the opening to the first sample in which no unit of any SKU was free, in ms; `None` if there
+    /// is no such sample. Samples are 500 ms apart.
     pub sold_out_after_ms: Option<i64>,
-    /// From the opening to the first sample in which every unit was sold, in ms.
+    /// The time from the opening to the first sample in which every unit was sold, in ms; `None` if there is no
+    /// such sample.
     pub all_paid_after_ms: Option<i64>,
-    /// Latency from the intended start, by endpoint.
+    /// Latency from the intended start, by endpoint, in ms.
     pub latency_ms: BTreeMap<&'static str, Percentiles>,
-    /// The same latencies by phase.
+    /// Latency from the intended start before and after the opening, by endpoint, in ms.
     pub latency_ms_by_phase: ByPhase,
     /// Requests by endpoint, status and problem code.
     pub status_counts: BTreeMap<&'static str, BTreeMap<String, u64>>,
-    /// The lateness of arrivals, 99th percentile.
+    /// The 99th percentile of the lateness of arrivals, in ms.
     pub generator_late_ms_p99: f64,
-    /// All percentiles of the lateness of arrivals.
+    /// The percentiles of the lateness of arrivals, in ms.
     pub generator_late_ms: Percentiles,
-    /// The lateness of requests after a think time.
+    /// The percentiles of the lateness of requests after a think time, in ms.
     pub step_late_ms: Percentiles,
-    /// The calls of the payment gateway.
+    /// The number and the rate of the calls to the payment gateway.
     pub gateway: GatewayFigures,
-    /// Figures from the stack's meter.
+    /// The usage of tables, queues and functions, and its cost, by the stack's meter.
     #[serde(flatten)]
     pub usage: Usage,
     /// The date of the list prices that `usd_per_order` uses.
     pub prices_as_of: String,
-    /// From publishing to the end of the drain, in s.
+    /// The time from publishing to the end of the drain, in s.
     pub duration_s: f64,
-    /// From the end of the last visit to the end of the drain, in s.
+    /// The time from the end of the last visit to the end of the drain, in s.
     pub drain_s: f64,
-    /// The work left when the drain gave up.
+    /// The work that was left at the drain's time limit; empty if no work was left.
     pub left_undone: Vec<String>,
-    /// Samples of the shards taken during the run.
+    /// The number of samples of the shards during the run.
     pub samples: u64,
     /// The injected faults and their counts.
     pub faults: FaultReport,
     pub machine: Machine,
 }
 
-/// API requests by the second.
+/// The rates of API requests, by second and over the whole run.
 struct Rates {
     offered_rps: f64,
     achieved_rps: f64,
@@ -169,7 +172,7 @@ impl Rates {
     }
 }
 
-/// From the opening to the first sample of which `done` holds, in ms.
+/// The time from the opening to the first sample for which `done` is true, in ms.
 fn first_sample(samples: &[&Sampled], starts_at_ms: i64, done: impl Fn(&Sampled) -> bool) -> Option<i64> {
     let open = samples
         .iter()
@@ -249,7 +252,7 @@ impl Report {
         report
     }
 
-    /// The reasons why the run is failed or void.
+    /// The reasons why the run failed or is void.
     fn judge(&self, failed_samples: u64) -> Vec<String> {
         let f = &self.findings;
         let mut failures = Vec::new();
@@ -263,7 +266,8 @@ impl Report {
             failures.push(format!("not drained: {}", self.left_undone.join(", ")));
         }
         let late = self.generator_late_ms_p99;
-        // Latencies under faults are not reported as figures, so lateness is accepted.
+        // Late arrivals make latencies wrong. No conclusion is drawn from latencies under faults, so a run with
+        // faults may be late.
         if late > LATE_LIMIT_MS && !self.faults.any() {
             failures.push(format!(
                 "the generator was {late:.1} ms late (p99), {LATE_LIMIT_MS} ms are allowed"
@@ -299,8 +303,7 @@ impl Report {
         failures
     }
 
-    /// Requests that API Gateway answered because the function did not: 500, with a body that is not a problem
-    /// document.
+    /// Requests that API Gateway answered in place of a function: 500, with a body that is not a problem document.
     fn answered_for_functions(&self) -> u64 {
         let api = self
             .status_counts
@@ -361,7 +364,7 @@ pub(crate) fn samples(journal: &[Entry]) -> impl Iterator<Item = &Sampled> {
     })
 }
 
-/// From the first to the last arrival, in ms relative to the opening.
+/// The times of the first and the last arrival, in ms relative to the opening.
 fn window(measured: &Measured) -> Option<(i64, i64)> {
     let first = measured.arrivals_ms.iter().min()?;
     let last = measured.arrivals_ms.iter().max()?;

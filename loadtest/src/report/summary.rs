@@ -1,4 +1,4 @@
-//! The report in a few lines.
+//! Writes the report's main figures in a few lines.
 
 use super::{LATE_LIMIT_MS, Report, float};
 

@@ -208,7 +208,7 @@ fn a_clean_run_is_ok_and_has_every_figure() {
 #[test]
 fn offered_counts_what_was_intended_and_achieved_what_was_answered() {
     let report = report();
-    // Two seconds from the first to the last arrival; five requests intended, two of which were answered within.
+    // In the two seconds from the first to the last arrival, five requests are intended and two are answered.
     assert!((report.offered_rps - 2.5).abs() < 1e-9, "{}", report.offered_rps);
     assert!(
         (report.achieved_rps - 1.0).abs() < 1e-9,

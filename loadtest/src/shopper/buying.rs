@@ -1,4 +1,4 @@
-//! From a reservation to the end of its order.
+//! Makes the part of a visit from a reservation to the end of its order.
 
 use api::orders::{CheckoutBody, OrderView, PaymentBody, Shipping};
 use api::problem::{Code, Problem};
@@ -14,7 +14,7 @@ use crate::facts::{CheckoutRefused, Ending, Entry, Ordered, Reserved};
 use crate::measure::Endpoint;
 use crate::world::Tally;
 
-/// How long after the payment deadline a shopper waits for the order's final status, in ms.
+/// The time after the payment deadline that a shopper waits for the order's final status, in ms.
 const AFTER_DEADLINE_MS: i64 = 30_000;
 
 /// The body of a checkout of a reservation, paid with `payment_method` and sent to an invented address.
@@ -119,7 +119,8 @@ impl Shopper {
                 });
                 Ending::Released
             }
-            // A reservation whose release succeeded without an answer, or whose hold expired, no longer exists.
+            // The reservation no longer exists: its hold expired, or an earlier try released it and the answer got
+            // lost.
             Some(answer) if answer.status == 404 || answer.status == 409 => Ending::Abandoned,
             Some(answer) => {
                 self.note_surprise(Endpoint::Release, answer);
@@ -188,7 +189,7 @@ impl Shopper {
         Some(self.call(Method::POST, uri, Some(&key), Some(body)))
     }
 
-    /// Follows an order to its final status, and does what the bank requires on the way.
+    /// Follows an order to its final status, and answers the bank and sends other cards as planned.
     async fn follow(&mut self, mut order: OrderView) -> Ending {
         let Some(uri) = self.world.addresses.at(&format!("/orders/{}", order.order_id)) else {
             return Ending::Unexpected;
@@ -246,7 +247,7 @@ impl Shopper {
         }
     }
 
-    /// The order with another card, unless the API refuses the card.
+    /// Sends another card for the order. Returns the order with this card, or `None` if the API did not accept it.
     async fn bring_another_card(&mut self, order: &OrderView) -> Option<OrderView> {
         let uri = (self.world.addresses).at(&format!("/orders/{}/payments", order.order_id))?;
         let left = order.payment_failure.as_ref()?.cards_left;
@@ -261,7 +262,7 @@ impl Shopper {
         if answer.status == 202 {
             return answer.json();
         }
-        // Too late, or the order is about to end.
+        // The refusal `wrong_state` is expected: the order has ended or is about to end.
         let late = answer
             .json::<Problem>()
             .is_some_and(|problem| problem.code == Code::WrongState);
@@ -284,7 +285,7 @@ impl Shopper {
             order_id: order.order_id.to_string(),
         });
         let call = self.call(Method::POST, uri, None, None);
-        // The order's status, and not this answer, tells how the order ended.
+        // The answer is not used: the order's status shows later how the order ended.
         self.insist(Endpoint::CancelOrder, &call, false, false).await;
     }
 

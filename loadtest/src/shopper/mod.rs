@@ -1,7 +1,7 @@
-//! One shopper's visit, from the first request to the last answer.
+//! Makes one shopper's visit, from the first request to the last answer.
 //!
-//! A shopper acts only on the API's answers: opens the page and the status, waits for the opening, reserves, retries
-//! with the same key, checks out or does not, and follows the order to its end.
+//! A shopper acts only on the API's answers. The shopper opens the page and the status, waits for the opening,
+//! reserves, retries with the same key, may check out, and follows the order to its end.
 
 mod buying;
 mod sending;
@@ -30,9 +30,9 @@ pub struct Shopper {
     plan: Plan,
     bearer: HeaderValue,
     rng: fastrand::Rng,
-    /// When the next request should be sent, if not at once.
+    /// The time at which the next request should be sent; `None` if the shopper sends it immediately.
     intended: Option<Instant>,
-    /// Counts the reservations requested; each gets its own key.
+    /// The number of reservations requested so far. It is part of their idempotency keys.
     attempt: u32,
     sku: usize,
     quantity: u32,
@@ -41,16 +41,16 @@ pub struct Shopper {
     surprise: Option<String>,
 }
 
-/// The result of a status request.
+/// How a series of status requests ended: the SKU is available, or the visit ends.
 enum Look {
     Available,
     Ended(Ending),
 }
 
-/// The result of a reservation request.
+/// The result of a reservation request and of its repeats.
 enum Wish {
     Held(Box<api::reservations::ReservationView>),
-    /// Not available now: ask again, or leave for this reason.
+    /// The units are not available now: the shopper asks again, or leaves with this ending.
     Wait(Ending),
     /// The SKU is gone, but the shopper has a second choice.
     Another,
@@ -74,7 +74,7 @@ impl Shopper {
         }
     }
 
-    /// The whole visit. `due` is the arrival time.
+    /// Makes the whole visit; `due` is the arrival time. Returns an unexpected answer, if there was one.
     pub async fn visit(mut self, due: Instant) -> Option<String> {
         let world = Arc::clone(&self.world);
         Tally::add(&world.tally.arrived, 1);
@@ -130,7 +130,8 @@ impl Shopper {
                     self.wait_for_units(None).await;
                     continue;
                 }
-                // The second choice has not been refused yet, so this status request does not count as a further look.
+                // The second choice has not been refused yet, so the next status request does not count against
+                // `looks`.
                 Wish::Another => {
                     self.think(200, 800).await;
                     continue;
@@ -212,7 +213,7 @@ impl Shopper {
             .map_or(Availability::Gone, |s| s.availability)
     }
 
-    /// Whether the shopper has a second choice, which becomes the wanted SKU.
+    /// Makes the second choice the wanted SKU; returns false if the shopper has none.
     fn second_wish(&mut self) -> bool {
         match self.plan.second_sku.take() {
             Some(second) => {
@@ -232,7 +233,8 @@ impl Shopper {
         any
     }
 
-    /// Waits for the opening or the next status request, whichever comes first; true for the opening.
+    /// Waits for the opening or the next status request, whichever comes first. Returns true if the opening came
+    /// first.
     async fn wait_for_opening(&mut self, left_ms: i64, next_poll_seconds: Option<u32>) -> bool {
         let poll_ms = u64::from(next_poll_seconds.unwrap_or(2)) * 1_000;
         let poll_ms = self.rng.u64(poll_ms..=poll_ms + poll_ms / 2);
@@ -247,7 +249,7 @@ impl Shopper {
                 self.pause(poll_ms).await;
                 false
             }
-            // The status is behind the clock.
+            // The opening has passed by the shopper's clock, but the status does not show it yet.
             Err(_) => {
                 self.think(300, 900).await;
                 false
@@ -271,7 +273,7 @@ impl Shopper {
         (self.world.file.behaviour.look_seconds * 1e3) as u64
     }
 
-    /// Requests the wanted units, with one key per SKU and a limited number of tries.
+    /// Requests the wanted units. All tries have the same key, and their number is limited.
     async fn reserve(&mut self) -> Wish {
         self.attempt += 1;
         let Some(call) = self.reservation_call() else {
@@ -305,7 +307,7 @@ impl Shopper {
                 Code::SoldOut if problem.availability == Some(Availability::AllHeld) => {
                     Wish::Wait(Ending::Impatient)
                 }
-                // The refusal concerns the shopper, not the stock.
+                // These refusals concern the shopper, not the stock.
                 Code::OrderInProgress | Code::HoldsUnused => Wish::Wait(Ending::GaveUp),
                 Code::SoldOut if self.second_wish() => Wish::Another,
                 Code::SoldOut => Wish::Ended(Ending::Gone),
@@ -344,13 +346,13 @@ impl Shopper {
         self.surprise = Some(format!("{} answered {} {body}", endpoint.as_str(), answer.status));
     }
 
-    /// Waits for a random time, drawn evenly.
+    /// Waits for a random time between the two limits, drawn evenly.
     async fn think(&mut self, from_ms: u64, to_ms: u64) {
         let ms = self.rng.u64(from_ms..=to_ms.max(from_ms));
         self.pause(ms).await;
     }
 
-    /// Waits until a moment, which is the intended time of the next request.
+    /// Waits for `ms`. The end of the wait is the intended time of the next request.
     async fn pause(&mut self, ms: u64) {
         let due = self.world.reach.now() + Duration::from_millis(ms);
         self.world.reach.wait_until(due).await;

@@ -1,4 +1,4 @@
-//! How a shopper sends requests: measured from the intended start, with double clicks, reloads, and retries with the
+//! Sends a shopper's requests, measured from the intended start, with double clicks, reloads, and retries with the
 //! same key.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Shopper {
         result.ok()
     }
 
-    /// When the next request should be sent.
+    /// Takes the time at which the next request should be sent.
     fn intended(&mut self) -> Instant {
         let intended = self.intended.take();
         intended.unwrap_or_else(|| self.world.reach.now())
@@ -51,7 +51,7 @@ impl Shopper {
     }
 
     /// Repeats the same request with the same key, at increasing intervals, until it gets a final answer. A double
-    /// click at the start returns up to two answers. An empty result means that the shopper has given up.
+    /// click at the start returns up to two answers. The result is empty if every try failed.
     pub(super) async fn insist(
         &mut self,
         endpoint: Endpoint,
@@ -87,7 +87,7 @@ impl Shopper {
         Vec::new()
     }
 
-    /// Sends a request, does not wait for the answer, and reloads the page.
+    /// Sends a request, reloads the page after at most 60 ms, and uses no answer.
     async fn reload(&mut self, endpoint: Endpoint, call: &Call) {
         let intended = self.intended();
         let patience = Duration::from_millis(self.rng.u64(2..60));
@@ -101,7 +101,7 @@ impl Shopper {
         self.think(200, 800).await;
     }
 
-    /// Waits before the next try: twice as long each time, with jitter, and at least as long as the server asked.
+    /// Waits before the next try: twice as long each time, with jitter, plus the time that the server asked for.
     pub(super) async fn back_off(&mut self, tries: u32, asked_seconds: Option<u32>) {
         let base = 250_u64.saturating_mul(1 << tries.min(8)).min(MAX_BACK_OFF_MS);
         let least = u64::from(asked_seconds.unwrap_or(0)) * 1_000;

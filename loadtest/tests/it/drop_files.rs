@@ -1,4 +1,4 @@
-//! Every drop file is valid and matches its name, and invalid files are refused.
+//! Tests that every drop file is valid and matches its name, and that invalid files are refused.
 
 use std::path::{Path, PathBuf};
 

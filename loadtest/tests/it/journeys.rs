@@ -1,4 +1,4 @@
-//! Shoppers against an API with scripted answers: their requests, and the journal's entries.
+//! Runs shoppers against an API with scripted answers, and checks their requests and the journal's entries.
 
 use std::sync::Arc;
 
@@ -47,15 +47,15 @@ fn problem(status: u16, code: &str, more: Value) -> (u16, String) {
     (status, problem.to_string())
 }
 
-/// Runs one shopper against an API with the answers of `script`; returns the requests and the journal's
-/// entries.
+/// Runs one shopper against an API with the answers of `script`. Returns the requests, the journal's entries, and
+/// an unexpected answer, if there was one.
 async fn visit(
     script: impl Fn(&Seen, usize) -> (u16, String) + Clone + Send + Sync + 'static,
     change: impl FnOnce(&mut Plan),
 ) -> (Vec<Seen>, Vec<Entry>, Option<String>) {
     let log_of_script: Log = Log::default();
     let (url, log) = serve(move |seen, _| {
-        // The script receives the number of earlier equal requests.
+        // The script receives the number of requests so far with the same method and path, this request included.
         let mut past = log_of_script.lock().unwrap();
         past.push(seen.clone());
         let times = past

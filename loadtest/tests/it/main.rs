@@ -1,4 +1,4 @@
-//! Drop files, the generator's shoppers, and the open model.
+//! Tests drop files, the generator's shoppers, and the open model.
 #![cfg(test)]
 
 mod drop_files;

@@ -1,4 +1,4 @@
-//! The open model: a stack that answers slowly or never does not slow the generator down, and the latency
+//! Checks the open model: a stack that answers slowly or never does not slow the generator down, and the latency
 //! counts from the intended start.
 
 use std::sync::Arc;
@@ -17,8 +17,8 @@ const CLOSED: &str = r#"{"drop_id":"d","phase":"closed","as_of":"2027-01-15T08:0
 async fn nobody_waits_for_the_answers_of_others() {
     const SHOPPERS: usize = 300;
     const SPACING_US: i64 = 2_000;
-    // The server answers no request before all have arrived, so a generator that waited for an answer would
-    // wait forever.
+    // The server answers no request before all requests have arrived, so a generator that waited for an answer
+    // would never end.
     let (all_here, gate) = watch::channel(false);
     let (url, log) = serve(move |_, number| {
         if number == SHOPPERS {
@@ -58,7 +58,7 @@ async fn nobody_waits_for_the_answers_of_others() {
         .filter(|s| s.endpoint == Endpoint::ShowStatus)
         .collect();
     statuses.sort_by_key(|s| s.intended_ms);
-    // The first answer came after the last request, and its latency shows this.
+    // The first shopper's answer comes after the last request, and its latency contains this wait.
     let span_us = u32::try_from((i64::try_from(SHOPPERS).unwrap() - 1) * SPACING_US).unwrap();
     assert!(
         statuses[0].latency_us >= span_us,

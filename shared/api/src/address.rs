@@ -1,8 +1,7 @@
-//! The parts that an address may have and must have, by country.
+//! Defines the delivery address, and checks the parts that it may have and must have, by country.
 //!
-//! The table is made by `infra/tools/addresses` from Google's address data. A part that a country does not use is no
-//! mistake: forms
-//! send it, and a carrier does not print it.
+//! The table is made by `infra/tools/addresses` from Google's address data. An address may contain a part that its
+//! country does not use: forms send such parts, and carriers do not print them.
 
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
@@ -13,29 +12,29 @@ const COUNTRIES: &str = include_str!("address/countries.tsv");
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shipping {
-    /// The recipient.
+    /// The name of the recipient.
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
-    /// Street and number.
+    /// The street and the house number.
     #[schema(min_length = 1, max_length = 200)]
     pub line1: String,
-    /// Further information for the carrier.
+    /// Further information for the carrier, such as the floor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
     pub line2: Option<String>,
-    /// Postal code, where the country has them.
+    /// The postal code, where the country has postal codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
     pub postal_code: Option<String>,
-    /// Town, where addresses of the country have one.
+    /// The town, where addresses of the country have a town.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
     pub city: Option<String>,
-    /// State, province, prefecture or emirate, where addresses of the country have one.
+    /// The state, province, prefecture or emirate, where addresses of the country have such a region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
     pub region: Option<String>,
-    /// Country, as in ISO 3166-1 alpha-2.
+    /// The country's code in ISO 3166-1 alpha-2.
     #[schema(pattern = "^[A-Z]{2}$")]
     pub country: String,
     /// The e-mail address for mails about the order.
@@ -48,15 +47,15 @@ pub struct Shipping {
 }
 
 impl std::fmt::Debug for Shipping {
-    /// Only that there is one: an address must not reach a log by accident.
+    /// Writes no part of the address, so that an address does not reach a log by accident.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Shipping(..)")
     }
 }
 
-/// A row of the table.
+/// A row of the table, for one country.
 struct Country<'a> {
-    /// The parts that an address must have, as letters.
+    /// The parts that an address must have, one letter each, such as `Z` for the postal code.
     must: &'a str,
     /// The form of postal codes, as a regular expression; empty if no form is known.
     postal_code: &'a str,
@@ -75,7 +74,7 @@ fn country(code: &str) -> Option<Country<'static>> {
     })
 }
 
-/// The mistakes of an address for its country: a field of [`Shipping`], and the rule.
+/// The mistakes of an address by the rules of its country: each with the field of [`Shipping`] and the rule.
 pub(crate) fn mistakes(shipping: &Shipping) -> Vec<(&'static str, String)> {
     let code = &shipping.country;
     let Some(country) = country(code) else {
@@ -105,7 +104,7 @@ fn is_postal_code(given: &str, form: &str) -> bool {
     }
     match Regex::new(&format!("^(?:{form})$")) {
         Ok(form) => form.is_match(&given.trim().to_ascii_uppercase()),
-        // No such row is in the table.
+        // An invalid expression in the table must not refuse an address. The table has none.
         Err(_) => true,
     }
 }

@@ -1,4 +1,4 @@
-//! Drops for shoppers.
+//! Defines the answers about drops for shoppers.
 
 use domain::drops::{Drop, Phase};
 use domain::ids::{DropId, SkuId};
@@ -10,30 +10,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 
-/// A SKU for shoppers.
+/// A SKU of a published drop with its price and its allocated units, for shoppers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkuView {
-    /// Its identifier within the drop.
+    /// The SKU's identifier within the drop.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
-    /// Its name for people.
+    /// The displayed name.
     pub title: String,
     /// The price of one unit.
     #[schema(value_type = crate::orders::MoneySchema)]
     pub price: Money,
-    /// The number of all units.
+    /// The number of all allocated units, sold units included.
     pub allocated: u32,
 }
 
-/// A drop for shoppers.
+/// The phase, times, limits and SKUs of a published drop, for shoppers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropView {
-    /// Its identifier.
+    /// The drop's identifier.
     #[schema(value_type = String, pattern = "^[a-z0-9-]{1,20}$")]
     pub drop_id: DropId,
-    /// Its name for people.
+    /// The displayed name.
     pub title: String,
-    /// Its phase at the time of the answer.
+    /// The drop's phase at the time of the answer.
     #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
     /// The time at which reservations begin.
@@ -42,11 +42,11 @@ pub struct DropView {
     /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
-    /// How long a reservation holds its units.
+    /// How long a reservation holds its units, in seconds.
     pub hold_seconds: u32,
-    /// The time limit for actions that the payment requires of the shopper.
+    /// The time limit for an action that the payment requires of the shopper, in seconds.
     pub payment_seconds: u32,
-    /// The time limit for all other cards after the first decline.
+    /// The time limit for all other cards after the first decline, in seconds.
     pub retry_seconds: u32,
     /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
@@ -55,7 +55,7 @@ pub struct DropView {
 }
 
 impl DropView {
-    /// The drop as shoppers see it at `now`; `None` while it is not published.
+    /// The drop as shoppers see it at `now`; `None` while the drop is not published.
     #[must_use]
     pub fn of(drop: &Drop, now: Timestamp) -> Option<Self> {
         let phase = drop.phase(now)?;
@@ -80,15 +80,15 @@ impl DropView {
     }
 }
 
-/// A drop in a list.
+/// The title, phase and times of a drop in the list of drops.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropSummary {
-    /// Its identifier.
+    /// The drop's identifier.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// Its name for people.
+    /// The displayed name.
     pub title: String,
-    /// Its phase at the time of the answer.
+    /// The drop's phase at the time of the answer.
     #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
     /// The time at which reservations begin.
@@ -102,16 +102,16 @@ pub struct DropSummary {
 /// A page of drops, latest start first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropList {
-    /// The drops.
+    /// The drops of this page.
     pub drops: Vec<DropSummary>,
     /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// The counts of a SKU.
+/// The availability of a SKU, with its free units and its units in payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkuStatusView {
-    /// Which.
+    /// The SKU's identifier.
     #[schema(value_type = String)]
     pub sku: SkuId,
     /// Whether units are free, may return, or are sold.
@@ -119,23 +119,23 @@ pub struct SkuStatusView {
     pub availability: Availability,
     /// The free units in the last count.
     pub free: u32,
-    /// The units in unpaid orders in the last count; some may return.
+    /// The units in unpaid orders in the last count. Units return when their order ends unpaid.
     pub in_payment: u32,
 }
 
 /// The public status of a drop, cached for a second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusView {
-    /// Whose status.
+    /// The drop's identifier.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// The drop's phase.
+    /// The drop's phase at the time of the answer.
     #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
-    /// The time of the count.
+    /// The time at which the units were counted.
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Moment,
-    /// The server's time, by which a client with a wrong clock can correct it.
+    /// The server's time at the answer, with which a client corrects a wrong clock.
     #[schema(value_type = String, format = DateTime)]
     pub server_time: Moment,
     /// The time at which reservations begin.
@@ -144,20 +144,20 @@ pub struct StatusView {
     /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
-    /// The counts, by SKU.
+    /// The availability and the counts of each SKU.
     pub skus: Vec<SkuStatusView>,
     /// The operator's message to waiting shoppers, if there is one.
     pub message: Option<String>,
-    /// The number of seconds until the next request; `null` once nothing will change.
+    /// The number of seconds until the next request for the status; `null` when the status will not change any more.
     pub next_poll_seconds: Option<u32>,
 }
 
 impl StatusView {
     /// The status at `now`, from the drop and the last survey; `None` while the drop is not published.
     ///
-    /// Without a survey, or with an outdated one, all allocated units count as available: a wrong *available* causes
-    /// requests, but a wrong *gone* would make shoppers leave. With a stale copy of an open drop, *gone* is not
-    /// answered, since units may have been added.
+    /// Without a survey, or with an outdated survey, all allocated units count as available: a wrong *available* causes
+    /// requests, but a wrong *gone* would make shoppers leave. With a stale copy of a drop that is not over, *gone* is
+    /// not answered, since units may have been added.
     #[must_use]
     pub fn of(drop: &Drop, drop_is_stale: bool, status: Option<&DropStatus>, now: Timestamp) -> Option<Self> {
         let phase = drop.phase(now)?;
@@ -203,7 +203,7 @@ impl StatusView {
     }
 }
 
-/// The text of a phase.
+/// The phase of a published drop, which says whether reservations are possible.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Phase, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -215,7 +215,7 @@ pub enum PhaseSchema {
     Cancelled,
 }
 
-/// The text of an availability.
+/// Whether units of a SKU are free, may return, or are all sold.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Availability, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

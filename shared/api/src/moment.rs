@@ -1,4 +1,4 @@
-//! Moments on the wire: RFC 3339, UTC, milliseconds.
+//! Reads and writes moments in bodies: RFC 3339 in UTC, with milliseconds.
 
 use domain::time::Timestamp;
 use serde::de::Error as _;
@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-/// A moment as the API writes it, such as `2026-12-04T18:00:00.000Z`. Any RFC 3339 offset is read.
+/// A moment, written as `2026-12-04T18:00:00.000Z`. Texts with any RFC 3339 offset are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub Timestamp);
 
@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Moment {
         let text = String::deserialize(deserializer)?;
         let at = OffsetDateTime::parse(&text, &Rfc3339)
             .map_err(|_| D::Error::custom("not a moment as in RFC 3339, such as 2026-12-04T18:00:00.000Z"))?
-            // In year 9999 or 0 an offset leads to a time outside the calendar.
+            // With an offset, a time in year 9999 or 0 may have no UTC time in the calendar.
             .checked_to_offset(UtcOffset::UTC)
             .filter(|at| YEARS.contains(&at.year()))
             .ok_or_else(|| D::Error::custom("a year between 2020 and 2058 is expected"))?;

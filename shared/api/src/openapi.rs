@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the types of this crate.
+//! Makes the OpenAPI document from the types of this crate.
 //!
 //! The functions below are never called: each has the description of one route, and the parameters and answers that
 //! the handlers in `functions/` implement. A test compares the document with a golden file, and the routes with the
@@ -65,7 +65,7 @@ impl Modify for Tokens {
 struct Refusals;
 
 impl Modify for Refusals {
-    /// Adds to each operation the problems that it answers, and says of those without `security` that they need no token.
+    /// Adds to each operation the problems that it answers, and an empty `security` to operations that need no token.
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let shared = &mut document.components.get_or_insert_with(Default::default).responses;
         for item in document.paths.paths.values_mut() {
@@ -78,7 +78,7 @@ impl Modify for Refusals {
                 }
                 for (status, codes) in by_status {
                     let mut response = RefOr::T(refusal(status, &codes));
-                    // An answer of several operations is in the document once.
+                    // The document has the response with one code once, and all operations refer to it.
                     if let [code] = codes[..] {
                         shared.insert(code.as_str().to_owned(), response);
                         response = RefOr::Ref(Ref::from_response_name(code.as_str()));
@@ -103,7 +103,7 @@ fn refuses(operation: &Operation, code: Code) -> bool {
         Code::Unauthenticated => operation.security.iter().flatten().next().is_some(),
         Code::NotFound => takes(ParameterIn::Path),
         Code::TooLarge | Code::UnsupportedMediaType => body,
-        // An operation without parameters and body calls no other service.
+        // An operation without parameters and body calls no other service, so it answers neither code.
         Code::Internal | Code::Throttled => body || operation.parameters.is_some(),
         _ => false,
     };
@@ -113,7 +113,7 @@ fn refuses(operation: &Operation, code: Code) -> bool {
     by_form || REFUSED.iter().any(named)
 }
 
-/// The answer with one of `codes`, which share `status`.
+/// The response with `status`, for all `codes` of this status.
 fn refusal(status: u16, codes: &[Code]) -> Response {
     let meanings: Vec<String> = codes
         .iter()
@@ -142,7 +142,7 @@ fn refusal(status: u16, codes: &[Code]) -> Response {
 /// The document as JSON, indented.
 ///
 /// # Errors
-/// When it cannot be written as JSON, which would be a mistake of a type here.
+/// When the document cannot be written as JSON, which only a mistake in a type of this crate can cause.
 pub fn document() -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(&Document::openapi())
 }
@@ -157,24 +157,24 @@ macro_rules! routes {
 }
 
 routes! {
-    /// This document. Cached for five minutes.
+    /// The OpenAPI document of this API. Cached for five minutes.
     #[utoipa::path(get, path = "/openapi.json", tag = "description",
         responses((status = 200, description = "An OpenAPI document.", body = serde_json::Value, content_type = "application/json")))]
     describe;
 
-    /// Published drops, latest start first.
+    /// The published drops that are listed, latest start first.
     #[utoipa::path(get, path = "/drops", tag = "drops",
         params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "The largest number of entries; 20 by default."),
                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")),
         responses((status = 200, description = "A page of drops.", body = DropList)))]
     list_drops;
 
-    /// One drop.
+    /// A published drop.
     #[utoipa::path(get, path = "/drops/{drop_id}", tag = "drops", params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop.", body = DropView)))]
     get_drop;
 
-    /// What is left of a drop, and when to ask again. Cached for a second.
+    /// The units of a drop that are left, and the time of the next request. Cached for a second.
     #[utoipa::path(get, path = "/drops/{drop_id}/status", tag = "drops", params(("drop_id" = String, Path)),
         responses((status = 200, description = "The status; `as_of` says when the units were counted.", body = StatusView)))]
     get_status;
@@ -185,7 +185,7 @@ routes! {
         responses((status = 201, description = "The units are held, by this request or by an earlier one with its key.", body = ReservationView)))]
     reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress HoldsUnused IdempotencyMismatch;
 
-    /// The shopper's reservation.
+    /// One reservation of the shopper.
     #[utoipa::path(get, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("reservation_id" = String, Path)),
         responses((status = 200, description = "The reservation.", body = ReservationView)))]
@@ -210,12 +210,12 @@ routes! {
         responses((status = 200, description = "A page of the shopper's orders.", body = OrderList)))]
     list_orders;
 
-    /// The shopper's order.
+    /// One order of the shopper.
     #[utoipa::path(get, path = "/orders/{order_id}", tag = "orders", security(("shopper" = [])), params(("order_id" = String, Path)),
         responses((status = 200, description = "The order.", body = OrderView)))]
     get_order;
 
-    /// Cancel an order: at once while no payment exists (200), otherwise as soon as the gateway confirms (202).
+    /// Cancel an order: immediately while no payment exists (200), otherwise as soon as the gateway confirms (202).
     #[utoipa::path(post, path = "/orders/{order_id}/cancel", tag = "orders", security(("shopper" = [])), params(("order_id" = String, Path)),
         responses((status = 200, description = "The order is cancelled.", body = OrderView), (status = 202, description = "The gateway must confirm first; `cancel_requested` is true.", body = OrderView)))]
     cancel_order refuses WrongState Conflict;
@@ -233,12 +233,12 @@ routes! {
         responses((status = 200, description = "The event was accepted, or needs no action.", body = serde_json::Value)))]
     receive_webhook refuses InvalidRequest Unauthenticated TooLarge;
 
-    /// Create a draft of a drop, or change it while it is a draft.
+    /// Create the draft of a drop, or change an existing draft.
     #[utoipa::path(put, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = DropBody,
         responses((status = 200, description = "The draft was changed, or had these contents already.", body = OperatorDropView), (status = 201, description = "The draft is new.", body = OperatorDropView)))]
     put_drop refuses Forbidden WrongState Conflict;
 
-    /// A drop for operators.
+    /// A drop, as operators see it.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop.", body = OperatorDropView)))]
     get_operator_drop refuses Forbidden;
@@ -253,27 +253,27 @@ routes! {
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     pause refuses Forbidden WrongState Conflict;
 
-    /// Resume reservations.
+    /// Resume paused reservations.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/resume", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     resume refuses Forbidden WrongState Conflict;
 
-    /// Move the end to a later time.
+    /// Move the drop's end to a later time.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/extend", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = ExtendBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     extend refuses Forbidden WrongState Conflict;
 
-    /// Move the start to a later time; possible until 18 seconds before it. The end moves by the same time.
+    /// Move the drop's start to a later time, until 18 seconds before the start. The end moves by the same time.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/reschedule", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = RescheduleBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     reschedule refuses Forbidden WrongState Conflict;
 
-    /// Put a message to waiting shoppers into the status.
+    /// Put a message to waiting shoppers into the drop's status.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/message", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = MessageBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     tell_waiting refuses Forbidden WrongState Conflict;
 
-    /// Add units. A repeat with the same key adds none.
+    /// Add units to a SKU. A repeat with the same key adds none.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/restock", tag = "operator", security(("operator" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = RestockBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
@@ -284,7 +284,7 @@ routes! {
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     cancel_drop refuses Forbidden WrongState Conflict;
 
-    /// The readiness of the drop's capacity, by part, and the time at which all will be ready. `not_prepared` before the first run of pre-scaling for the drop.
+    /// The readiness of the drop's capacity, by part, and the time at which all parts will be ready. The answer is `not_prepared` until pre-scaling has run for the drop.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}/readiness", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The result of the last run.", body = ReadinessView)))]
     get_readiness refuses Forbidden NotPrepared;
@@ -303,7 +303,7 @@ routes! {
         responses((status = 200, description = "The order as it is now.", body = OperatorOrderView)))]
     keep_order refuses Forbidden WrongState Conflict IdempotencyMismatch;
 
-    /// End an order that waits for the payment gateway, as `gateway_unavailable`: at once while no payment exists (200), otherwise as soon as the gateway confirms (202).
+    /// End an order that waits for the payment gateway, as `gateway_unavailable`: immediately while no payment exists (200), otherwise as soon as the gateway confirms (202).
     #[utoipa::path(post, path = "/operator/orders/{order_id}/end", tag = "operator", security(("operator" = [])), params(("order_id" = String, Path)), request_body = EndBody,
         responses((status = 200, description = "The order has ended.", body = OperatorOrderView), (status = 202, description = "The gateway must confirm first.", body = OperatorOrderView)))]
     end_order refuses Forbidden WrongState Conflict;

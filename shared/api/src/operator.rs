@@ -1,4 +1,4 @@
-//! The bodies of operators' requests and answers.
+//! Defines the bodies of operators' requests and answers.
 
 use capacity::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::drops::{Drop, DropDraft, DropState, Sku};
@@ -19,13 +19,13 @@ use crate::orders::{EndReasonSchema, MoneySchema, OrderStatusSchema};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SkuBody {
-    /// Its identifier within the drop.
+    /// The SKU's identifier within the drop.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
-    /// Its name for people: 1 to 120 bytes.
+    /// The displayed name: 1 to 120 bytes.
     #[schema(min_length = 1, max_length = 120)]
     pub title: String,
-    /// The price of one unit, in minor units. Each currency has a smallest amount, about a dollar, and some a step.
+    /// The price of one unit, in minor units. Each currency has a smallest price; some need a multiple of 10 or 100.
     #[schema(minimum = 1, maximum = 99_999_999)]
     pub price_minor: i64,
     /// The number of units on sale.
@@ -37,10 +37,10 @@ pub struct SkuBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropBody {
-    /// Its name for people: 1 to 120 bytes.
+    /// The displayed name: 1 to 120 bytes.
     #[schema(min_length = 1, max_length = 120)]
     pub title: String,
-    /// The currency of all prices, by its code in ISO 4217; one of those that the payment gateway takes.
+    /// The currency of all prices, by its code in ISO 4217. The payment gateway must accept the currency.
     #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
     pub currency: Currency,
     /// The time at which reservations begin.
@@ -49,30 +49,30 @@ pub struct DropBody {
     /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
-    /// How long a reservation holds its units.
+    /// How long a reservation holds its units, in seconds.
     #[schema(minimum = 15, maximum = 3_600)]
     pub hold_seconds: u32,
-    /// The time limit for actions that the payment requires of the shopper.
+    /// The time limit for an action that the payment requires of the shopper, in seconds.
     #[schema(minimum = 15, maximum = 86_400)]
     pub payment_seconds: u32,
-    /// The time limit for all other cards after the first decline; 60 by default.
+    /// The time limit for all other cards after the first decline, in seconds; 60 by default.
     #[serde(default = "retry_seconds")]
     #[schema(minimum = 15, maximum = 86_400)]
     pub retry_seconds: u32,
-    /// How long an order waits for the payment gateway before an operator must decide; 7200 by default.
+    /// How long an order waits for the payment gateway before an operator must decide, in seconds; 7200 by default.
     #[serde(default = "gateway_wait_seconds")]
     #[schema(minimum = 60, maximum = 86_400)]
     pub gateway_wait_seconds: u32,
     /// The largest number of units that one shopper may buy.
     #[schema(minimum = 1, maximum = 12)]
     pub per_shopper_limit: u32,
-    /// The expected number of shoppers. It determines the number of shards of a small allocation, and how often each process may read them: an estimate that is too low causes throttled keys, one that is too high makes shoppers wait longer between two requests.
+    /// The expected number of shoppers. It determines the number of shards of a small allocation, and how often each process may read the shards: an estimate that is too low causes throttled keys, and an estimate that is too high makes shoppers wait longer between two requests.
     #[schema(minimum = 1, maximum = 100_000_000)]
     pub expected_shoppers: u32,
-    /// Whether `GET /drops` shows the drop; true by default. A drop that it does not show can be found only by its id, and is sold like any other.
+    /// Whether `GET /drops` shows the drop; true by default. An unlisted drop can be found only by its id, and is sold like any other drop.
     #[serde(default = "listed")]
     pub listed: bool,
-    /// Whether `starts_at` may be in the past; false by default. Such a drop opens as soon as it is published.
+    /// Whether `starts_at` may be in the past, so that the drop opens when it is published; false by default.
     #[serde(default)]
     pub start_may_be_past: bool,
     /// The SKUs on sale.
@@ -80,7 +80,7 @@ pub struct DropBody {
     pub skus: Vec<SkuBody>,
 }
 
-/// The default of a body without the member.
+/// The value of `listed` in a body without this member.
 const fn listed() -> bool {
     true
 }
@@ -119,25 +119,25 @@ impl From<DropBody> for DropDraft {
     }
 }
 
-/// The body of an extension.
+/// The body of a request that moves the drop's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtendBody {
-    /// The new end: not before the current one.
+    /// The new end of the drop: not before the current end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
 }
 
-/// The body of a move of the start.
+/// The body of a request that moves the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RescheduleBody {
-    /// The new start: not before the current one. The end moves by the same time.
+    /// The new start of the drop: not before the current start. The end moves by the same time.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
 }
 
-/// The body of a message.
+/// The body of a request that changes the message to shoppers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageBody {
@@ -146,11 +146,11 @@ pub struct MessageBody {
     pub message: Option<String>,
 }
 
-/// The body of a restock.
+/// The body of a request that adds units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestockBody {
-    /// The SKU.
+    /// The SKU that gets the units.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
     /// The number of additional units.
@@ -158,36 +158,36 @@ pub struct RestockBody {
     pub units: u32,
 }
 
-/// A SKU for operators.
+/// A SKU of a drop with its allocated units and its shards, for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorSkuView {
-    /// Its identifier within the drop.
+    /// The SKU's identifier within the drop.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// Its name for people.
+    /// The displayed name.
     pub title: String,
     /// The price of one unit, in minor units.
     pub price_minor: i64,
     /// The allocated units, including restocks; in a draft, the units to be allocated.
     pub units: u32,
-    /// The number of their shards; 0 in a draft.
+    /// The number of shards that have the units; 0 in a draft.
     pub shards: u16,
 }
 
-/// A drop for operators.
+/// The state, settings, SKUs and warnings of a drop, for operators. Drafts are included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorDropView {
-    /// Its identifier.
+    /// The drop's identifier.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// Grows with every change.
+    /// The version of the drop, which grows with every change.
     pub version: u64,
-    /// Its progress.
+    /// The drop's progress from draft to publication or cancellation.
     #[schema(value_type = DropStateSchema)]
     pub state: DropState,
     /// Whether reservations are paused.
     pub paused: bool,
-    /// Its name for people.
+    /// The displayed name.
     pub title: String,
     /// The currency of all prices.
     #[schema(value_type = String)]
@@ -198,33 +198,33 @@ pub struct OperatorDropView {
     /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
-    /// How long a reservation holds its units.
+    /// How long a reservation holds its units, in seconds.
     pub hold_seconds: u32,
-    /// The time limit for actions that the payment requires of the shopper.
+    /// The time limit for an action that the payment requires of the shopper, in seconds.
     pub payment_seconds: u32,
-    /// The time limit for all other cards after the first decline.
+    /// The time limit for all other cards after the first decline, in seconds.
     pub retry_seconds: u32,
-    /// How long an order waits for the payment gateway before an operator must decide.
+    /// How long an order waits for the payment gateway before an operator must decide, in seconds.
     pub gateway_wait_seconds: u32,
     /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// The expected number of shoppers.
+    /// The expected number of shoppers, from the draft.
     pub expected_shoppers: u32,
     /// Whether `GET /drops` shows the drop once it is published.
     pub listed: bool,
     /// The SKUs on sale.
     pub skus: Vec<OperatorSkuView>,
-    /// Settings that are allowed and may be a mistake, with the change to make.
+    /// Settings that are allowed but may be mistakes, each with the change to make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<WarningView>,
 }
 
-/// A setting that is allowed and may be a mistake.
+/// A warning that an allowed setting of a drop may be a mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WarningView {
     /// The kind of the warning: `gateway_rate`.
     pub code: String,
-    /// The effect, and the change to make.
+    /// The effect of the setting, and the change to make.
     pub detail: String,
 }
 
@@ -238,7 +238,7 @@ impl From<SlowPayments> for WarningView {
 }
 
 impl OperatorDropView {
-    /// The drop for operators, with the payment gateway's `rate`.
+    /// The drop as operators see it. `rate` is the payment gateway's call rate, from which the warnings follow.
     #[must_use]
     pub fn of(drop: &Drop, rate: CallRate) -> Self {
         Self {
@@ -285,77 +285,77 @@ impl OperatorDropView {
     }
 }
 
-/// A decision to let an order wait longer for the payment gateway.
+/// The body of a request to let an order wait longer for the payment gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeepBody {
-    /// How long it waits from now on before an operator must decide again.
+    /// How long the order waits, in seconds from now, before an operator must decide again.
     #[schema(minimum = 60, maximum = 86_400)]
     pub seconds: u32,
 }
 
-/// A decision to end an order that waits for the payment gateway.
+/// The body of a request to end an order that waits for the payment gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndBody {
-    /// Whether the operator states that the gateway does not have the order's payment and never will: a look-up that finds nothing then ends the order.
+    /// Whether the operator states that the gateway does not have the order's payment and never will have it. A look-up that finds no payment then ends the order.
     pub not_at_gateway: bool,
 }
 
-/// An order for operators.
+/// The state of an order, and since when it waits for the payment gateway, for operators. The shopper is not named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorOrderView {
-    /// Its identifier.
+    /// The order's identifier.
     #[schema(value_type = String)]
     pub order_id: OrderId,
-    /// The drop.
+    /// The identifier of the order's drop.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// The SKU.
+    /// The ordered SKU.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// The number of units.
+    /// The number of ordered units.
     pub quantity: u32,
-    /// The amount.
+    /// The price of all units.
     #[schema(value_type = MoneySchema)]
     pub amount: Money,
-    /// Its status.
+    /// The order's status.
     #[schema(value_type = OrderStatusSchema)]
     pub status: OrderStatus,
-    /// The reason why it ended without payment.
+    /// The reason why the order ended without payment; `null` otherwise.
     #[schema(value_type = Option<EndReasonSchema>)]
     pub reason: Option<EndReason>,
-    /// The reason why it is to end unpaid, once the gateway says that no money has moved.
+    /// The reason why the open order ends unpaid once the gateway confirms that no money has moved; else `null`.
     #[schema(value_type = Option<EndReasonSchema>)]
     pub cancel_requested: Option<EndReason>,
-    /// The gateway's id of the payment, once it has one.
+    /// The gateway's id of the payment; `null` until the gateway has answered with an id.
     pub payment_id: Option<String>,
     /// Whether the gateway or the shop must act next; otherwise the shopper must, or the order has ended.
     pub waits_for_gateway: bool,
-    /// The time since which it waits for the gateway.
+    /// The time since which the order waits for the gateway; `null` while it does not wait.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub waiting_since: Option<Moment>,
-    /// The time from which an operator must decide.
+    /// The time from which an operator must decide; `null` while the order does not wait for the gateway.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub late_from: Option<Moment>,
-    /// Whether that time has passed.
+    /// Whether the time `late_from` has passed.
     pub late: bool,
-    /// The number of times that an operator has kept it.
+    /// The number of times that an operator has let the order wait longer.
     pub kept: u32,
-    /// Whether an operator has stated that the gateway does not know its payment.
+    /// Whether an operator has stated that the gateway does not have the order's payment.
     pub not_at_gateway: bool,
-    /// Its version.
+    /// The order's version, which grows with every change.
     pub version: u32,
-    /// The time at which it was placed.
+    /// The time at which the order was placed.
     #[schema(value_type = String, format = DateTime)]
     pub placed_at: Moment,
-    /// The time of its last change.
+    /// The time of the order's last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Moment,
 }
 
 impl OperatorOrderView {
-    /// The order for operators at `now`.
+    /// The order as operators see it at `now`.
     #[must_use]
     pub fn of(order: &Order, now: Timestamp) -> Self {
         let shard = &order.reservation.shard;
@@ -386,13 +386,13 @@ impl OperatorOrderView {
 /// A page of open orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorOrderList {
-    /// The orders, in an arbitrary sequence. A page may have fewer orders than `limit`, or none, and still be followed by another.
+    /// The orders, in an arbitrary sequence. A page may have fewer orders than `limit`, or none, although a further page follows.
     pub orders: Vec<OperatorOrderView>,
     /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// The text of a drop's state.
+/// The progress of a drop from draft to publication or cancellation.
 #[derive(utoipa::ToSchema)]
 #[schema(as = DropState, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -404,69 +404,69 @@ pub enum DropStateSchema {
     Cancelled,
 }
 
-/// One part of a drop's capacity.
+/// One part of a drop's capacity, such as a function's provisioned concurrency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PartView {
-    /// Its kind.
+    /// The kind of the part.
     #[schema(value_type = PartKindSchema)]
     pub kind: PartKind,
-    /// Its name.
+    /// The name of the function, database, table or event source.
     pub name: String,
-    /// The wanted amount: units of provisioned concurrency, ACU or instances, write units, concurrent invocations, or one answer.
+    /// The needed amount, in the unit of the kind: units of provisioned concurrency, ACU or instances, write units, concurrent invocations, or one answer.
     pub wanted: f64,
-    /// The existing amount.
+    /// The existing amount, in the same unit as `wanted`.
     pub there: f64,
     /// Whether the amount suffices and no change is in progress.
     pub ready: bool,
 }
 
-/// The consequence of a drop's readiness.
+/// The effect of the capacity's readiness on the drop's opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RulingView {
-    /// It opens at the announced time, for as many shoppers as its plan serves.
+    /// The drop opens at the announced time, for as many shoppers as its plan serves.
     AsPlanned,
-    /// It opens at the announced time, for fewer shoppers than its plan serves.
+    /// The drop opens at the announced time, for fewer shoppers than its plan serves.
     AdmitFewer,
-    /// Move its start to `move_start_to`, in the drop and in the calendar.
+    /// Move the drop's start to `move_start_to`, in the drop and in the calendar.
     MoveStart,
 }
 
-/// The readiness of a drop's capacity, by the last run of pre-scaling.
+/// The readiness of a drop's capacity, in the last run of pre-scaling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReadinessView {
-    /// The drop.
+    /// The drop's identifier.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// The time of the last run; runs come every minute.
+    /// The time of the last run; pre-scaling runs every minute.
     #[schema(value_type = String, format = DateTime)]
     pub checked_at: Moment,
-    /// Whether all parts were ready at that time.
+    /// Whether all parts were ready at the time of the last run.
     pub ready: bool,
     /// The time at which all parts must be ready.
     #[schema(value_type = String, format = DateTime)]
     pub ready_by: Moment,
-    /// The estimated time at which all parts will be ready; `checked_at` if they are.
+    /// The estimated time at which all parts will be ready; `checked_at` if all parts are ready.
     #[schema(value_type = String, format = DateTime)]
     pub estimated_ready_at: Moment,
-    /// Whether the estimate is in time.
+    /// Whether all parts are estimated to be ready by `ready_by`.
     pub on_course: bool,
-    /// The parts.
+    /// The parts of the capacity.
     pub parts: Vec<PartView>,
-    /// The consequence.
+    /// The effect on the drop's opening.
     pub ruling: RulingView,
-    /// With `move_start`: the new start.
+    /// The start to which the drop must be moved; present only with the ruling `move_start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub move_start_to: Option<Moment>,
-    /// The share of the expected demand that may be admitted.
+    /// The share of the expected demand that may be admitted, from 0 to 1.
     #[schema(minimum = 0, maximum = 1)]
     pub share: f64,
-    /// Shoppers a second who may be admitted at the opening.
+    /// The number of shoppers a second who may be admitted at the opening.
     pub shoppers_per_second: f64,
-    /// Invocations beyond provisioned concurrency in the minute before.
+    /// The number of invocations beyond provisioned concurrency in the minute before the last run.
     pub spill_over: u64,
-    /// Settings that are allowed and may be a mistake, with the change to make. More capacity does not help.
+    /// Settings that are allowed but may be mistakes, each with the change to make. More capacity does not help.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<WarningView>,
 }
@@ -484,7 +484,7 @@ impl From<Part> for PartView {
 }
 
 impl ReadinessView {
-    /// The readiness of `drop`, with the payment gateway's `rate`.
+    /// The readiness of `drop`. `rate` is the payment gateway's call rate, from which the warnings follow.
     #[must_use]
     pub fn of(readiness: Readiness, drop: &Drop, rate: CallRate) -> Self {
         let (ruling, to) = match readiness.ruling {
@@ -514,7 +514,7 @@ impl ReadinessView {
     }
 }
 
-/// The text of a part's kind.
+/// The kind of a part of a drop's capacity, which determines the unit of its amounts.
 #[derive(utoipa::ToSchema)]
 #[schema(as = PartKind, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

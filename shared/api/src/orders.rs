@@ -1,4 +1,4 @@
-//! Orders.
+//! Defines the bodies of requests and answers about orders.
 
 use domain::ids::{DropId, OrderId, ReservationId, SkuId};
 use domain::limits::{MAX_ADDRESS_LINE_BYTES, MAX_PAYMENT_METHOD_BYTES};
@@ -21,7 +21,7 @@ pub struct CheckoutBody {
     /// The amount that the shopper consents to pay: it must be the reservation's amount.
     #[schema(value_type = MoneySchema)]
     pub amount: Money,
-    /// The gateway's token for the means of payment. Never card data.
+    /// The gateway's token for the means of payment. It is never card data.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     pub payment_method: String,
     /// The delivery address.
@@ -32,13 +32,13 @@ pub struct CheckoutBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PaymentBody {
-    /// The gateway's token for the means of payment. Never card data.
+    /// The gateway's token for the means of payment. It is never card data.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     pub payment_method: String,
 }
 
 impl PaymentBody {
-    /// All mistakes at once, besides those of form.
+    /// All fields that break a rule which the form of the JSON does not express.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldProblem> {
         if is_token(&self.payment_method) {
@@ -57,7 +57,7 @@ fn is_token(method: &str) -> bool {
 }
 
 impl CheckoutBody {
-    /// All mistakes at once, besides those of form.
+    /// All fields that break a rule which the form of the JSON does not express.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldProblem> {
         let mut found = Vec::new();
@@ -123,14 +123,14 @@ fn is_phone(text: &str) -> bool {
 /// An action of the shopper that the payment requires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActionView {
-    /// The address of the page.
+    /// The address of the page on which the shopper takes the action.
     pub url: String,
-    /// The deadline.
+    /// The time until which the action must be finished.
     #[schema(value_type = String, format = DateTime)]
     pub deadline: Moment,
 }
 
-/// A declined card, after which another may be submitted.
+/// A declined card, after which the shopper may submit another card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PaymentFailureView {
     /// Why the card was declined, as far as the shopper may know.
@@ -143,45 +143,45 @@ pub struct PaymentFailureView {
     pub cards_left: u32,
 }
 
-/// An order for its shopper.
+/// The state of an order, and the next action of its shopper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OrderView {
-    /// Its identifier.
+    /// The order's identifier.
     #[schema(value_type = String)]
     pub order_id: OrderId,
-    /// The reservation from which it was made.
+    /// The reservation from which the order was made.
     #[schema(value_type = String)]
     pub reservation_id: ReservationId,
-    /// The drop.
+    /// The identifier of the order's drop.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// The SKU.
+    /// The ordered SKU.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// The number of units.
+    /// The number of ordered units.
     pub quantity: u32,
-    /// The amount.
+    /// The price of all units.
     #[schema(value_type = MoneySchema)]
     pub amount: Money,
-    /// Its status.
+    /// The order's status.
     #[schema(value_type = OrderStatusSchema)]
     pub status: OrderStatus,
-    /// The reason why it ended without payment.
+    /// The reason why the order ended without payment; `null` otherwise.
     #[schema(value_type = Option<EndReasonSchema>)]
     pub reason: Option<EndReason>,
     /// Whether the order is to end unpaid and waits for the gateway's confirmation.
     pub cancel_requested: bool,
-    /// The action that the shopper must take.
+    /// The action that the shopper must take; `null` if none is required.
     pub action: Option<ActionView>,
-    /// The declined card, while another may be submitted.
+    /// The declined card; `null` unless another card may be submitted.
     pub payment_failure: Option<PaymentFailureView>,
-    /// The end of the current turn: the shopper's while an action or another card is awaited, otherwise the gateway's.
+    /// The time limit of the next step: of the shopper while an action or another card is awaited, else of the gateway.
     #[schema(value_type = String, format = DateTime)]
     pub payment_deadline: Moment,
-    /// The time at which it was placed.
+    /// The time at which the order was placed.
     #[schema(value_type = String, format = DateTime)]
     pub placed_at: Moment,
-    /// The time of its last change.
+    /// The time of the order's last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Moment,
 }
@@ -221,25 +221,25 @@ impl From<&Order> for OrderView {
 /// A page of a shopper's orders, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OrderList {
-    /// The orders.
+    /// The orders of this page.
     pub orders: Vec<OrderView>,
     /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// The form of an amount of money.
+/// An amount of money in one currency.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Money)]
 #[allow(dead_code)]
 pub struct MoneySchema {
-    /// The number of minor units.
+    /// The amount in minor units, such as cents.
     amount_minor: i64,
     /// The currency, as in ISO 4217.
     #[schema(pattern = "^[A-Z]{3}$")]
     currency: String,
 }
 
-/// The text of an order's status.
+/// The progress of an order from its placing to its payment or its end.
 #[derive(utoipa::ToSchema)]
 #[schema(as = OrderStatus, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -254,7 +254,7 @@ pub enum OrderStatusSchema {
     Refunded,
 }
 
-/// The text of the reason for an end without payment.
+/// The reason why an order ended without payment.
 #[derive(utoipa::ToSchema)]
 #[schema(as = EndReason, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -266,7 +266,7 @@ pub enum EndReasonSchema {
     GatewayUnavailable,
 }
 
-/// The text of the reason for a decline.
+/// The reason why a card was declined, as far as the shopper may know it.
 #[derive(utoipa::ToSchema)]
 #[schema(as = DeclineReason, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

@@ -1,7 +1,7 @@
-//! Problems: RFC 9457 documents with a stable code.
+//! Defines problems: RFC 9457 documents with a stable code.
 //!
 //! A use case has its own error type and maps it to a [`Problem`] in one exhaustive match. The HTTP layer turns the
-//! problem into a response. Internal causes are only in the log.
+//! problem into a response. The log has the internal cause of a problem; the response does not.
 
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -31,13 +31,13 @@ macro_rules! codes {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// A short description of the kind of problem, the same every time.
+            /// A short description of the kind of problem, the same in every answer.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
             }
 
-            /// The meaning of the code in one sentence, which is its comment here.
+            /// The meaning of the code in one sentence: the variant's doc comment.
             #[must_use]
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),*),)* }.trim()
@@ -53,11 +53,11 @@ codes! {
     Unauthenticated = "unauthenticated", 401, "Sign in first";
     /// The token is valid, but not for this request.
     Forbidden = "forbidden", 403, "Not allowed";
-    /// Nothing has this identifier, or it belongs to another shopper.
+    /// No resource has this identifier, or the resource belongs to another shopper.
     NotFound = "not_found", 404, "Not found";
     /// The drop exists, but no run of pre-scaling has checked it yet.
     NotPrepared = "not_prepared", 404, "Not prepared yet";
-    /// The path exists, but not with this method.
+    /// The path exists, but does not accept this method.
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     /// The drop has not started.
     NotOpen = "not_open", 409, "The drop is not open yet";
@@ -67,21 +67,21 @@ codes! {
     Closed = "closed", 409, "The drop is over";
     /// No unit is free now; the member `availability` says whether units may return.
     SoldOut = "sold_out", 409, "Nothing is left";
-    /// One reservation can get fewer units than were requested; the member `available` has their number.
+    /// One reservation can get fewer units than were requested; the member `available` has the number of units.
     FewerLeft = "fewer_left", 409, "Fewer are left";
-    /// The shopper has the largest allowed number of units.
+    /// The shopper has bought, or is buying, the largest allowed number of units.
     LimitReached = "limit_reached", 409, "The limit per shopper is reached";
-    /// The shopper holds a reservation already; the member `reservation_id` names it.
+    /// The shopper holds a reservation already; the member `reservation_id` names this reservation.
     ReservationExists = "reservation_exists", 409, "You hold a reservation already";
-    /// An open order of the shopper prevents this until it has ended; the member `order_id` names it.
+    /// An open order of the shopper prevents a further reservation until it has ended; `order_id` names the order.
     OrderInProgress = "order_in_progress", 409, "Your order is in progress";
-    /// Reservations of the shopper expired unused; a further one is possible after `Retry-After`.
+    /// Reservations of the shopper expired unused; a further reservation is possible after `Retry-After`.
     HoldsUnused = "holds_unused", 409, "Reservations expired unused";
     /// The reservation can no longer be checked out.
     ReservationExpired = "reservation_expired", 409, "The reservation has expired";
-    /// The order or drop is in a state in which this is not possible.
+    /// The state of the order, reservation or drop does not allow the request.
     WrongState = "wrong_state", 409, "Not possible in this state";
-    /// Concurrent changes came first, repeatedly.
+    /// Other requests change the same data at the same time; a repeat may succeed.
     Conflict = "conflict", 409, "Changed by somebody else";
     /// The body is larger than the API accepts.
     TooLarge = "too_large", 413, "The request is too large";
@@ -95,7 +95,8 @@ codes! {
     Throttled = "throttled", 503, "Busy, try again";
 }
 
-/// Written by hand, since the derive does not see the names that a macro passes, and would document the variants' names.
+/// Written by hand: a derive does not see the texts of `rename` that the macro passes, and would document the variants'
+/// Rust names.
 impl utoipa::PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
@@ -110,30 +111,30 @@ impl utoipa::PartialSchema for Code {
 
 impl utoipa::ToSchema for Code {}
 
-/// A field at fault.
+/// An invalid field of a request, and the field's rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldProblem {
     /// The field: a path into the body (`skus[2].units`), or the name of a header or parameter.
     pub field: String,
-    /// The rule for the field.
+    /// The rule that the field must satisfy.
     pub message: String,
 }
 
 /// A problem document (`application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Problem {
-    /// Identifies the kind of problem: `urn:stampede:problem:` and the code.
+    /// The URN of the kind of problem: `urn:stampede:problem:` and the code.
     #[serde(rename = "type")]
     pub kind: String,
-    /// A short description of the kind.
+    /// A short description of the kind of problem, the same in every answer.
     pub title: String,
-    /// The HTTP status.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// The stable code.
+    /// The stable code, for programs.
     pub code: Code,
     /// The cause in this case, and what to do next.
     pub detail: String,
-    /// The fields at fault.
+    /// The invalid fields of the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,
     /// With `sold_out`: whether units may return.
@@ -143,10 +144,10 @@ pub struct Problem {
     /// With `fewer_left`: the number of units that one reservation can get now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available: Option<u32>,
-    /// With `reservation_exists`: the reservation.
+    /// With `reservation_exists`: the identifier of the reservation that the shopper holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<String>,
-    /// With `order_in_progress`: the order.
+    /// With `order_in_progress`: the identifier of the shopper's open order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<String>,
     /// The number of seconds until a repeat may succeed; also in the header `Retry-After`.
@@ -155,7 +156,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of this kind, with its cause and what to do next.
+    /// A problem with this code. `detail` is the cause in this case, and what to do next.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
@@ -173,7 +174,7 @@ impl Problem {
         }
     }
 
-    /// Names a field at fault.
+    /// Adds an invalid field and its rule.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
         self.errors.push(FieldProblem {
@@ -183,7 +184,7 @@ impl Problem {
         self
     }
 
-    /// Sets the time of a repeat.
+    /// Sets the number of seconds until a repeat may succeed.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);

@@ -1,4 +1,4 @@
-//! Reservations.
+//! Defines the bodies of requests and answers about reservations.
 
 use domain::claim::{Claim, ClaimState};
 use domain::ids::{DropId, ReservationId, SkuId};
@@ -19,33 +19,33 @@ pub struct ReserveBody {
     pub quantity: u32,
 }
 
-/// Whether a reservation still waits to be checked out.
+/// Whether a reservation still waits for its checkout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReservationState {
-    /// Check out before `expires_at`.
+    /// The units are held: check out before `expires_at`.
     Held,
     /// The reservation was checked out; its order exists.
     Ordered,
 }
 
-/// A reservation.
+/// The held units, the price and the time limit of a reservation, for its shopper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReservationView {
-    /// Its identifier, for checkout.
+    /// The reservation's identifier, for the checkout.
     #[schema(value_type = String)]
     pub reservation_id: ReservationId,
-    /// The drop.
+    /// The drop's identifier.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// The SKU.
+    /// The reserved SKU.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// The number of units.
+    /// The number of reserved units.
     pub quantity: u32,
-    /// Whether it still waits to be checked out.
+    /// Whether the reservation still waits for its checkout.
     pub status: ReservationState,
-    /// The time until which it can be checked out; once ordered, the time until which the order must be paid.
+    /// The time until which the reservation can be checked out; once ordered, `payment_seconds` after the checkout.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Moment,
     /// The price of one unit.
@@ -57,7 +57,8 @@ pub struct ReservationView {
 }
 
 impl ReservationView {
-    /// The reservation that `claim` is; `price` is that of one unit. `None` when the amount cannot be represented.
+    /// The view of the reservation `id` with its `claim`; `price` is the price of one unit. `None` when the total
+    /// amount cannot be represented.
     #[must_use]
     pub fn of(id: ReservationId, claim: &Claim, price: Money) -> Option<Self> {
         Some(Self {

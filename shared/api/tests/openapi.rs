@@ -1,4 +1,5 @@
-//! The contract as a golden file. `make openapi` writes it anew; the change then shows in review.
+//! Compares the contract with a golden file. `make openapi` writes the file anew, so that the change is visible in
+//! review.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -95,7 +96,7 @@ fn every_refusal_is_a_problem_document_with_codes_of_its_status() {
             }
         }
     }
-    // No operation answers with it: `$default` does.
+    // No operation answers `method_not_allowed`: the route `$default` does.
     let elsewhere = [Code::MethodNotAllowed.as_str()];
     assert!(documented.is_disjoint(&BTreeSet::from(elsewhere)));
     documented.extend(elsewhere);

@@ -1,4 +1,4 @@
-//! Capacity: all values that pre-scaling sets.
+//! Defines capacity: the types of all values that pre-scaling sets.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use serde_json::Value;
 use super::read::{self, Read};
 use crate::members;
 
-/// Concurrency of one function.
+/// The concurrency of one function, in units of one environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Concurrency {
-    /// Environments kept warm on the live alias.
+    /// The number of environments that Lambda keeps initialized on the live alias.
     pub provisioned: u32,
-    /// Reserved concurrency; with `None` the function uses the unreserved concurrency of the account.
+    /// The reserved concurrency; with `None` the function uses the unreserved concurrency of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<u32>,
 }
 
 impl Concurrency {
-    /// The units of the account's concurrency that this uses.
+    /// The number of units that the function takes from the account's concurrency.
     #[must_use]
     pub fn taken(self) -> u32 {
         self.provisioned.max(self.reserved.unwrap_or(0))
     }
 
-    /// The larger of both, in each part. No reservation is the smallest.
+    /// The larger of both values in each part. No reservation counts as smaller than any reservation.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
@@ -37,30 +37,30 @@ impl Concurrency {
     }
 }
 
-/// The size of the ledger's database.
+/// The size of the ledger's database: a Serverless v2 cluster's minimum, or the class of all instances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseSize {
-    /// Aurora Serverless v2, by its minimum, in ACU (steps of 0.5). The maximum is not changed.
+    /// The minimum of an Aurora Serverless v2 cluster, in ACU (steps of 0.5). The maximum is not changed.
     MinimumAcu(f64),
-    /// Instances, all of one class.
+    /// The class of all instances of a provisioned cluster.
     Class(String),
 }
 
-/// The throughput that a table serves at once, in units a second.
+/// The throughput that a table serves without a delay for scaling, in units a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WarmThroughput {
-    /// Write units.
+    /// The write units a second.
     pub write_units: u32,
-    /// Read units.
+    /// The read units a second.
     pub read_units: u32,
 }
 
 members!(WarmThroughput: write_units, read_units);
 
 impl WarmThroughput {
-    /// The larger of both, in each part.
+    /// The larger of both values in each part.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl WarmThroughput {
         }
     }
 
-    /// The smaller of both, in each part.
+    /// The smaller of both values in each part.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         Self {
@@ -79,17 +79,18 @@ impl WarmThroughput {
     }
 }
 
-/// The consumption rate of a queue. An event source has one of the two kinds; pre-scaling never changes the kind.
+/// The setting that limits how fast a queue is consumed. An event source has a setting of one of two kinds.
+/// Pre-scaling never changes the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Polling {
-    /// The largest number of concurrent invocations, 2 to 1000.
+    /// The largest number of concurrent invocations, from 2 to 1000.
     MaximumConcurrency(u32),
-    /// Pollers that run whatever the queue contains.
+    /// Pollers that run all the time, whether or not the queue contains messages.
     ProvisionedPollers {
-        /// The smallest number, 2 to 200.
+        /// The smallest number of pollers, from 2 to 200.
         minimum: u32,
-        /// The largest number, 2 to 10000.
+        /// The largest number of pollers, from 2 to 10000.
         maximum: u32,
     },
 }
@@ -113,11 +114,11 @@ impl Read for Polling {
     }
 }
 
-/// The number of concurrent invocations of one provisioned poller.
+/// The number of concurrent invocations that one provisioned poller can make.
 const INVOCATIONS_PER_POLLER: u32 = 10;
 
 impl Polling {
-    /// The setting of the same kind for `invocations` concurrent invocations, within AWS's limits.
+    /// The setting of the same kind that allows `invocations` concurrent invocations, within AWS's limits.
     #[must_use]
     pub fn for_invocations(self, invocations: u32) -> Self {
         match self {
@@ -132,7 +133,7 @@ impl Polling {
         }
     }
 
-    /// The number of concurrent invocations that the setting allows from the first moment on.
+    /// The number of concurrent invocations that the setting allows without a delay for scaling.
     #[must_use]
     pub const fn invocations(self) -> u32 {
         match self {
@@ -141,7 +142,7 @@ impl Polling {
         }
     }
 
-    /// The larger of both, in each part; `self` if they are of different kinds.
+    /// The larger of both settings in each part; `self` if the settings are of different kinds.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         match (self, other) {
@@ -164,37 +165,52 @@ impl Polling {
     }
 }
 
-/// All values that pre-scaling sets.
+/// The capacity of all resources that pre-scaling sets: functions, database, tables and event sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// By function.
+    /// The concurrency, by the name of the function.
     pub functions: BTreeMap<String, Concurrency>,
-    /// The ledger's database.
+    /// The size of the ledger's database.
     pub database: DatabaseSize,
-    /// By table.
+    /// The warm throughput, by the name of the table.
     pub tables: BTreeMap<String, WarmThroughput>,
-    /// By queue.
+    /// The polling setting, by the name of the queue's event source.
     pub queues: BTreeMap<String, Polling>,
 }
 
 impl Capacity {
-    /// Units of the account's concurrency that all functions use together.
+    /// The number of units of the account's concurrency that all functions together take.
     #[must_use]
     pub fn concurrency_taken(&self) -> u64 {
         self.functions.values().map(|c| u64::from(c.taken())).sum()
     }
 
-    /// One function's concurrency; zero for an unknown function.
+    /// The concurrency of one function; zero for an unknown function.
     #[must_use]
     pub fn function(&self, name: &str) -> Concurrency {
         self.functions.get(name).copied().unwrap_or_default()
     }
 
-    /// One table's warm throughput; zero for an unknown table.
+    /// The warm throughput of one table; zero for an unknown table.
     #[must_use]
     pub fn table(&self, name: &str) -> WarmThroughput {
         self.tables.get(name).copied().unwrap_or_default()
     }
+}
+
+/// The capacity that exists when all steps of a run are complete. Resources that the run must not change
+/// are absent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Target {
+    /// The concurrency, by the name of the function.
+    pub functions: BTreeMap<String, Concurrency>,
+    /// The size of the database; `None` if the run must not change it.
+    pub database: Option<DatabaseSize>,
+    /// The warm throughput, by the name of the table.
+    pub tables: BTreeMap<String, WarmThroughput>,
+    /// The polling setting, by the name of the queue's event source. A queue without an entry
+    /// stays unchanged.
+    pub queues: BTreeMap<String, Polling>,
 }
 
 #[cfg(test)]

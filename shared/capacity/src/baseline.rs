@@ -1,4 +1,4 @@
-//! The declared baseline: the capacity between drops, and the resources that may be changed.
+//! Defines the declared baseline: the capacity between drops, and the resources that runs may change.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,67 +7,67 @@ use super::database::DatabaseBaseline;
 use super::mistakes::Mistakes;
 use crate::members;
 
-/// One function between drops.
+/// The declared capacity of one function between drops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionBaseline {
-    /// The function.
+    /// The function, by the name of its crate, such as `reserve`.
     pub function: String,
     /// The function's memory, in MB.
     pub memory_mb: u32,
-    /// Provisioned concurrency on the live alias.
+    /// The provisioned concurrency on the live alias between drops, in units.
     #[serde(default)]
     pub provisioned: u32,
-    /// Reserved concurrency, if any.
+    /// The reserved concurrency between drops, in units; `None` if nothing is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<u32>,
 }
 
 members!(FunctionBaseline: function, memory_mb, provisioned or 0, reserved);
 
-/// One hot table.
+/// The declared throughput of one table that drops load heavily.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableBaseline {
-    /// The table.
+    /// The table, by its logical id in the template, such as `StockTable`.
     pub table: String,
-    /// The throughput that it serves at once.
+    /// The warm throughput that the table has now.
     pub warm: WarmThroughput,
-    /// The limit to which it may be raised. Warm throughput can never be lowered, so a table without a higher limit is
-    /// never raised.
+    /// The limit to which runs may raise the warm throughput. It can never be lowered again, so a table
+    /// without a higher limit is never raised.
     #[serde(default)]
     pub allowed: WarmThroughput,
 }
 
 members!(TableBaseline: table, warm, allowed or WarmThroughput::default());
 
-/// One queue's event source.
+/// The declared setting of one queue's event source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueBaseline {
-    /// The event source, named after its queue.
+    /// The event source, by the logical id of its queue in the template, such as `PaymentsQueue`.
     pub source: String,
-    /// The function that consumes the queue.
+    /// The function that consumes the queue, by the name of its crate.
     pub function: String,
-    /// The polling setting.
+    /// The polling setting between drops.
     pub polling: Polling,
 }
 
 members!(QueueBaseline: source, function, polling);
 
-/// The whole baseline.
+/// The whole baseline: the capacity of all resources between drops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
-    /// Functions.
+    /// The functions whose capacity runs may change.
     #[serde(rename = "function")]
     pub functions: Vec<FunctionBaseline>,
-    /// The ledger's database.
+    /// The ledger's database between drops.
     pub database: DatabaseBaseline,
-    /// Hot tables.
+    /// The tables that drops load heavily.
     #[serde(rename = "table", default)]
     pub tables: Vec<TableBaseline>,
-    /// Queues.
+    /// The event sources of the queues.
     #[serde(rename = "queue", default)]
     pub queues: Vec<QueueBaseline>,
 }
@@ -78,7 +78,7 @@ members!(Baseline:
 );
 
 impl Baseline {
-    /// The baseline as capacity.
+    /// The baseline as a [`Capacity`].
     #[must_use]
     pub fn capacity(&self) -> Capacity {
         let concurrency = |f: &FunctionBaseline| Concurrency {
@@ -101,7 +101,7 @@ impl Baseline {
         }
     }
 
-    /// One function.
+    /// The baseline of the function `name`; `None` if the baseline does not contain it.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<&FunctionBaseline> {
         self.functions.iter().find(|f| f.function == name)

@@ -1,4 +1,4 @@
-//! The calendar: the drops, their times, and the expected numbers of shoppers.
+//! Defines the calendar: the drops, their times, and the expected numbers of shoppers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,32 +13,32 @@ use super::profile::{ByPhase, Group, Per, Through};
 use super::read::{self, Read};
 use crate::{members, scalars};
 
-/// The states of a drop that matter for capacity.
+/// The state of a drop, as far as it matters for capacity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CalendarState {
     /// The drop will take place, or is taking place.
     #[default]
     Scheduled,
-    /// Cancelled: no capacity is held for it.
+    /// The drop is cancelled, so no capacity is held for it.
     Cancelled,
-    /// Every unit is paid for, or the drop has ended, and no order is open.
+    /// Every unit is paid for or the drop has ended, and no order is open. No capacity is held for the drop.
     Drained,
 }
 
 scalars!(CalendarState);
 
-/// The action when the capacity is not ready when the first shoppers arrive. From then on the start must not move, so
-/// the decision is made at that time.
+/// The consequence for a drop whose capacity is not ready when the first shoppers arrive. The decision is made at that
+/// time, since missing capacity may still become ready before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NotReadyPolicy {
-    /// Open as announced, and admit only as many as the capacity serves.
+    /// The drop opens as announced, and admits only as many shoppers as the capacity serves.
     #[default]
     AdmitFewer,
-    /// Open later, if that is enough; otherwise admit fewer.
+    /// The drop opens later, if a delay within the limit is enough; otherwise it admits fewer shoppers.
     MoveStart {
-        /// The largest delay, in seconds.
+        /// The largest delay of the start, in seconds.
         at_most_seconds: u32,
     },
 }
@@ -55,52 +55,54 @@ impl Read for NotReadyPolicy {
     }
 }
 
-/// A period in which requests arrive.
+/// A period in which requests arrive, and the shape of their rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stretch {
-    /// How long it lasts.
+    /// The length of the period, in seconds.
     pub seconds: u32,
-    /// The ratio of its busiest second to its mean: 1 for an even rate, 2 for a rate that falls linearly to zero.
+    /// The ratio of the period's busiest second to its mean: 1 for an even rate, 2 for a rate that falls
+    /// linearly to zero.
     pub peak_factor: f64,
 }
 
 members!(Stretch: seconds, peak_factor);
 
-/// A drop on the calendar. Moments are milliseconds since 1970, or of the type `M` in files with another format.
+/// A drop on the calendar. Times are of the type `M`: milliseconds since 1970, or another format in files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarDrop<M = Timestamp> {
     /// The drop's identifier.
     pub id: DropId,
-    /// The drop's progress.
+    /// Whether the drop takes place, is cancelled, or has drained.
     #[serde(default)]
     pub state: CalendarState,
-    /// The action when the capacity is not ready in time.
+    /// The consequence if the capacity is not ready when the first shoppers arrive.
     #[serde(default)]
     pub if_not_ready: NotReadyPolicy,
-    /// When reservations begin.
+    /// The time at which reservations begin.
     pub starts_at: M,
-    /// When reservations end.
+    /// The time at which reservations end.
     pub ends_at: M,
     /// The expected number of shoppers.
     pub shoppers: u32,
-    /// Units on sale.
+    /// The number of units on sale.
     pub units: u32,
-    /// Requests in the busiest second of the opening, over all groups behind the API, if this is known better than the
-    /// opening's shape. The profile's weights then only distribute it.
+    /// The requests in the opening's busiest second, over all groups behind the API; `None` if the number
+    /// follows from the shape of the opening. If it is set, the profile's weights only distribute it over
+    /// the groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rps: Option<u32>,
-    /// The shortest time in which all units may be taken.
+    /// The shortest time in which all units may be reserved, in seconds.
     pub sold_within_seconds: u32,
-    /// The arrivals before the opening.
+    /// The period before the opening, in which shoppers already arrive.
     pub before: Stretch,
-    /// The surge, from the start on.
+    /// The surge of requests, which begins at the start.
     pub opening: Stretch,
     /// The ratio of the sale's busiest second to its mean. The sale lasts from the end of the surge to the end of the
     /// drop.
     pub sale_peak_factor: f64,
-    /// From the end until open orders are complete.
+    /// The period from the drop's end until its open orders are complete.
     pub tail: Stretch,
 }
 
@@ -111,7 +113,7 @@ members!(CalendarDrop<M>:
 );
 
 impl<M> CalendarDrop<M> {
-    /// The same drop with its moments in another type.
+    /// The same drop with each time converted by `read`.
     #[must_use]
     pub fn with_moments<N>(self, read: impl Fn(M) -> N) -> CalendarDrop<N> {
         CalendarDrop {
@@ -135,7 +137,8 @@ impl<M> CalendarDrop<M> {
 /// The longest time from the start to the end of a drop for which capacity is planned, in milliseconds.
 pub const LONGEST_OPEN_MS: i64 = 30 * 86_400_000;
 
-/// The shape of a drop that the calendar does not have: assumed, as the profile is, until drops have been measured.
+/// The shape of a drop without a calendar entry. These values are assumed, like those of the profile, until
+/// drops have been measured.
 const ASSUMED_BEFORE: Stretch = Stretch {
     seconds: 600,
     peak_factor: 2.0,
@@ -149,10 +152,11 @@ const ASSUMED_TAIL: Stretch = Stretch {
 const ASSUMED_SOLD_WITHIN_SECONDS: u32 = 10;
 
 impl CalendarDrop {
-    /// The entry of a drop that the calendar does not have, by the number of shoppers that its operator expects.
+    /// The entry for a drop that the calendar does not contain, from the number of shoppers that its
+    /// operator expects.
     ///
     /// # Errors
-    /// The mistakes that such an entry would be.
+    /// The mistakes that the entry would have on the calendar.
     pub fn expected(drop: &Drop) -> Result<Self, Vec<FieldError>> {
         let open_ms = drop.ends_at.millis_since(drop.starts_at).max(0);
         let open_seconds = u32::try_from(open_ms / 1_000).unwrap_or(u32::MAX);
@@ -184,7 +188,7 @@ impl CalendarDrop {
         }
     }
 
-    /// The phases as periods.
+    /// The four phases of the drop as periods.
     #[must_use]
     pub fn stretches(&self) -> ByPhase<Stretch> {
         let open_ms = self.ends_at.millis_since(self.starts_at).max(0);
@@ -200,19 +204,19 @@ impl CalendarDrop {
         }
     }
 
-    /// When the first shoppers arrive.
+    /// The time at which the first shoppers arrive.
     #[must_use]
     pub const fn gathers_at(&self) -> Timestamp {
         self.starts_at.plus_millis(-(self.before.seconds as i64) * 1000)
     }
 
-    /// When its surge ends.
+    /// The time at which the drop's surge ends.
     #[must_use]
     pub const fn rush_ends_at(&self) -> Timestamp {
         self.starts_at.plus_seconds(self.opening.seconds)
     }
 
-    /// When its orders should be complete.
+    /// The time by which the drop's orders should be complete.
     #[must_use]
     pub const fn drains_by(&self) -> Timestamp {
         self.ends_at.plus_seconds(self.tail.seconds)
@@ -224,7 +228,7 @@ impl CalendarDrop {
         matches!(self.state, CalendarState::Scheduled)
     }
 
-    /// Shoppers and units per second at the busiest moment of a phase.
+    /// The shoppers and units a second in the busiest second of a period.
     #[must_use]
     pub fn pace(&self, stretch: Stretch) -> Pace {
         if stretch.seconds == 0 {
@@ -237,8 +241,8 @@ impl CalendarDrop {
         }
     }
 
-    /// The rates at the opening: from `peak_rps` if the drop states it, and for units at least the rate at which they
-    /// may be taken.
+    /// The rates in the opening's busiest second. The rate of shoppers follows from `peak_rps` if the drop
+    /// states it. The rate of units is the rate at which they may be reserved.
     #[must_use]
     pub fn opening_pace(&self, groups: &[Group]) -> Pace {
         let units_per_second = f64::from(self.units) / f64::from(self.sold_within_seconds.max(1));
@@ -324,17 +328,17 @@ impl CalendarDrop {
     }
 }
 
-/// Rates of shoppers and units.
+/// The rates of shoppers and units in one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// Shoppers for each second.
+    /// The number of shoppers a second.
     pub shoppers_per_second: f64,
-    /// Units for each second.
+    /// The number of units a second.
     pub units_per_second: f64,
 }
 
 impl Pace {
-    /// The resulting requests a second of a group with this weight.
+    /// The requests a second of a group that has this weight.
     #[must_use]
     pub fn rps(self, per: Per, weight: f64) -> f64 {
         match per {

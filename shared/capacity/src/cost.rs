@@ -1,14 +1,14 @@
-//! The cost of capacity, held and running, compared with the same drop without pre-scaling. List prices applied to the
-//! plan: an estimate before the drop, not a bill.
+//! Computes the cost of capacity, held and running, compared with the same drop without pre-scaling. The
+//! costs are estimates before the drop: they apply list prices to the plan.
 
 use serde::Serialize;
 
 use super::amounts::{Capacity, WarmThroughput};
 use super::calendar::CalendarDrop;
 use super::documents::Documents;
-use super::lead::Window;
 use super::profile::{Group, Per, TableUse, Through};
 use super::steps::Step;
+use super::window::Window;
 
 const MILLION: f64 = 1_000_000.0;
 const SECONDS_PER_HOUR: f64 = 3_600.0;
@@ -17,51 +17,53 @@ const MB_PER_GB: f64 = 1_024.0;
 /// The cost of a group of functions, in US dollars.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GroupCost {
-    /// The group.
+    /// The group, by its name in the profile.
     pub group: String,
-    /// Units of provisioned concurrency, over all its functions.
+    /// The units of provisioned concurrency, over all functions of the group.
     pub provisioned: u32,
-    /// Requests expected over the whole drop.
+    /// The number of requests that are expected over the whole drop.
     pub requests: f64,
-    /// The cost of provisioned concurrency for an hour.
+    /// The cost of the provisioned concurrency for an hour, in US dollars.
     pub held_usd_per_hour: f64,
-    /// The cost of provisioned concurrency for the whole window.
+    /// The cost of the provisioned concurrency for the whole window, in US dollars.
     pub held_usd: f64,
-    /// The cost of running: API, invocations and run time at the price of provisioned concurrency.
+    /// The cost of the requests, in US dollars: API, invocations, and run time at the price of
+    /// provisioned concurrency.
     pub running_usd: f64,
-    /// The cost of the same requests on demand, without provisioned concurrency.
+    /// The cost of the same requests on demand, without provisioned concurrency, in US dollars.
     pub unscaled_usd: f64,
 }
 
-/// The cost of a drop's plan, in US dollars by list prices. It counts the expected requests, also when limits admit
-/// fewer.
+/// The cost of a drop's plan, in US dollars by list prices. It counts all expected requests, even if limits
+/// admit fewer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cost {
     /// The date of the price list.
     pub prices_as_of: String,
-    /// The longest time that capacity is held, in seconds, rounded up as it is billed.
+    /// The longest time for which capacity is held, in seconds, rounded up as AWS bills it.
     pub held_seconds: u32,
-    /// By group.
+    /// The cost of each group of functions.
     pub groups: Vec<GroupCost>,
-    /// The database for an hour at the planned size.
+    /// The cost of the database for an hour at the planned size, in US dollars.
     pub database_usd_per_hour: f64,
-    /// The database for the window at the planned size.
+    /// The cost of the database for the window at the planned size, in US dollars.
     pub database_usd: f64,
-    /// The database for the window at its baseline size.
+    /// The cost of the database for the window at its baseline size, in US dollars.
     pub database_unscaled_usd: f64,
-    /// Read and write units of tables, which scaling does not change.
+    /// The cost of the tables' read and write units, in US dollars. Pre-scaling does not change this cost.
     pub tables_usd: f64,
-    /// The one-time cost of warm throughput; none if it is raised and the list has no price for it.
+    /// The one-time cost of the raised warm throughput, in US dollars; `None` if it is raised and the list
+    /// has no price for it.
     pub warm_usd_once: Option<f64>,
-    /// The cost of everything beyond the baseline for an hour.
+    /// The cost for an hour of all capacity beyond the baseline, in US dollars.
     pub held_usd_per_hour: f64,
-    /// The cost of everything for this drop.
+    /// The whole cost of this drop, in US dollars.
     pub total_usd: f64,
-    /// The cost of the same drop without pre-scaling.
+    /// The cost of the same drop without pre-scaling, in US dollars.
     pub unscaled_usd: f64,
 }
 
-/// The hourly cost of `capacity`, whether it is used or not.
+/// The cost of holding `capacity` for an hour, in US dollars, whether or not it is used.
 #[must_use]
 pub fn usd_per_hour(docs: &Documents, capacity: &Capacity) -> f64 {
     let functions: f64 = (capacity.functions.iter())
@@ -74,7 +76,8 @@ pub fn usd_per_hour(docs: &Documents, capacity: &Capacity) -> f64 {
             .usd_per_hour(&capacity.database, docs.prices.acu_hour)
 }
 
-/// The change in cost by a step, in US dollars: for an hour, and once (none if the list has no price for it).
+/// The change of the cost by a step, in US dollars: for an hour, and once (`None` if the list has no price
+/// for it).
 #[must_use]
 pub fn step_usd(docs: &Documents, step: &Step) -> (f64, Option<f64>) {
     let database = &docs.baseline.database;
@@ -92,7 +95,7 @@ pub fn step_usd(docs: &Documents, step: &Step) -> (f64, Option<f64>) {
     (hourly, Some(0.0))
 }
 
-/// The cost of a plan that holds `capacity` for `drop` over `window`.
+/// The cost of holding `capacity` for `drop` over `window`, and of running the drop.
 #[must_use]
 pub fn cost(docs: &Documents, drop: &CalendarDrop, window: &Window, capacity: &Capacity) -> Cost {
     let prices = &docs.prices;
@@ -143,7 +146,7 @@ fn held_usd_per_hour(docs: &Documents, function: &str, provisioned: u32) -> f64 
     f64::from(provisioned) * gigabytes(docs, function) * docs.prices.held_gb_second * SECONDS_PER_HOUR
 }
 
-/// Requests of a group over the whole drop.
+/// The number of a group's requests over the whole drop.
 fn requests(drop: &CalendarDrop, group: &Group) -> f64 {
     let count = match group.per {
         Per::Shopper => f64::from(drop.shoppers),

@@ -1,4 +1,5 @@
-//! The ledger's database: its declared kind and size, the sizes it may get, and the capacity of each.
+//! Defines the ledger's database: its declared kind and size, the sizes that runs may give it, and the
+//! capacity of each size.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,46 +12,47 @@ use super::numbers::units_up;
 use super::read::{self, Read};
 use crate::members;
 
-/// An instance class that the database may get.
+/// An instance class that runs may give the database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassSize {
-    /// The class, such as `db.r6g.large`.
+    /// The name of the class, for example `db.r6g.large`.
     pub class: String,
-    /// The measured rate at which the ledger writes rows on it.
+    /// The measured rate at which the ledger writes rows on an instance of the class, in rows a second.
     pub rows_per_second: f64,
-    /// The largest number of connections to an instance of the class.
+    /// The largest number of connections to one instance of the class.
     pub connections: u32,
-    /// The list price of one instance for an hour, in US dollars.
+    /// The list price of one instance of the class for an hour, in US dollars.
     pub usd_per_hour: f64,
 }
 
 members!(ClassSize: class, rows_per_second, connections, usd_per_hour);
 
-/// The ledger's database between drops.
+/// The declared kind and size of the ledger's database between drops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DatabaseBaseline {
-    /// Aurora Serverless v2.
+    /// An Aurora Serverless v2 cluster.
     Serverless {
-        /// The minimum, in ACU: 1 or more, in steps of 0.5. RDS Proxy prevents auto-pause, so it never pauses.
+        /// The cluster's minimum, in ACU: 1 or more, in steps of 0.5. RDS Proxy prevents auto-pause, so the
+        /// cluster never pauses.
         minimum_acu: f64,
-        /// The maximum, in ACU. The number of connections depends on it and changes only with a restart, so it is never
-        /// changed.
+        /// The cluster's maximum, in ACU. Runs never change it, since the number of connections depends on it
+        /// and changes only with a restart.
         maximum_acu: f64,
-        /// The measured rate at which the ledger writes rows, for each ACU.
+        /// The measured rate at which the ledger writes rows, in rows a second for each ACU.
         rows_per_second_per_acu: f64,
-        /// The connection limit at that maximum.
+        /// The largest number of connections at this maximum.
         connections: u32,
     },
-    /// Instances of a class.
+    /// A cluster of instances, all of one class.
     Provisioned {
-        /// The class of each instance.
+        /// The class of each instance between drops.
         class: String,
-        /// The instances. The first one is the declared writer. With only one instance, changing its class interrupts
-        /// the database.
+        /// The names of the instances. The first is the declared writer. If there is only one instance, a
+        /// change of its class interrupts the database.
         instances: Vec<String>,
-        /// The classes that it may get, smallest first.
+        /// The classes that runs may give the instances, the smallest first.
         ladder: Vec<ClassSize>,
     },
 }
@@ -79,7 +81,7 @@ impl Read for DatabaseBaseline {
 }
 
 impl DatabaseBaseline {
-    /// The declared size.
+    /// The declared size between drops.
     #[must_use]
     pub fn size(&self) -> DatabaseSize {
         match self {
@@ -88,7 +90,8 @@ impl DatabaseBaseline {
         }
     }
 
-    /// The smallest size that writes `rows_per_second`, never below the declared one; the largest one if none does.
+    /// The smallest size that writes `rows_per_second`, but never below the declared size; the largest size
+    /// if none writes so many.
     #[must_use]
     pub fn size_for(&self, rows_per_second: f64) -> DatabaseSize {
         match self {
@@ -111,7 +114,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// The rate at which the ledger writes rows at `size`.
+    /// The rate at which the ledger writes rows at `size`, in rows a second; 0 for a size of the other kind.
     #[must_use]
     pub fn rows_per_second(&self, size: &DatabaseSize) -> f64 {
         match (self, size) {
@@ -129,7 +132,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// The connection limit at `size`.
+    /// The largest number of connections at `size`; 0 for an unknown class.
     #[must_use]
     pub fn connections(&self, size: &DatabaseSize) -> u32 {
         match (self, size) {
@@ -141,7 +144,8 @@ impl DatabaseBaseline {
         }
     }
 
-    /// The hourly cost of `size` for all instances, in US dollars.
+    /// The hourly cost of `size` for all instances, in US dollars. `acu_hour` is the price of one ACU for
+    /// an hour.
     #[must_use]
     pub fn usd_per_hour(&self, size: &DatabaseSize, acu_hour: f64) -> f64 {
         match (self, size) {
@@ -169,7 +173,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// The value by which sizes are ordered: ACU, or the index on the ladder.
+    /// The value by which sizes are ordered: the ACU, or the index of the class on the ladder.
     #[must_use]
     pub fn rank(&self, size: &DatabaseSize) -> f64 {
         match size {
@@ -178,7 +182,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// A class's index on the ladder; the first for an unknown one.
+    /// The index of the class on the ladder; 0 for a class that the ladder does not contain.
     fn rung(&self, class: &str) -> usize {
         match self {
             Self::Serverless { .. } => 0,

@@ -1,4 +1,4 @@
-//! Demand: the rates in the busiest second of a drop, and of drops with overlapping surges.
+//! Computes demand: the rates in the busiest second of a drop, and of drops with overlapping surges.
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,33 @@ use super::documents::Documents;
 use super::numbers::Share;
 use super::profile::{ByPhase, Group, Through};
 
-/// Before, opening, sale and tail.
+/// The number of phases: before, opening, sale and tail.
 const PHASES: usize = 4;
 
-/// The rates of a table's units.
+/// The rates at which a table's units are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct UnitRates {
-    /// Write units.
+    /// The write units a second.
     pub write: f64,
-    /// Read units.
+    /// The read units a second.
     pub read: f64,
 }
 
-/// Rates in the busiest second. Each rate has its own busiest second.
+/// The rates in the busiest second of a drop. Each rate is that of its own busiest second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Demand {
-    /// Requests a second, by group.
+    /// Requests a second, by the name of the group.
     pub group_rps: BTreeMap<String, f64>,
     /// Requests a second through the API, over all groups in the same second.
     pub api_rps: f64,
-    /// By table.
+    /// The unit rates, by the name of the table.
     pub tables: BTreeMap<String, UnitRates>,
-    /// Sold units a second that must be processed so that orders are complete in time.
+    /// The number of sold units a second that must be processed, so that all orders are complete at the end
+    /// of the tail.
     pub settled_units_per_second: f64,
 }
 
-/// The rates of each phase of a drop.
+/// The rates of shoppers and units in each phase of a drop.
 #[must_use]
 pub fn paces(groups: &[Group], drop: &CalendarDrop) -> ByPhase<Pace> {
     let stretches = drop.stretches();
@@ -47,13 +48,13 @@ pub fn paces(groups: &[Group], drop: &CalendarDrop) -> ByPhase<Pace> {
 }
 
 impl<T: Copy> ByPhase<T> {
-    /// In chronological order.
+    /// The values of the four phases in chronological order.
     pub fn all(self) -> [T; PHASES] {
         [self.before, self.opening, self.sale, self.tail]
     }
 }
 
-/// Requests a second of a group in each phase.
+/// The requests a second of a group in each phase, at the rates `paces`.
 #[must_use]
 pub fn group_rps(group: &Group, paces: ByPhase<Pace>) -> ByPhase<f64> {
     let w = group.weight;
@@ -66,7 +67,7 @@ pub fn group_rps(group: &Group, paces: ByPhase<Pace>) -> ByPhase<f64> {
 }
 
 impl Demand {
-    /// The demand of one drop.
+    /// The whole demand of one drop.
     #[must_use]
     pub fn of(docs: &Documents, drop: &CalendarDrop) -> Self {
         let paces = paces(&docs.profile.groups, drop);
@@ -102,7 +103,7 @@ impl Demand {
         demand
     }
 
-    /// The sum of both, for drops with overlapping surges.
+    /// The sum of both demands, for drops with overlapping surges.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -116,7 +117,7 @@ impl Demand {
         }
     }
 
-    /// The larger of both in each part, for drops without overlapping surges.
+    /// The larger of both demands in each part, for drops without overlapping surges.
     #[must_use]
     pub fn max(&self, other: &Self) -> Self {
         Self {
@@ -130,15 +131,16 @@ impl Demand {
         }
     }
 
-    /// The demand of one drop of which `share` is admitted. Units are then sold over a longer time, and the resulting
-    /// messages of queues are processed over that time and the tail.
+    /// The demand of one drop if only `share` of it is admitted. The units are then sold over a longer time,
+    /// so the queues' messages are processed over this time and the tail.
     #[must_use]
     pub fn at(docs: &Documents, drop: &CalendarDrop, share: Share) -> Self {
         let whole = Self::of(docs, drop);
         let factor = share.factor();
         let sold = f64::from(drop.sold_within_seconds.max(1));
         let tail = f64::from(drop.tail.seconds.max(1));
-        // tail ÷ (tail + sold ÷ share - sold), without dividing by a share of zero
+        // The settled rate falls by the factor tail ÷ (tail + sold ÷ share - sold). This form does not divide
+        // by a share of zero.
         let settling = factor * tail / (tail * factor + sold * (1.0 - factor));
         let mut group_rps = whole.group_rps;
         for group in &docs.profile.groups {
@@ -165,8 +167,8 @@ impl Demand {
         }
     }
 
-    /// The demand of several drops together: the sum where surges overlap, else the larger value, in each part. Surges
-    /// overlap when the arrivals of one drop begin before the surge of another has ended.
+    /// The demand of several drops together: in each part the sum where surges overlap, otherwise the largest
+    /// value. Surges overlap when the arrivals of one drop begin before the surge of another drop has ended.
     #[must_use]
     pub fn of_all(each: &[(&CalendarDrop, Self)]) -> Self {
         let mut most = Self::default();

@@ -1,4 +1,4 @@
-//! All declared documents, as one value that is checked as a whole.
+//! Combines all declared documents in one value, so that they are checked together.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,24 +15,25 @@ use super::quotas::{Budget, Quotas};
 /// The largest number of drops on one calendar.
 pub const MAX_CALENDAR: usize = 64;
 
-/// The declared documents.
+/// The documents from which a plan follows: profile, baseline, budget, prices and calendar.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Documents {
     /// The load that shoppers and units cause.
     pub profile: CapacityProfile,
-    /// The capacity between drops.
+    /// The capacity of all resources between drops.
     pub baseline: Baseline,
-    /// The allowed cost.
+    /// The largest allowed cost.
     pub budget: Budget,
-    /// The list prices.
+    /// The list prices of AWS.
     pub prices: Prices,
-    /// The drops.
+    /// The drops on the calendar.
     pub calendar: Vec<CalendarDrop>,
 }
 
 impl Documents {
-    /// All mistakes at once, in each document and between them; none if they can be used.
+    /// All mistakes in each document and between the documents. The documents can be used if the list
+    /// is empty.
     #[must_use]
     pub fn mistakes(&self, quotas: &Quotas) -> Vec<FieldError> {
         let mut m = Mistakes::default();
@@ -57,7 +58,7 @@ impl Documents {
         m.found()
     }
 
-    /// One drop of the calendar.
+    /// The calendar's entry for one drop; `None` if the calendar does not contain the drop.
     #[must_use]
     pub fn drop(&self, id: &DropId) -> Option<&CalendarDrop> {
         self.calendar.iter().find(|drop| drop.id == *id)

@@ -1,8 +1,9 @@
-//! The largest share of a drop's demand that fits the account's limits and the budget.
+//! Finds the largest share of a drop's demand that fits the account's limits and the budget.
 //!
-//! Capacity is not reduced for single functions, since an admitted shopper must be served by all of them. So one share
-//! reduces all rates of the drop equally, and the admission rate must be lowered to it. Drops are fitted in the order
-//! in which their preparation begins: a later one gets what earlier ones leave.
+//! The capacity of single functions is not reduced, since every function must serve an admitted shopper. So
+//! one share reduces all rates of the drop equally, and the admission rate must be lowered to this share.
+//! Drops are fitted in the order in which their preparation begins, so a later drop gets the capacity that
+//! earlier drops leave.
 
 use serde::Serialize;
 
@@ -20,8 +21,8 @@ use super::quotas::{ALWAYS_UNRESERVED, Budget, Quotas};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Lambda's concurrency in the account, in units: the baseline's functions, the reservations of others, and the
-    /// part that always stays unreserved.
+    /// Lambda's concurrency in the account, in units. It must suffice for the baseline's functions, the
+    /// reservations of other functions, and the part that always stays unreserved.
     AccountConcurrency,
     /// API Gateway's rate, in requests a second.
     ApiRate,
@@ -41,9 +42,11 @@ pub enum Limit {
     BudgetPerDrop,
     /// The database's largest size, in rows a second.
     DatabaseSize,
-    /// Calls a second that the payment gateway accepts from a queue's function.
+    /// The rate of calls that the payment gateway accepts, in calls a second; with the name of the queue
+    /// whose function makes the calls.
     GatewayRate(String),
-    /// Concurrent invocations of a queue's function that the database accepts.
+    /// The number of concurrent invocations that the database accepts; with the name of the queue whose
+    /// function is invoked.
     DatabaseConnections(String),
 }
 
@@ -51,40 +54,41 @@ pub enum Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Fewer shoppers are admitted each second.
+    /// Fewer shoppers are admitted each second, so that the demand stays within the limit.
     LowersAdmission,
-    /// With everyone admitted, orders take longer than planned by this factor.
+    /// All shoppers are admitted, but their orders take longer than planned by this factor.
     DelaysOrders {
-        /// The needed time over the planned time, with headroom.
+        /// The needed time divided by the planned time, with headroom.
         times: f64,
     },
 }
 
-/// A limit that is exceeded, its value, and the needed value.
+/// A limit that the demand exceeds, with the limit's value and the needed value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LimitMet {
-    /// The limit.
+    /// The limit that is exceeded.
     pub limit: Limit,
-    /// The limit's value.
+    /// The value of the limit.
     pub is: f64,
-    /// The value that the whole demand needs.
+    /// The value that the drop's whole demand needs.
     pub needed: f64,
-    /// The limit's effect at the current value.
+    /// The effect of the limit on the drop.
     pub effect: Effect,
 }
 
-/// A drop fitted to the limits.
+/// The share of a drop's demand that fits the limits, and the capacity for it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fit {
-    /// The share of the drop's demand that is served.
+    /// The share of the drop's demand that the capacity serves.
     pub share: Share,
-    /// The capacity for that share, and for earlier drops.
+    /// The capacity for this share and for the earlier drops.
     pub capacity: Capacity,
-    /// Limits that the whole demand exceeds.
+    /// The limits that the drop's whole demand exceeds.
     pub limits: Vec<LimitMet>,
 }
 
-/// Fits `drop`, for which capacity is held for `hours`, beside `earlier` drops whose demand has already been fitted.
+/// Fits `drop`, for which capacity is held for `hours`, to the capacity that the `earlier` drops leave. Their
+/// demand has already been fitted.
 #[must_use]
 pub fn fit(
     docs: &Documents,
@@ -133,7 +137,7 @@ fn lowering(
     met.0
 }
 
-/// Limits that lower the admission rate.
+/// The exceeded limits that lower the admission rate.
 #[derive(Default)]
 struct Met(Vec<LimitMet>);
 
@@ -153,7 +157,7 @@ impl Met {
         self.check(limit, f64::from(is), f64::from(needed), needed <= is);
     }
 
-    /// Lambda's concurrency and API Gateway's rate and burst.
+    /// Checks Lambda's concurrency, and API Gateway's rate and burst.
     fn check_account(&mut self, docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capacity) {
         let taken = capacity.concurrency_taken();
         let beside = u64::from(quotas.reserved_by_others) + u64::from(ALWAYS_UNRESERVED);
@@ -200,7 +204,8 @@ impl Met {
     }
 }
 
-/// The limits behind the queues: they delay orders and refuse no shopper.
+/// The exceeded limits of the services that process the queues' messages. These limits delay orders but
+/// refuse no shopper.
 fn delaying(docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capacity) -> Vec<LimitMet> {
     let mut met = Vec::new();
     let mut check = |limit: Limit, is: f64, needed: f64, times: f64| {
@@ -227,7 +232,7 @@ fn delaying(docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capac
         match queue.downstream {
             Downstream::Gateway => {
                 let calls = wanted * queue.calls_per_message * 1000.0 / queue.handling_ms;
-                // However many workers there are, they keep to the rate.
+                // More workers do not help: all workers together keep to the gateway's rate.
                 let is = f64::from(quotas.gateway_calls_per_second);
                 check(
                     Limit::GatewayRate(queue.source.clone()),
@@ -238,7 +243,7 @@ fn delaying(docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capac
             }
             Downstream::Database => {
                 let most = invocations_most(docs, quotas, queue, capacity);
-                // What is declared stays, even if it is more than what is behind the queue takes.
+                // The declared setting stays, even if it allows more invocations than the database accepts.
                 let set = capacity
                     .queues
                     .get(&queue.source)

@@ -1,8 +1,9 @@
-//! The deployment freeze: while capacity is held, no deployment may begin.
+//! Checks the deployment freeze: no deployment may begin while capacity is held for a drop.
 //!
-//! A deployment publishes a version and moves the alias, whose provisioned concurrency must then be allocated again.
-//! And an alias with provisioned concurrency cannot have weights. So no deployment may run from the beginning of the
-//! preparation until the capacity has been returned.
+//! A deployment publishes a version and moves the alias, and Lambda must then allocate the alias's
+//! provisioned concurrency again. Also, an alias with provisioned concurrency cannot divide its traffic
+//! between two versions. So no deployment may run from the beginning of the preparation until the capacity
+//! has been returned.
 
 use serde::Serialize;
 
@@ -13,22 +14,23 @@ use super::documents::Documents;
 use super::lead::window;
 use super::quotas::Quotas;
 
-/// A deployment must not begin. Moments are milliseconds since 1970.
+/// The refusal of a deployment during a freeze. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("deployments are frozen for drop {}", drop.as_str())]
 pub struct Frozen {
-    /// The drop that causes the freeze.
+    /// The drop for which capacity is held.
     pub drop: DropId,
-    /// When the freeze begins.
+    /// The time at which the freeze begins.
     pub from: Timestamp,
-    /// When the freeze ends at the latest.
+    /// The time at which the freeze ends at the latest.
     pub until: Timestamp,
 }
 
-/// Whether a deployment of `seconds` may begin at `now`.
+/// Checks whether a deployment that takes `seconds` may begin at `now`.
 ///
 /// # Errors
-/// [`Frozen`], with the drop whose window the deployment would overlap and that ends last.
+/// [`Frozen`] if the deployment would overlap the window of a drop. Of several such drops, it names the one
+/// whose window ends last.
 pub fn check(docs: &Documents, quotas: &Quotas, now: Timestamp, seconds: u32) -> Result<(), Frozen> {
     let done = now.plus_seconds(seconds);
     let frozen = docs

@@ -1,8 +1,5 @@
-//! When the preparation must begin: the time of the first arrivals, less the duration of all its parts.
-
-use serde::Serialize;
-
-use domain::time::Timestamp;
+//! Computes when the preparation of a drop must begin: at the time of the first arrivals, less the duration
+//! of all its parts.
 
 use super::amounts::{Capacity, DatabaseSize};
 use super::calendar::CalendarDrop;
@@ -12,55 +9,9 @@ use super::numbers::units_up;
 use super::observed::Observed;
 use super::quotas::Quotas;
 use super::steps::{Step, database_steps};
+use super::window::{LeadPart, Window};
 
-/// One part of the preparation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct LeadPart {
-    /// The name of the part.
-    pub part: &'static str,
-    /// The part's duration, in seconds.
-    pub seconds: u32,
-}
-
-/// The time in which capacity is held for a drop. Moments are milliseconds since 1970.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Window {
-    /// When preparing must begin.
-    pub begins_at: Timestamp,
-    /// When everything must be ready: the first shoppers arrive.
-    pub ready_by: Timestamp,
-    /// The opening.
-    pub starts_at: Timestamp,
-    /// The end.
-    pub ends_at: Timestamp,
-    /// When capacity is returned, unless the drop has drained earlier.
-    pub released_at: Timestamp,
-    /// The parts of the preparation, one after the other.
-    pub parts: Vec<LeadPart>,
-}
-
-impl Window {
-    /// Whether capacity is wanted at `now`, by time alone.
-    #[must_use]
-    pub fn holds(&self, now: Timestamp) -> bool {
-        self.begins_at <= now && now < self.released_at
-    }
-
-    /// The duration of the preparation, in seconds.
-    #[must_use]
-    pub fn lead_seconds(&self) -> u32 {
-        self.parts.iter().map(|part| part.seconds).sum()
-    }
-
-    /// The longest time that capacity is held, in seconds.
-    #[must_use]
-    pub fn held_seconds(&self) -> u32 {
-        let ms = self.released_at.millis_since(self.begins_at).max(0);
-        u32::try_from(ms / 1000).unwrap_or(u32::MAX)
-    }
-}
-
-/// The window of one drop, as if it were the only one and everything were at the baseline.
+/// The window of one drop, computed as if no other drop took place and all capacity were at the baseline.
 #[must_use]
 pub fn window(docs: &Documents, quotas: &Quotas, drop: &CalendarDrop) -> Window {
     let alone = fit(docs, quotas, &[], drop, 0.0);
@@ -76,7 +27,7 @@ pub fn window(docs: &Documents, quotas: &Quotas, drop: &CalendarDrop) -> Window 
     }
 }
 
-/// The parts of the way from the baseline to `capacity`. Parts without a change take no time.
+/// The parts of the preparation from the baseline to `capacity`. A part in which nothing changes is omitted.
 fn parts(docs: &Documents, quotas: &Quotas, capacity: &Capacity) -> Vec<LeadPart> {
     let lead = &docs.profile.lead;
     let baseline = docs.baseline.capacity();
@@ -117,13 +68,13 @@ fn parts(docs: &Documents, quotas: &Quotas, capacity: &Capacity) -> Vec<LeadPart
     .collect()
 }
 
-/// How long Lambda takes to allocate `units`, in seconds.
+/// The time that Lambda takes to allocate `units` of provisioned concurrency, in seconds.
 #[must_use]
 pub fn allocation_seconds(quotas: &Quotas, units: u32) -> u32 {
     units_up(f64::from(units) * 60.0 / f64::from(quotas.provisioned_per_minute.max(1)))
 }
 
-/// How long the database takes to reach a size, in seconds.
+/// The time that the database takes from its observed state to `size`, in seconds.
 #[must_use]
 pub fn database_seconds(docs: &Documents, observed: &Observed, size: &DatabaseSize) -> u32 {
     let lead = &docs.profile.lead;

@@ -1,4 +1,4 @@
-//! The measured load of one drop, as a local run or an exporter of production metrics writes it.
+//! Defines the measured load of one drop, as a local run or an exporter of production metrics writes it.
 
 use std::collections::BTreeMap;
 
@@ -11,47 +11,48 @@ use super::mistakes::Mistakes;
 use super::phase::Phase;
 use super::profile::{ByPhase, MOST_MS};
 
-/// The measurements of one function. Values that the source cannot measure are omitted.
+/// The measurements of one function. A value that the source cannot measure is `None`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionMeasured {
     /// The function's name in the profile.
     pub function: String,
-    /// Invocations in each phase.
+    /// The number of invocations in each phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocations: Option<ByPhase<u64>>,
-    /// The 95th percentile of the duration, warm, in ms, over all routes.
+    /// The 95th percentile of the duration of a warm invocation over all routes, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95_ms: Option<f64>,
-    /// The mean duration, warm, in ms.
+    /// The mean duration of a warm invocation, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_ms: Option<f64>,
 }
 
-/// The usage of one table.
+/// The units that one table used in the drop. A value that the source cannot measure is `None`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableMeasured {
     /// The table's name in the profile.
     pub table: String,
-    /// Write units, including those of refused writes and indexes.
+    /// The number of write units, including those of refused writes and of indexes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_units: Option<f64>,
-    /// Read units of all readers.
+    /// The number of read units of all readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_units: Option<f64>,
-    /// Read units by function, for all functions that read, if the source can separate them.
+    /// The number of read units by function, for all functions that read the table; `None` if the source
+    /// cannot separate them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_units_by_function: Option<BTreeMap<String, f64>>,
 }
 
-/// The messages of one queue.
+/// The messages that one queue delivered in the drop. A value that the source cannot measure is `None`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueMeasured {
     /// The event source's name in the profile.
     pub source: String,
-    /// Messages delivered to the function; a redelivered message counts again.
+    /// The number of messages delivered to the function. A redelivered message counts again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
     /// The 95th percentile of the time to handle one message, in ms.
@@ -59,45 +60,45 @@ pub struct QueueMeasured {
     pub handling_p95_ms: Option<f64>,
 }
 
-/// One drop.
+/// The measured load of one drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
     /// The origin of the numbers: the run or export, its time, and what the source could not measure.
     pub source: String,
-    /// The drop.
+    /// The drop that was measured.
     pub drop: DropId,
-    /// The number of shoppers. If it was not counted, the expected number; weights then count requests per expected
-    /// shopper.
+    /// The number of shoppers. If shoppers were not counted, this is the expected number, and the weights
+    /// then count requests for each expected shopper.
     pub shoppers: u32,
-    /// Units on sale.
+    /// The number of units on sale.
     pub units: u32,
-    /// Units sold. Omitted if they were not counted; the units on sale are then used.
+    /// The number of units sold; `None` if they were not counted, and then the units on sale are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sold: Option<u32>,
     /// The length of each phase, in seconds.
     pub seconds: ByPhase<f64>,
-    /// Functions.
+    /// The measurements of each function.
     #[serde(rename = "function", default)]
     pub functions: Vec<FunctionMeasured>,
-    /// Tables.
+    /// The measurements of each table.
     #[serde(rename = "table", default)]
     pub tables: Vec<TableMeasured>,
-    /// Queues.
+    /// The measurements of each queue.
     #[serde(rename = "queue", default)]
     pub queues: Vec<QueueMeasured>,
-    /// Rows written to the ledger.
+    /// The number of rows written to the ledger; `None` if they were not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger_rows: Option<u64>,
 }
 
-/// The longest phase, in seconds: 31 days.
+/// The longest phase that is accepted, in seconds: 31 days.
 const MOST_SECONDS: f64 = 2_678_400.0;
-/// The largest plausible count in one drop.
+/// The largest count that is plausible for one drop.
 const MOST_COUNT: f64 = 1e12;
 
 impl Measured {
-    /// All mistakes at once; none if the numbers can be used.
+    /// All mistakes in the numbers. The numbers can be used if the list is empty.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut m = Mistakes::default();
@@ -162,19 +163,19 @@ impl Measured {
         m.found()
     }
 
-    /// One function's figures.
+    /// The measurements of one function; `None` if the drop has none of it.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<&FunctionMeasured> {
         self.functions.iter().find(|f| f.function == name)
     }
 
-    /// One table's figures.
+    /// The measurements of one table; `None` if the drop has none of it.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&TableMeasured> {
         self.tables.iter().find(|t| t.table == name)
     }
 
-    /// One queue's figures.
+    /// The measurements of one queue; `None` if the drop has none of it.
     #[must_use]
     pub fn queue(&self, name: &str) -> Option<&QueueMeasured> {
         self.queues.iter().find(|q| q.source == name)
@@ -182,7 +183,7 @@ impl Measured {
 }
 
 impl FunctionMeasured {
-    /// Invocations over the whole drop.
+    /// The number of invocations over the whole drop; `None` if they were not counted.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
         self.invocations
@@ -196,14 +197,14 @@ fn within(m: &mut Mistakes, value: Option<f64>, most: f64, at: &str, field: &str
     }
 }
 
-/// Counts of one drop stay far below 2^53.
+/// The conversion loses no precision, since counts of one drop stay far below 2^53.
 #[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
 pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// The 95th percentile, in ms, of times given with their counts (time in µs, count), shortest first; `None` without
-/// any.
+/// The 95th percentile of durations, in ms; `None` if there are none. Each entry has a duration in µs and its
+/// count; the shortest duration comes first.
 #[must_use]
 pub fn percentile_95(counts: &[(u64, u64)]) -> Option<f64> {
     let whole: u64 = counts.iter().map(|(_, count)| count).sum();
@@ -216,8 +217,8 @@ pub fn percentile_95(counts: &[(u64, u64)]) -> Option<f64> {
     reached.map(|(us, _)| float(*us) / 1000.0)
 }
 
-/// The 95th percentile of the time for one message of a queue, in ms: that of an invocation, divided by the mean number
-/// of messages of an invocation. `None` without messages.
+/// The 95th percentile of the time for one message of a queue, in ms: the percentile of an invocation,
+/// divided by the mean number of messages of an invocation. `None` without messages.
 #[must_use]
 pub fn handling_p95_ms(p95_ms: f64, invocations: u64, messages: u64) -> Option<f64> {
     (messages > 0).then(|| p95_ms * float(invocations.min(messages)) / float(messages))
@@ -239,7 +240,7 @@ mod tests {
     #[test]
     fn a_message_takes_its_part_of_an_invocation() {
         assert_eq!(handling_p95_ms(250.0, 12, 48), Some(62.5));
-        // Invocations without messages are not counted.
+        // Invocations without messages must not raise the time for each message.
         assert_eq!(handling_p95_ms(250.0, 12, 6), Some(250.0));
         assert_eq!(handling_p95_ms(250.0, 12, 0), None);
     }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use domain::drops::FieldError;
 
-/// The mistakes found so far.
+/// The mistakes that the checks of a document found so far.
 #[derive(Debug, Default)]
 pub(super) struct Mistakes(Vec<FieldError>);
 

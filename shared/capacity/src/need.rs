@@ -1,4 +1,4 @@
-//! The capacity for given rates.
+//! Computes the capacity that given rates need.
 //!
 //! A unit of Lambda's concurrency runs one request at a time, and serves at most ten requests a second however short
 //! they are. So `rps` requests of 95th percentile `p95` need `max(rps × p95, rps ÷ 10)` units, which is `rps × max(p95,
@@ -17,13 +17,13 @@ use super::quotas::Quotas;
 /// The shortest time that a request occupies a unit of concurrency, in ms: ten requests a second.
 pub const LEAST_UNIT_MS: f64 = 100.0;
 
-/// Units of concurrency for `rps` requests a second, with headroom.
+/// The units of concurrency for `rps` requests a second, with headroom.
 #[must_use]
 pub fn concurrency(rps: f64, p95_ms: f64, headroom: f64) -> u32 {
     units_up(rps * p95_ms.max(LEAST_UNIT_MS) / 1000.0 * headroom)
 }
 
-/// The capacity for `demand`: never below the baseline, and no more warm throughput than allowed.
+/// The capacity for `demand`. It is never below the baseline, and has no more warm throughput than allowed.
 #[must_use]
 pub fn need(docs: &Documents, quotas: &Quotas, demand: &Demand) -> Capacity {
     let mut capacity = docs.baseline.capacity();
@@ -58,7 +58,7 @@ pub fn need(docs: &Documents, quotas: &Quotas, demand: &Demand) -> Capacity {
         let wanted = invocations_wanted(queue, demand);
         let most = invocations_most(docs, quotas, queue, &capacity);
         if let Some(there) = capacity.queues.get_mut(&queue.source) {
-            // Both may be below the declared setting of the baseline.
+            // `wanted` and `most` may both be below the setting that the baseline declares.
             *there = there.max(there.for_invocations(wanted.min(most)));
             if queue.downstream == Downstream::Gateway {
                 let invocations = there.invocations();
@@ -69,7 +69,8 @@ pub fn need(docs: &Documents, quotas: &Quotas, demand: &Demand) -> Capacity {
     capacity
 }
 
-/// Lowers what a queue's function has beyond its baseline to what its event source invokes.
+/// Lowers the concurrency of a queue's function to the number of invocations that its event source makes, but
+/// not below the baseline.
 fn cap(docs: &Documents, capacity: &mut Capacity, source: &str, invocations: u32) {
     let Some(declared) = docs.baseline.queues.iter().find(|queue| queue.source == source) else {
         return;
@@ -85,7 +86,7 @@ fn cap(docs: &Documents, capacity: &mut Capacity, source: &str, invocations: u32
     }
 }
 
-/// Warm throughput that a table wants.
+/// The warm throughput that a table needs, with headroom.
 #[must_use]
 pub fn warm_wanted(demand: &Demand, table: &str, headroom: f64) -> WarmThroughput {
     let rates = demand.tables.get(table).copied().unwrap_or_default();
@@ -95,7 +96,8 @@ pub fn warm_wanted(demand: &Demand, table: &str, headroom: f64) -> WarmThroughpu
     }
 }
 
-/// The largest warm throughput of a table: the allowed one within the account's limit, and at least the existing one.
+/// The largest warm throughput that a table may get: the allowed throughput within the account's limit, but
+/// at least the existing one.
 #[must_use]
 pub fn warm_most(docs: &Documents, quotas: &Quotas, table: &str) -> WarmThroughput {
     let limit = WarmThroughput {
@@ -106,21 +108,21 @@ pub fn warm_most(docs: &Documents, quotas: &Quotas, table: &str) -> WarmThroughp
     declared.map_or_else(WarmThroughput::default, |t| t.allowed.min(limit).max(t.warm))
 }
 
-/// Rows a second that the ledger must write, with headroom.
+/// The rows a second that the ledger must write, with headroom.
 #[must_use]
 pub fn rows_wanted(docs: &Documents, demand: &Demand) -> f64 {
     let used = docs.profile.database;
     demand.settled_units_per_second * used.rows_per_unit * used.headroom
 }
 
-/// Concurrent invocations that a queue needs, with headroom.
+/// The number of concurrent invocations that a queue needs, with headroom.
 #[must_use]
 pub fn invocations_wanted(queue: &SourceUse, demand: &Demand) -> u32 {
     let messages_per_second = demand.settled_units_per_second * queue.messages_per_unit;
     units_up(messages_per_second * queue.handling_ms / 1000.0 * queue.headroom)
 }
 
-/// The largest number of concurrent invocations that does not overload the downstream service of the queue.
+/// The largest number of concurrent invocations that does not overload the queue's downstream service.
 #[must_use]
 pub fn invocations_most(docs: &Documents, quotas: &Quotas, queue: &SourceUse, capacity: &Capacity) -> u32 {
     let (calls_per_second, connections) = match queue.downstream {

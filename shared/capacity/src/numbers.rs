@@ -1,9 +1,10 @@
-//! Converts measured rates to whole units.
+//! Converts measured rates to whole units, and divides whole units by shares.
 
-/// A fraction below this is an error of binary fractions, not demand.
+/// A fraction below this value is a rounding error of binary fractions and not demand, so it adds no unit.
 const SLACK: f64 = 1e-6;
 
-/// The fewest whole units that cover `amount`; 0 for zero or less, the largest number for an overflow.
+/// The smallest number of whole units that covers `amount`: 0 for zero or less, the largest number for
+/// an overflow.
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
@@ -14,7 +15,7 @@ pub fn units_up(amount: f64) -> u32 {
     (amount - SLACK).ceil().max(0.0) as u32
 }
 
-/// The most whole units that `amount` covers.
+/// The largest number of whole units that `amount` covers.
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
@@ -31,9 +32,9 @@ pub fn units_down(amount: f64) -> u32 {
 pub struct Share(u32);
 
 impl Share {
-    /// The whole.
+    /// The share of 100 %.
     pub const WHOLE: Self = Self(1_000_000);
-    /// Nothing.
+    /// The share of 0 %.
     pub const NONE: Self = Self(0);
 
     /// The share as a factor, 0 to 1.
@@ -42,7 +43,7 @@ impl Share {
         f64::from(self.0) / f64::from(Self::WHOLE.0)
     }
 
-    /// `part` of `whole`, rounded down; the whole if `whole` is zero.
+    /// The share that `part` has of `whole`, rounded down; [`WHOLE`](Self::WHOLE) if `whole` is zero.
     #[must_use]
     pub fn of(part: f64, whole: f64) -> Self {
         if whole <= 0.0 {
@@ -51,7 +52,8 @@ impl Share {
         Self(units_down(part / whole * f64::from(Self::WHOLE.0)).min(Self::WHOLE.0))
     }
 
-    /// The largest share that `fits`, if any does. If `fits` holds for a share, it must hold for every smaller one.
+    /// The largest share for which `fits` holds; `None` if it holds for no share. If `fits` holds for a
+    /// share, it must hold for every smaller share.
     pub fn largest(fits: impl Fn(Self) -> bool) -> Option<Self> {
         if fits(Self::WHOLE) {
             return Some(Self::WHOLE);
@@ -72,8 +74,8 @@ impl Share {
     }
 }
 
-/// Divides `total` in proportion to `weights` into whole units, exactly `total` of them (none if no weight is
-/// positive). The rest of the division goes to the largest remainders.
+/// Divides `total` into whole units in proportion to `weights`. The parts add up to `total`, or to 0 if no
+/// weight is positive. The units that rounding leaves over go to the largest remainders.
 #[must_use]
 pub fn share_out(total: u32, weights: &[u32]) -> Vec<u32> {
     let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();

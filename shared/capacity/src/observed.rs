@@ -1,4 +1,4 @@
-//! The current capacity, as read from the account.
+//! Defines the current capacity, as a run reads it from the account.
 
 use std::collections::BTreeMap;
 
@@ -12,73 +12,75 @@ use super::database::DatabaseBaseline;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Allocation {
-    /// Everything is allocated; also if nothing was requested.
+    /// All requested units are allocated, or none were requested.
     #[default]
     Ready,
-    /// In progress.
+    /// Lambda is allocating the units.
     InProgress,
-    /// Lambda gave up with a part allocated: it must be requested again.
+    /// Lambda stopped before all units were allocated. They must be requested again.
     Failed,
 }
 
-/// One function.
+/// The current concurrency of one function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedFunction {
     /// The requested concurrency.
     pub asked: Concurrency,
-    /// The allocated provisioned concurrency.
+    /// The number of allocated units of provisioned concurrency.
     pub allocated: u32,
-    /// Lambda's status.
+    /// Lambda's progress with the requested units.
     #[serde(default)]
     pub allocation: Allocation,
 }
 
-/// One database instance.
+/// The class of one database instance, and whether it is the writer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The instance's name.
+    /// The instance's identifier in RDS.
     pub name: String,
     /// The instance's class.
     pub class: String,
-    /// Whether it is the writer.
+    /// Whether the instance is the writer.
     pub writer: bool,
 }
 
-/// The ledger's database.
+/// The kind of the ledger's database and its current size, as RDS reports them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObservedDatabase {
-    /// Aurora Serverless v2.
+    /// An Aurora Serverless v2 cluster.
     Serverless {
         /// The current minimum, in ACU.
         minimum_acu: f64,
     },
-    /// Instances of a class.
+    /// A cluster of instances of a class.
     Provisioned {
-        /// All instances.
+        /// All instances of the cluster.
         instances: Vec<Instance>,
-        /// Whether all are available, with no change in progress. The next change waits for that.
+        /// Whether all instances are available, with no change in progress. The next change must wait until
+        /// they are.
         available: bool,
     },
 }
 
-/// The current capacity.
+/// The current capacity of all resources that the baseline names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
-    /// By function.
+    /// The concurrency, by the name of the function.
     pub functions: BTreeMap<String, ObservedFunction>,
-    /// The ledger's database.
+    /// The state of the ledger's database.
     pub database: ObservedDatabase,
-    /// By table.
+    /// The warm throughput, by the name of the table.
     pub tables: BTreeMap<String, WarmThroughput>,
-    /// By queue.
+    /// The polling setting, by the name of the queue's event source.
     pub queues: BTreeMap<String, Polling>,
-    /// Whether orders are open or in progress to the ledger. The database is not reduced then.
+    /// Whether orders are open, or messages to the ledger wait. The database is not reduced while this
+    /// is true.
     pub orders_draining: bool,
 }
 
 impl Observed {
-    /// The state when everything is as declared.
+    /// The state in which every resource has its declared capacity.
     #[must_use]
     pub fn at_baseline(baseline: &Baseline) -> Self {
         let capacity = baseline.capacity();
@@ -118,13 +120,13 @@ impl Observed {
         }
     }
 
-    /// One function; zero for an unknown function.
+    /// The concurrency of one function; zero for an unknown function.
     #[must_use]
     pub fn function(&self, name: &str) -> ObservedFunction {
         self.functions.get(name).copied().unwrap_or_default()
     }
 
-    /// Units of provisioned concurrency that were requested and are not allocated yet.
+    /// The number of units of provisioned concurrency that were requested and are not allocated yet.
     #[must_use]
     pub fn allocating(&self) -> u32 {
         let missing = |f: &ObservedFunction| f.asked.provisioned.saturating_sub(f.allocated);

@@ -1,13 +1,13 @@
 //! Detects other controllers that change the provisioned concurrency which runs set.
 //!
-//! **The problem.** Another controller on the same alias, such as a scaling policy of Application Auto Scaling or an
-//! engineer, may set its own value each time a run has set one. Without a rule, both would change the alias forever,
-//! Lambda would allocate again each time, and no one would be informed.
+//! **The problem.** Another controller of the same alias, for example a scaling policy of Application Auto
+//! Scaling or an engineer, may set its own value each time after a run has set one. Without a rule, both
+//! would change the alias forever, Lambda would allocate again each time, and no operator would be informed.
 //!
-//! **The model.** For each function, a run stores the values that the alias may have if no one else changes it: the
-//! value that it found, and the value that it requested, until Lambda has accepted the latter. The next run that finds
-//! another value logs a warning. It still increases the value to what a drop needs. An increase by another controller
-//! stays for [`LEFT_TO_OTHERS_MS`] and is then taken back.
+//! **The model.** For each function, a run stores the values that the alias may have if no other controller
+//! changes it: the value that the run found, and the value that it requested, until Lambda has accepted the
+//! requested value. If the next run finds another value, it logs a warning. It still increases the value if a
+//! drop needs more. An increase by another controller stays for [`LEFT_TO_OTHERS_MS`]; then a run reduces it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,34 +15,36 @@ use serde::{Deserialize, Serialize};
 
 use domain::time::Timestamp;
 
-use super::amounts::Capacity;
+use super::amounts::{Capacity, Target};
 use super::observed::Observed;
-use super::target::Target;
 
-/// How long another controller's increase is kept, in milliseconds, so that an alerted operator can look at it. It also
-/// limits the cost of a process that was suspended before its call and continued later.
+/// How long another controller's increase is kept, in milliseconds, so that an alerted operator can
+/// examine it. The limit also bounds the cost of a process that was suspended before its call and made the
+/// call later.
 pub const LEFT_TO_OTHERS_MS: i64 = 15 * 60_000;
 
 /// The values that runs set for one function's provisioned concurrency.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSet {
-    /// Requested units; the alias has one of these values if no one else changes it.
+    /// The requested values, in units. The alias has one of these values if no other controller changes it.
     pub values: BTreeSet<u32>,
-    /// When a run first found another value, if one did and kept it.
+    /// The time at which a run first found another value and kept it; `None` if no run did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<Timestamp>,
 }
 
 impl LastSet {
-    /// Since when another controller has changed the value, now `units`; `None` if runs set this value.
+    /// The time since which another controller has changed the value, which is now `units`; `None` if runs
+    /// set this value.
     #[must_use]
     pub fn changed_since(&self, units: u32, now: Timestamp) -> Option<Timestamp> {
         (!self.values.contains(&units)).then(|| self.changed_at.unwrap_or(now))
     }
 }
 
-/// The record for the next run, by function. `last` is the record of the previous run, `observed` the current state,
-/// `wanted` what drops need, and `target` what this run requests.
+/// The record for the next run, by the name of the function. `last` is the record of the run before,
+/// `observed` the current state, `wanted` the capacity that drops need, and `target` the capacity that this
+/// run requests.
 #[must_use]
 pub fn left_for_next(
     last: &BTreeMap<String, LastSet>,

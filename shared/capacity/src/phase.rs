@@ -1,4 +1,4 @@
-//! The four phases of a drop, by name.
+//! Names the four phases of a drop.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::profile::ByPhase;
 
-/// A phase of a drop.
+/// A phase of a drop, from the first arrivals until the orders are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Arrivals before the opening.
+    /// Shoppers arrive before the opening.
     Before,
-    /// The surge at the opening.
+    /// The surge of requests after the opening.
     Opening,
-    /// From the end of the surge to the end of the drop.
+    /// The time from the end of the surge to the end of the drop.
     Sale,
-    /// After the end, while open orders are paid or ended.
+    /// The time after the end of the drop, in which open orders are paid or ended.
     Tail,
 }
 
 impl Phase {
-    /// In chronological order.
+    /// All phases, in chronological order.
     pub const ALL: [Self; 4] = [Self::Before, Self::Opening, Self::Sale, Self::Tail];
 }
 
@@ -57,7 +57,7 @@ impl<T> ByPhase<T> {
         }
     }
 
-    /// Computes a value for each phase.
+    /// The values that `value` computes for each phase.
     pub fn each(mut value: impl FnMut(Phase) -> T) -> Self {
         Self {
             before: value(Phase::Before),

@@ -1,74 +1,78 @@
-//! The plan of one drop in readable form: the changes and their times, their cost, and the limits that they meet.
+//! Makes the plan of one drop for people: the changes and their times, their cost, and the limits that they meet.
 
 use serde::Serialize;
 
 use domain::ids::DropId;
 use domain::time::Timestamp;
 
+use super::amounts::Target;
 use super::cost::{Cost, cost, step_usd};
 use super::documents::Documents;
 use super::fit::LimitMet;
-use super::lead::{Window, window};
+use super::lead::window;
 use super::numbers::Share;
 use super::observed::Observed;
 use super::quotas::Quotas;
 use super::steps::{Step, steps};
-use super::target::{Target, Warning, target};
+use super::target::{Warning, target};
 use super::wanted::wanted;
+use super::window::Window;
 
-/// The admission rate that the planned capacity serves.
+/// The admission rate that the planned capacity serves at the opening.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Admission {
-    /// Expected shoppers a second at the opening.
+    /// The number of shoppers a second that are expected at the opening.
     pub expected_shoppers_per_second: f64,
-    /// Shoppers a second that the capacity serves.
+    /// The number of shoppers a second that the capacity serves.
     pub served_shoppers_per_second: f64,
-    /// The share of the expected requests that is served.
+    /// The share of the expected requests that the capacity serves.
     pub share: Share,
 }
 
-/// A step with its time.
+/// A step of a plan, with the time at which it begins and the cost that it causes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlannedStep {
-    /// The change.
+    /// The change of the capacity.
     #[serde(flatten)]
     pub step: Step,
-    /// When it begins, in ms since 1970.
+    /// The time at which the step begins, in ms since 1970.
     pub at: Timestamp,
-    /// The change of the hourly cost, in US dollars by list prices; negative on the way back.
+    /// The change of the hourly cost by the step, in US dollars by list prices; negative for a reduction.
     pub usd_per_hour: f64,
-    /// The one-time cost; none if the list has no price for it.
+    /// The one-time cost of the step, in US dollars; `None` if the list has no price for it.
     pub usd_once: Option<f64>,
-    /// Whether it can never be undone.
+    /// Whether the step can never be undone.
     pub one_way: bool,
-    /// Whether the next step waits for it.
+    /// Whether the next step must wait until this step is complete.
     pub waited_for: bool,
 }
 
-/// The plan of one drop.
+/// The plan of one drop: the steps before and after it, their cost, and the shoppers that it serves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
-    /// The drop.
+    /// The drop that is planned.
     pub drop: DropId,
-    /// When capacity is held. A window that began in the past means that the drop was published too late.
+    /// The time in which capacity is held. A window that began in the past means that the drop was published
+    /// too late.
     pub window: Window,
-    /// How much too late the preparation begins, in seconds; 0 if in time.
+    /// The delay of the beginning of the preparation, in seconds; 0 if it begins in time.
     pub late_seconds: u32,
     /// The steps before the drop.
     pub up: Vec<PlannedStep>,
-    /// The steps after the drop, when no other drop needs more and two runs agree.
+    /// The steps after the drop. They are carried out when no other drop needs more capacity and two
+    /// runs agree.
     pub down: Vec<PlannedStep>,
-    /// Limits that the whole demand exceeds.
+    /// The limits that the drop's whole demand exceeds.
     pub limits: Vec<LimitMet>,
     /// Warnings for operators.
     pub warnings: Vec<Warning>,
-    /// The served admission rate.
+    /// The admission rate that the planned capacity serves.
     pub admission: Admission,
-    /// The cost. With other drops, the cost of all capacity that is held in its window.
+    /// The cost of the plan. It includes the capacity that is held for other drops in the same window.
     pub cost: Cost,
 }
 
-/// Why there is no plan.
+/// Why a drop has no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The calendar does not contain the drop.
@@ -77,7 +81,7 @@ pub enum PlanError {
     /// The drop is cancelled or drained.
     #[error("drop {} is cancelled or over: nothing is held for it", .0.as_str())]
     Off(DropId),
-    /// The drop's time has passed.
+    /// The time in which capacity would be held for the drop has passed.
     #[error("drop {} should have drained already: nothing is held for it any more", .0.as_str())]
     Past(DropId),
 }
@@ -85,7 +89,7 @@ pub enum PlanError {
 /// The plan of the drop `id` at `now`, starting from the current capacity, beside the other drops on the calendar.
 ///
 /// # Errors
-/// [`PlanError`] when no capacity will be held for it.
+/// [`PlanError`] when no capacity will be held for the drop.
 pub fn plan(
     docs: &Documents,
     quotas: &Quotas,

@@ -1,4 +1,5 @@
-//! List prices: a dated document. Check it before relying on a sum.
+//! Defines the list prices: a document with a date. The prices may be outdated, so check them before relying
+//! on a sum.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,34 +10,35 @@ use crate::members;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
-    /// The date of the list.
+    /// The date of the price list.
     pub as_of: String,
-    /// The region of the list.
+    /// The AWS region whose prices these are.
     pub region: String,
-    /// API Gateway HTTP API, one million requests.
+    /// API Gateway's price of one million requests to an HTTP API.
     pub api_per_million: f64,
-    /// Lambda, one million invocations.
+    /// Lambda's price of one million invocations.
     pub invocations_per_million: f64,
-    /// Lambda on demand, one GB-second of running.
+    /// Lambda's price of one GB-second of run time on demand.
     pub on_demand_gb_second: f64,
-    /// Lambda with provisioned concurrency, one GB-second of running.
+    /// Lambda's price of one GB-second of run time in provisioned concurrency.
     pub provisioned_gb_second: f64,
-    /// Provisioned concurrency, one GB-second of being held.
+    /// Lambda's price of one GB-second for which provisioned concurrency is held.
     pub held_gb_second: f64,
-    /// The number of seconds to which the time of provisioned concurrency is rounded up.
+    /// The number of seconds to a multiple of which the time of provisioned concurrency is rounded up.
     pub held_rounding_seconds: u32,
-    /// DynamoDB on demand, one million write units.
+    /// DynamoDB's price of one million write units on demand.
     pub write_units_per_million: f64,
-    /// DynamoDB on demand, one million read units.
+    /// DynamoDB's price of one million read units on demand.
     pub read_units_per_million: f64,
-    /// SQS standard queues, one million requests. Plans do not count these; reports of load runs do.
+    /// SQS's price of one million requests to standard queues. Plans do not count these requests; reports of
+    /// load runs do.
     pub sqs_requests_per_million: f64,
-    /// Aurora Serverless v2, one ACU for an hour.
+    /// Aurora Serverless v2's price of one ACU for an hour.
     pub acu_hour: f64,
-    /// DynamoDB, one-time price for a write unit of warm throughput; none if the list does not have it.
+    /// DynamoDB's one-time price of one write unit of warm throughput; `None` if the list does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_write_unit: Option<f64>,
-    /// DynamoDB, one-time price for a read unit of warm throughput; none if the list does not have it.
+    /// DynamoDB's one-time price of one read unit of warm throughput; `None` if the list does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_read_unit: Option<f64>,
 }

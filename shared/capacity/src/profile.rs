@@ -1,4 +1,4 @@
-//! The capacity profile: the measured load of shoppers and sold units.
+//! Defines the capacity profile: the load that shoppers and sold units cause, as measured or assumed.
 
 use std::collections::BTreeMap;
 
@@ -10,78 +10,80 @@ use domain::ids::DropId;
 use super::mistakes::Mistakes;
 use crate::{members, scalars};
 
-/// One value for each phase of a drop.
+/// One value for each phase of a drop, from the first arrivals until the orders are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByPhase<T> {
-    /// Arrivals before the opening.
+    /// The value for the arrivals before the opening.
     pub before: T,
-    /// The surge at the opening.
+    /// The value for the surge at the opening.
     pub opening: T,
-    /// From the end of the surge to the end of the drop.
+    /// The value for the time from the end of the surge to the end of the drop.
     pub sale: T,
-    /// After the end, while open orders are paid or ended.
+    /// The value for the time after the end, in which open orders are paid or ended.
     pub tail: T,
 }
 
 members!(ByPhase<T>: before, opening, sale, tail);
 
-/// The base of a group's weights.
+/// The unit to which a group's weights refer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
-    /// Requests for each expected shopper.
+    /// The weights count requests for each expected shopper.
     Shopper,
-    /// Requests for each unit on sale.
+    /// The weights count requests for each unit on sale.
     Unit,
 }
 
 scalars!(Per);
 
-/// How requests reach a group's functions.
+/// How requests reach the functions of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Through {
-    /// The HTTP API, whose rate limit counts them.
+    /// Requests arrive through the HTTP API, whose rate limit counts them.
     Api,
-    /// Queues, streams and schedules.
+    /// Events arrive from queues, streams and schedules.
     Events,
 }
 
 scalars!(Through);
 
-/// One function's part in its group.
+/// The part of one function in the requests of its group, and the duration of its requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionShare {
-    /// The function.
+    /// The function, by its name in the baseline.
     pub function: String,
-    /// The function's share of the group's requests, relative to the others' shares.
+    /// The function's share of the group's requests, relative to the shares of the other functions.
     pub share: f64,
-    /// The 95th percentile of a request's duration, warm, in ms.
+    /// The 95th percentile of the duration of a warm request, in ms. It determines the concurrency.
     pub p95_ms: f64,
-    /// The mean duration of a request, warm, in ms; it determines the running cost.
+    /// The mean duration of a warm request, in ms. It determines the cost of running.
     pub mean_ms: f64,
 }
 
 members!(FunctionShare: function, share, p95_ms, mean_ms);
 
-/// Functions that are scaled together.
+/// Functions that are scaled together, since the same requests load them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// The group's name.
+    /// The group's name, such as `buy`, by which tables and plans refer to the group.
     pub name: String,
-    /// The base of the weights.
+    /// The unit to which the group's weights refer.
     pub per: Per,
-    /// How its requests arrive.
+    /// How the group's requests arrive.
     pub through: Through,
-    /// Requests for each shopper or unit, in each phase.
+    /// The number of requests for each shopper or unit, in each phase.
     pub weight: ByPhase<f64>,
-    /// Capacity over need, such as 1.2.
+    /// The ratio of the planned capacity to the need, for example 1.2.
     pub headroom: f64,
-    /// Set for a group that others must not starve: reserved concurrency over provisioned, such as 1.25. The part above
-    /// 1 is left for spill-over. The reservation also limits the group, so that it cannot starve others.
+    /// The ratio of reserved to provisioned concurrency, for example 1.25; `None` for a group without a
+    /// reservation. A reservation guarantees the group its concurrency, and also limits the group, so that it
+    /// cannot take the concurrency of others. The part of the ratio above 1 is for requests beyond
+    /// provisioned concurrency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_over_provisioned: Option<f64>,
     /// The group's functions.
@@ -90,18 +92,18 @@ pub struct Group {
 
 members!(Group: name, per, through, weight, headroom, reserved_over_provisioned, functions);
 
-/// The use of a table in a drop.
+/// The units of one table that a drop uses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableUse {
-    /// The table.
+    /// The table, by its name in the baseline.
     pub table: String,
-    /// Write units for each unit sold, refused writes included.
+    /// The write units for each unit sold, including those of refused writes.
     pub write_units_per_unit: f64,
-    /// Read units for each request, by group.
+    /// The read units for each request, by the name of the group.
     #[serde(default)]
     pub read_units_per_request: BTreeMap<String, f64>,
-    /// Capacity over need.
+    /// The ratio of the planned capacity to the need, for example 1.2.
     pub headroom: f64,
 }
 
@@ -109,33 +111,33 @@ members!(TableUse:
     table, write_units_per_unit, read_units_per_request or BTreeMap::new(), headroom,
 );
 
-/// The downstream service of a queue's messages.
+/// The service that a queue's messages load, and whose limits bound the queue's invocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Downstream {
-    /// The payment gateway, with a limit on calls a second.
+    /// The payment gateway, which limits the calls a second.
     Gateway,
-    /// The ledger's database, with limits on connections and rows a second.
+    /// The ledger's database, which limits the connections and the rows a second.
     Database,
 }
 
 scalars!(Downstream);
 
-/// The messages of a queue in a drop.
+/// The messages of one queue that a drop causes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceUse {
-    /// The event source, named after its queue.
+    /// The name of the event source, which is that of its queue.
     pub source: String,
-    /// Messages for each unit sold.
+    /// The number of messages for each unit sold.
     pub messages_per_unit: f64,
     /// The 95th percentile of the time to handle one message, in ms.
     pub handling_ms: f64,
-    /// Calls to the gateway, or rows written, for each message.
+    /// The number of calls to the gateway, or of rows written, for each message.
     pub calls_per_message: f64,
-    /// The receiver of those calls.
+    /// The service that receives these calls.
     pub downstream: Downstream,
-    /// Capacity over need.
+    /// The ratio of the planned capacity to the need, for example 1.2.
     pub headroom: f64,
 }
 
@@ -143,37 +145,37 @@ members!(SourceUse:
     source, messages_per_unit, handling_ms, calls_per_message, downstream, headroom,
 );
 
-/// The ledger's writes in a drop.
+/// The rows that a drop writes to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseUse {
-    /// Rows written for each unit sold.
+    /// The number of rows written for each unit sold.
     pub rows_per_unit: f64,
-    /// Capacity over need.
+    /// The ratio of the planned capacity to the need, for example 1.2.
     pub headroom: f64,
 }
 
 members!(DatabaseUse: rows_per_unit, headroom);
 
-/// The duration of each part of the preparation, in seconds.
+/// The duration of each part of the preparation of a drop, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeadTimes {
-    /// The longest time until the next run begins.
+    /// The longest time until the next run begins, in seconds.
     pub schedule_seconds: u32,
-    /// The time before the first unit of provisioned concurrency is allocated.
+    /// The time before Lambda allocates the first unit of provisioned concurrency, in seconds.
     pub preparation_seconds: u32,
-    /// The time until a table has its warm throughput.
+    /// The time until a table has its warm throughput, in seconds.
     pub table_seconds: u32,
-    /// The time until the database has reached a higher minimum ACU.
+    /// The time until the database has reached a higher minimum ACU, in seconds.
     pub acu_seconds: u32,
-    /// The time to change one database instance's class.
+    /// The time to change the class of one database instance, in seconds.
     pub class_seconds: u32,
-    /// The time of a database failover.
+    /// The time of a failover of the database, in seconds.
     pub failover_seconds: u32,
-    /// The time to read everything back and to invoke each function once.
+    /// The time to read all settings back and to invoke each function once, in seconds.
     pub verification_seconds: u32,
-    /// A margin for failures.
+    /// The additional time for failures, in seconds.
     pub margin_seconds: u32,
 }
 
@@ -182,34 +184,34 @@ members!(LeadTimes:
     failover_seconds, verification_seconds, margin_seconds,
 );
 
-/// The whole profile.
+/// The whole profile: the load of each group, table and queue, and the times of the preparation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CapacityProfile {
-    /// The origin of the numbers: the measured run, or "assumed".
+    /// The origin of the numbers: the name of the measured run, or "assumed".
     pub source: String,
-    /// The part of the busiest second's API requests that arrive simultaneously, when shoppers' pages open together.
-    /// The API's token bucket must be large enough for them.
+    /// The part of the busiest second's API requests that arrive simultaneously, since shoppers' pages open
+    /// at the same time. The API's token bucket must be large enough for these requests.
     pub at_once_share: f64,
-    /// Whether each drop's measured load changes the numbers. Otherwise they are maintained by hand.
+    /// Whether the measured load of each drop changes the numbers. If not, engineers maintain them.
     #[serde(default, skip_serializing_if = "is_false")]
     pub learns: bool,
-    /// The drop that changed the numbers last. It is written together with them, so that one drop changes them only
-    /// once.
+    /// The drop that changed the numbers last. It is written together with the numbers, so that one drop
+    /// changes them only once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned_from: Option<DropId>,
-    /// Functions, by group.
+    /// The groups of functions.
     #[serde(rename = "group")]
     pub groups: Vec<Group>,
-    /// Hot tables.
+    /// The tables that drops load heavily.
     #[serde(rename = "table", default)]
     pub tables: Vec<TableUse>,
-    /// Queues.
+    /// The queues whose messages drops cause.
     #[serde(rename = "queue", default)]
     pub queues: Vec<SourceUse>,
-    /// The ledger.
+    /// The rows that drops write to the ledger.
     pub database: DatabaseUse,
-    /// The duration of the preparation.
+    /// The durations of the parts of the preparation.
     pub lead: LeadTimes,
 }
 
@@ -218,7 +220,7 @@ members!(CapacityProfile:
     tables as "table" or Vec::new(), queues as "queue" or Vec::new(), database, lead,
 );
 
-/// The largest weight, share or number of units per other unit.
+/// The largest weight, share, or number of units for each other unit.
 pub(super) const MOST_PER: f64 = 100_000.0;
 /// The largest headroom.
 const MOST_HEADROOM: f64 = 10.0;
@@ -226,7 +228,7 @@ const MOST_HEADROOM: f64 = 10.0;
 pub(super) const MOST_MS: f64 = 900_000.0;
 /// The shortest valid run time, in ms.
 pub(super) const LEAST_MS: f64 = 0.1;
-/// The longest duration of one part of the preparation, in seconds.
+/// The longest duration of one part of the preparation that a profile may state, in seconds.
 const MOST_LEAD_SECONDS: u32 = 14_400;
 
 fn is_false(flag: &bool) -> bool {
@@ -234,7 +236,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl CapacityProfile {
-    /// All mistakes within the profile.
+    /// All mistakes within the profile; the list is empty if there are none.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut m = Mistakes::default();
@@ -395,7 +397,7 @@ impl CapacityProfile {
 }
 
 impl Group {
-    /// Each function with its part of the group's requests, 0 to 1.
+    /// Each function of the group with its part of the group's requests, 0 to 1.
     pub fn parts(&self) -> impl Iterator<Item = (&FunctionShare, f64)> {
         let sum: f64 = self.functions.iter().map(|f| f.share).sum();
         self.functions

@@ -1,37 +1,38 @@
-//! The account's limits, and the budget.
+//! Defines the account's limits, and the budget for capacity.
 
 use serde::{Deserialize, Serialize};
 
 use super::mistakes::Mistakes;
 use crate::members;
 
-/// Units of concurrency that Lambda excludes from reservations.
+/// The units of the account's concurrency that Lambda keeps unreserved.
 pub const ALWAYS_UNRESERVED: u32 = 100;
 
-/// Limits as read from the account (or from a file, for a plan without an account).
+/// The account's limits, read from the account or, for a plan without an account, from a file.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quotas {
-    /// Units of concurrency of the account in this region.
+    /// The units of concurrency of the account in this region.
     pub account_concurrency: u32,
-    /// The part that functions outside the baseline have reserved.
+    /// The units that functions outside the baseline have reserved or provisioned.
     pub reserved_by_others: u32,
-    /// Units of provisioned concurrency that Lambda allocates per minute.
+    /// The units of provisioned concurrency that Lambda allocates in a minute.
     pub provisioned_per_minute: u32,
     /// API Gateway's rate limit, in requests a second.
     pub api_requests_per_second: u32,
-    /// The largest number of simultaneous requests: the size of API Gateway's token bucket, which the rate refills.
+    /// API Gateway's burst limit: the largest number of simultaneous requests. It is the size of a token
+    /// bucket, which the rate limit refills.
     pub api_burst: u32,
-    /// The limit of write units a second of one table.
+    /// The most write units a second of one table.
     pub table_write_units: u32,
-    /// The limit of read units a second of one table.
+    /// The most read units a second of one table.
     pub table_read_units: u32,
-    /// Calls a second that the payment gateway accepts.
+    /// The most calls a second that the payment gateway accepts.
     pub gateway_calls_per_second: u32,
 }
 
 impl Quotas {
-    /// Units of concurrency that may be provisioned or reserved for the baseline's functions.
+    /// The units of concurrency that may be provisioned or reserved for the baseline's functions.
     #[must_use]
     pub const fn concurrency_for_us(&self) -> u32 {
         self.account_concurrency
@@ -62,9 +63,9 @@ impl Quotas {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// Per hour in which it is held.
+    /// The largest cost for an hour in which the capacity is held.
     pub usd_per_hour: f64,
-    /// For the whole time in which it is held for one drop.
+    /// The largest cost for the whole time in which the capacity is held for one drop.
     pub usd_per_drop: f64,
 }
 

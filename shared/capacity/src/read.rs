@@ -1,8 +1,8 @@
 //! Reads a JSON document into a type and collects all mistakes of its form, each with its path.
 //!
-//! Derived parsers stop at the first mistake. Here every member is read, whatever is wrong with the others, and the
-//! document is made only if none is wrong. [`members!`](crate::members) makes the reader of a struct from the names of
-//! its fields.
+//! Derived parsers stop at the first mistake. Here every member is read, even if other members are wrong, and
+//! a value is returned only if no member is wrong. [`members!`](crate::members) makes the reader of a struct
+//! from the names of its fields.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,25 @@ use domain::ids::DropId;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The largest number of mistakes that are reported of one document.
+/// The largest number of mistakes that are reported for one document.
 const MOST_MISTAKES: usize = 64;
 
-/// A type that is read from a part of a document.
+/// A type that can be read from a part of a JSON document, with all mistakes of its form.
 pub trait Read: Sized {
-    /// The value, or `None` with at least one mistake added. `at` is the path of the part, such as
-    /// `profile.group[0].weight`.
+    /// The value, or `None` after at least one mistake was added. `at` is the path of the part, for
+    /// example `profile.group[0].weight`.
     fn read(part: &Value, at: &str, mistakes: &mut Vec<FieldError>) -> Option<Self>;
 
-    /// The value of a member that is left out, if it may be left out everywhere.
+    /// The value for a member that is absent; `None` if the member is required. The reader of a struct may
+    /// state another default.
     #[must_use]
     fn absent() -> Option<Self> {
         None
     }
 }
 
-/// The document, or `None` with at least one mistake added. The mistakes' paths begin with `document`.
+/// Reads the whole document; returns `None` after at least one mistake was added. The mistakes' paths begin
+/// with the name `document`.
 pub fn document<T: Read>(document: &str, text: &str, mistakes: &mut Vec<FieldError>) -> Option<T> {
     let mut found = Vec::new();
     let read = match serde_json::from_str::<Value>(text) {
@@ -42,7 +44,7 @@ pub fn document<T: Read>(document: &str, text: &str, mistakes: &mut Vec<FieldErr
     read
 }
 
-/// Adds a mistake.
+/// Adds a mistake at the path `at`, and returns `None` as the value that could not be read.
 pub fn wrong<T>(at: &str, message: impl Into<String>, mistakes: &mut Vec<FieldError>) -> Option<T> {
     mistakes.push(FieldError {
         field: at.to_owned(),
@@ -51,7 +53,7 @@ pub fn wrong<T>(at: &str, message: impl Into<String>, mistakes: &mut Vec<FieldEr
     None
 }
 
-/// A value without readable members: whatever its own parser accepts.
+/// Reads a value without members by its own parser, and accepts whatever that parser accepts.
 pub fn scalar<'a, T: Deserialize<'a>>(
     part: &'a Value,
     at: &str,
@@ -60,7 +62,8 @@ pub fn scalar<'a, T: Deserialize<'a>>(
     T::deserialize(part).map_or_else(|error| wrong(at, error.to_string(), mistakes), Some)
 }
 
-/// Reads the named types by their own parsers, which is enough for values without members.
+/// Implements [`Read`](read::Read) for the named types by their own parsers. This suits values without
+/// members, which cannot have more than one mistake.
 #[macro_export]
 macro_rules! scalars {
     ($($scalar:ty),+) => {$(
@@ -117,7 +120,7 @@ impl<T: Read> Read for BTreeMap<String, T> {
     }
 }
 
-/// The members of an object.
+/// The members of the object `part`; a part that is no object is a mistake.
 pub fn object<'a>(
     part: &'a Value,
     at: &str,
@@ -127,7 +130,8 @@ pub fn object<'a>(
     members.or_else(|| wrong(at, "expected an object", mistakes))
 }
 
-/// The only member of an object: the name of a variant, and its content.
+/// The name and the content of an object's only member, which is how a variant is written; `None` if `part`
+/// has another form.
 #[must_use]
 pub fn variant(part: &Value) -> Option<(&str, &Value)> {
     let mut members = part.as_object()?.iter();
@@ -137,7 +141,8 @@ pub fn variant(part: &Value) -> Option<(&str, &Value)> {
     }
 }
 
-/// A member of an object, or `absent` in place of one that is left out.
+/// Reads the member `name` of an object. An absent member gets the value `absent`; without such a value, its
+/// absence is a mistake.
 pub fn member<T: Read>(
     members: &Map<String, Value>,
     name: &str,
@@ -151,7 +156,7 @@ pub fn member<T: Read>(
     }
 }
 
-/// Adds a mistake for each member that is not `known`.
+/// Adds a mistake for each member whose name is not in `known`, so that misspelt names are reported.
 pub fn unknown(members: &Map<String, Value>, known: &[&str], at: &str, mistakes: &mut Vec<FieldError>) {
     for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
         let message = format!("unknown field, expected one of {}", known.join(", "));

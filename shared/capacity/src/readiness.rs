@@ -1,7 +1,9 @@
-//! Whether the capacity that a drop needs is ready, when it will be, and what follows if it is not.
+//! Determines whether the capacity that a drop needs is ready, when it will be ready, and the consequence if
+//! it is not.
 //!
-//! [`readiness`] compares the needed capacity with what was [`Seen`], part by part. A *requested* value does not count:
-//! only what Lambda has allocated, the database has reached and a function has answered.
+//! [`readiness`] compares the needed capacity, part by part, with the observed state ([`Seen`]) and with
+//! measurements ([`Measured`]). A *requested* value does not count. Only concurrency that Lambda has
+//! allocated, a size that the database has reached, and functions that have answered count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,103 +21,105 @@ use super::observed::{Allocation, Observed, ObservedDatabase};
 use super::quotas::Quotas;
 use super::wanted::WantedDrop;
 
-/// A start is moved to a whole minute.
+/// The unit of a moved start, in milliseconds: a start is moved to a whole minute.
 const MINUTE_MS: i64 = 60_000;
 
-/// The state of the account at one moment.
+/// The state of the account's resources at one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
-    /// The capacity.
+    /// The capacity that was read.
     pub observed: Observed,
-    /// Whether cluster and instances are available, with no change in progress.
+    /// Whether the database's cluster and instances are available, with no change in progress.
     pub database_available: bool,
-    /// Tables that are not active or do not exist.
+    /// The names of tables that are not active or do not exist.
     pub inactive_tables: BTreeSet<String>,
-    /// Event sources that do not poll or do not exist.
+    /// The names of event sources that do not poll or do not exist.
     pub inactive_sources: BTreeSet<String>,
 }
 
-/// Measurements in addition to the settings.
+/// Measurements that show whether the capacity really exists, in addition to the settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// The current ACU of the Serverless v2 cluster; none if there is no metric yet.
+    /// The ACU with which the Serverless v2 cluster now runs; `None` if there is no metric yet.
     pub reached_acu: Option<f64>,
-    /// Whether each function answered a trial invocation; functions that were not invoked are absent.
+    /// Whether each function answered a trial invocation, by its name. A function that was not invoked has
+    /// no entry.
     pub answered: BTreeMap<String, bool>,
-    /// Invocations beyond provisioned concurrency in the last minute, by function.
+    /// The number of invocations beyond provisioned concurrency in the last minute, by the name of
+    /// the function.
     pub spill_over: BTreeMap<String, u64>,
 }
 
-/// The kind of a part of the capacity.
+/// The kind of a part of the capacity, which determines the unit of its amounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartKind {
-    /// Provisioned concurrency of a function's live alias, in units.
+    /// The provisioned concurrency of a function's live alias, in units.
     Function,
     /// The ledger's database, in ACU, or in instances of the needed class or a larger one.
     Database,
-    /// A table's warm throughput, in write units.
+    /// The warm throughput of a table, in write units.
     Table,
-    /// A queue's event source, in concurrent invocations.
+    /// The polling setting of a queue's event source, in concurrent invocations.
     Source,
-    /// A function's answer to a trial invocation: 1.
+    /// The answer of a function to a trial invocation: 1 for an answer, otherwise 0.
     Answer,
 }
 
-/// One part of the capacity.
+/// One part of the capacity that a drop needs, and whether it is ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// The part's kind.
     pub kind: PartKind,
-    /// The part's name.
+    /// The function, table or event source, by its name in the baseline; `database` for the database.
     pub name: String,
-    /// The needed amount.
+    /// The needed amount, in the unit of the kind.
     pub wanted: f64,
-    /// The existing amount.
+    /// The existing amount, in the unit of the kind.
     pub there: f64,
-    /// Whether the amount is enough, with no change in progress.
+    /// Whether the existing amount is enough, with no change in progress.
     pub ready: bool,
 }
 
-/// The consequence for the drop.
+/// The consequence of the readiness for the drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ruling", rename_all = "snake_case")]
 pub enum Ruling {
-    /// It opens as announced, for as many shoppers as its plan serves.
+    /// The drop opens as announced, for as many shoppers as its plan serves.
     AsPlanned,
-    /// It opens as announced, for fewer shoppers than its plan would serve.
+    /// The drop opens as announced, but for fewer shoppers than its plan would serve.
     AdmitFewer,
-    /// It must open later. Its start is moved, and the calendar follows.
+    /// The drop must open later. A run moves its start, and the calendar follows.
     MoveStart {
         /// The new start, in ms since 1970.
         to: Timestamp,
     },
 }
 
-/// The readiness of a drop. Moments are milliseconds since 1970.
+/// The readiness of a drop's capacity. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// The drop.
+    /// The drop that needs the capacity.
     pub drop: DropId,
-    /// When the account was read.
+    /// The time at which the account was read.
     pub at: Timestamp,
     /// Whether all parts are ready.
     pub ready: bool,
-    /// When all parts must be ready.
+    /// The time at which all parts must be ready.
     pub ready_by: Timestamp,
-    /// When all parts will be ready, by estimate; `at` if they are ready.
+    /// The estimated time at which all parts will be ready; `at` if they are ready.
     pub estimated_at: Timestamp,
-    /// Whether the estimate is in time.
+    /// Whether all parts will be ready in time by the estimate, or are ready now.
     pub on_course: bool,
-    /// The parts.
+    /// Each part of the capacity, with the needed and the existing amount.
     pub parts: Vec<Part>,
-    /// The consequence.
+    /// The consequence for the drop.
     pub ruling: Ruling,
-    /// The share of its demand that may be admitted: that of the plan, or less.
+    /// The share of the drop's demand that may be admitted: the plan's share, or less if capacity is missing.
     pub share: Share,
-    /// Shoppers a second that may be admitted at the opening.
+    /// The number of shoppers a second that may be admitted at the opening.
     pub shoppers_per_second: f64,
-    /// Invocations beyond provisioned concurrency in the minute before.
+    /// The number of invocations beyond provisioned concurrency in the last minute, over all functions.
     pub spill_over: u64,
 }
 
@@ -183,7 +187,7 @@ fn parts(docs: &Documents, wanted: &WantedDrop, seen: &Seen, measured: &Measured
         }
     }
     let (want, there) = match (&seen.observed.database, &capacity.database) {
-        // The minimum is only a setting. The cluster must run with it.
+        // The minimum is only a setting. The cluster must also run with at least this ACU.
         (ObservedDatabase::Serverless { minimum_acu }, DatabaseSize::MinimumAcu(acu)) => {
             (*acu, measured.reached_acu.unwrap_or(0.0).min(*minimum_acu))
         }
@@ -223,8 +227,8 @@ fn parts(docs: &Documents, wanted: &WantedDrop, seen: &Seen, measured: &Measured
     parts
 }
 
-/// The time until everything is ready. The parts are prepared concurrently, so the longest counts, plus the
-/// verification.
+/// The time until all parts are ready, in seconds: the longest time of the parts, which are prepared
+/// concurrently, plus the verification.
 fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &Seen, parts: &[Part]) -> u32 {
     let lead = &docs.profile.lead;
     let mut units: u32 = 0;
@@ -241,7 +245,7 @@ fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &
     let waits = |kind| parts.iter().any(|part| part.kind == kind && !part.ready);
     let database = if waits(PartKind::Database) {
         let steps = database_seconds(docs, &seen.observed, &wanted.capacity.database);
-        // The setting is made but not reached yet: it may take as long as a new setting.
+        // The minimum is set but not reached yet. Reaching it may take as long as after a new setting.
         if steps == 0 { lead.acu_seconds } else { steps }
     } else {
         0
@@ -254,8 +258,8 @@ fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &
     concurrency.max(database).max(tables) + lead.verification_seconds
 }
 
-/// The share of the needed capacity that exists, for parts that serve requests directly. The database and the event
-/// sources are behind queues: without them orders wait, but no shopper is refused.
+/// The share of the needed capacity that exists, over the parts that serve requests directly. The database
+/// and the event sources process queues: if they lack capacity, orders wait, but no shopper is refused.
 fn served(parts: &[Part]) -> Share {
     let on_the_way = |part: &&Part| matches!(part.kind, PartKind::Function | PartKind::Table);
     let share = |part: &Part| Share::of(part.there, part.wanted);

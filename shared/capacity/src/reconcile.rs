@@ -1,4 +1,5 @@
-//! One run: computes the current steps from what was read, and the record for the next run.
+//! Makes the decision of one run: computes the steps from the values that it read, and the record for the
+//! next run.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +7,25 @@ use serde::Serialize;
 
 use domain::time::Timestamp;
 
+use super::amounts::Target;
 use super::documents::Documents;
 use super::observed::Observed;
 use super::others::left_for_next;
 use super::quotas::Quotas;
 use super::steps::{Step, steps};
-use super::target::{LEAST_BETWEEN_RUNS_MS, Record, Target, Warning, target as target_of};
+use super::target::{LEAST_BETWEEN_RUNS_MS, Record, Warning, target as target_of};
 use super::wanted::{Wanted, wanted};
 
-/// The decision of a run.
+/// The decision of a run: its steps, its warnings, and the record for the next run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decision {
-    /// The needed capacity, and the drops that need it.
+    /// The capacity that is needed now, and the drops that need it.
     pub wanted: Wanted,
-    /// The capacity after this run.
+    /// The capacity that this run requests.
     pub target: Target,
-    /// The steps to the target.
+    /// The steps from the observed capacity to the target.
     pub steps: Vec<Step>,
-    /// Steps that need the confirmation of the run before, which is missing.
+    /// Steps that are not carried out, since the run before has not confirmed them.
     pub withheld: Vec<Step>,
     /// Warnings for operators.
     pub warnings: Vec<Warning>,
@@ -32,11 +34,12 @@ pub struct Decision {
     pub record: Record,
 }
 
-/// The decision of a run that reads `docs`, `quotas` and `observed` at `now`, after a run that left `previous`.
+/// The decision of a run that reads `docs`, `quotas` and `observed` at `now`. `previous` is the record of the
+/// run before.
 ///
-/// The decision is level-triggered: it depends on the current and the needed capacity, not on earlier actions. Two
-/// things are carried over: what the last run wanted, without which nothing is reduced, and what it set, without which
-/// [another controller](super::others) would not be noticed.
+/// The decision depends on the current and the needed capacity, and not on earlier actions. Only two things
+/// are carried over. Without the capacity that the last run wanted, nothing is reduced. Without the values
+/// that it set, a run would not notice [another controller](super::others).
 #[must_use]
 pub fn reconcile(
     docs: &Documents,

@@ -1,32 +1,32 @@
-//! The steps from the current to the target capacity: differences only, in an order that is safe at every point.
+//! Computes the steps from the current to the target capacity. Only differences become steps, and their order is safe
+//! at every point.
 
 use serde::Serialize;
 
-use super::amounts::{Concurrency, DatabaseSize, Polling, WarmThroughput};
+use super::amounts::{Concurrency, DatabaseSize, Polling, Target, WarmThroughput};
 use super::database::DatabaseBaseline;
 use super::observed::{Allocation, Observed, ObservedDatabase};
-use super::target::Target;
 
-/// One change.
+/// One change of one resource, from the current to the new value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     /// Set or remove a function's reserved concurrency.
     Reserve {
-        /// The function.
+        /// The function, by its name in the baseline.
         function: String,
-        /// The current reservation.
+        /// The current reservation; `None` without a reservation.
         from: Option<u32>,
-        /// The new reservation.
+        /// The new reservation; `None` removes the reservation.
         to: Option<u32>,
     },
     /// Set the provisioned concurrency of a function's live alias; 0 removes it.
     Provision {
-        /// The function.
+        /// The function, by its name in the baseline.
         function: String,
-        /// The units requested before.
+        /// The number of units that were requested before.
         from: u32,
-        /// The requested units.
+        /// The number of units to request.
         to: u32,
     },
     /// Set the cluster's minimum ACU.
@@ -36,38 +36,40 @@ pub enum Step {
         /// The new minimum.
         to: f64,
     },
-    /// Change the class of an instance that is not the writer, immediately and not in its maintenance window.
+    /// Change the class of an instance, immediately and not in its maintenance window. The instance is a
+    /// reader, unless the cluster has only the writer.
     ChangeClass {
-        /// The instance.
+        /// The instance's identifier in RDS.
         instance: String,
         /// The current class.
         from: String,
         /// The new class.
         to: String,
-        /// Whether it is the writer, because there is no other instance: writes are interrupted.
+        /// Whether the instance is the writer, because the cluster has no other instance. Writes are
+        /// then interrupted.
         interrupts: bool,
     },
     /// Make another instance the writer.
     FailOver {
-        /// The current writer.
+        /// The current writer, by its identifier in RDS.
         from: String,
-        /// The new writer.
+        /// The new writer, by its identifier in RDS.
         to: String,
     },
-    /// Raise a table's warm throughput. It can never be lowered.
+    /// Raise a table's warm throughput, which can never be lowered again.
     Warm {
-        /// The table.
+        /// The table, by its name in the baseline.
         table: String,
         /// The current throughput.
         from: WarmThroughput,
         /// The new throughput.
         to: WarmThroughput,
     },
-    /// Change a queue's polling setting.
+    /// Change the polling setting of a queue's event source.
     Poll {
-        /// The event source.
+        /// The event source, by its name in the baseline.
         source: String,
-        /// The current setting.
+        /// The current polling setting.
         from: Polling,
         /// The new polling setting.
         to: Polling,
@@ -75,7 +77,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether it can never be undone.
+    /// Whether the step can never be undone.
     #[must_use]
     pub const fn is_one_way(&self) -> bool {
         matches!(self, Self::Warm { .. })
@@ -109,7 +111,8 @@ impl Step {
         }
     }
 
-    /// The changed resource: steps on the same resource depend on each other, in their order.
+    /// The kind and the name of the changed resource. Steps on the same resource depend on each other, so
+    /// their order matters.
     #[must_use]
     pub fn thing(&self) -> (&'static str, &str) {
         match self {
@@ -127,15 +130,16 @@ impl Step {
     }
 }
 
-/// The differences between the current and the target capacity. A reservation is raised before, and lowered after, the
-/// provisioned concurrency within it. Database steps are in order: each begins when the one before is complete.
+/// The differences between the current and the target capacity. A reservation is raised before, and lowered
+/// after, the provisioned concurrency within it. The database's steps are in order: each begins when the step
+/// before is complete.
 #[must_use]
 pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, to) in &target.functions {
         let there = observed.function(name);
         let from = there.asked;
-        // After Lambda has given up, the provisioned concurrency must be requested again.
+        // After Lambda has stopped with a part allocated, the same units must be requested again.
         let given_up = there.allocation == Allocation::Failed && to.provisioned > 0;
         let reserve = (from.reserved != to.reserved).then(|| Step::Reserve {
             function: name.clone(),
@@ -147,7 +151,8 @@ pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
             from: from.provisioned,
             to: to.provisioned,
         });
-        // A removed reservation limits nothing. Any other must cover the provisioned concurrency at every point.
+        // A removed reservation limits nothing. Any other reservation must cover the provisioned concurrency
+        // at every point.
         if to.provisioned >= from.provisioned {
             steps.extend(reserve.into_iter().chain(provision));
         } else {
@@ -179,8 +184,9 @@ pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
     steps
 }
 
-/// The steps of the database to a size: first the reader instances, then the failover to one of them, then the former
-/// writer. The order is the same in both directions, so that the current writer is never changed.
+/// The steps of the database to `size`: first the readers change, then one of them becomes the writer, then
+/// the former writer changes. The order is the same in both directions, so that the current writer is never
+/// changed while another instance exists.
 #[must_use]
 pub fn database_steps(observed: &ObservedDatabase, size: &DatabaseSize) -> Vec<Step> {
     match (observed, size) {
@@ -217,7 +223,7 @@ pub fn database_steps(observed: &ObservedDatabase, size: &DatabaseSize) -> Vec<S
 }
 
 impl Observed {
-    /// The state once `step` is complete. A step that does not match the state changes nothing.
+    /// The observed state once `step` is complete. A step that does not match the state changes nothing.
     #[must_use]
     pub fn after(mut self, step: &Step) -> Self {
         match step {

@@ -1,5 +1,5 @@
-//! The changes to make now: increases at once, as far as they can be ready in time; reductions only when two runs
-//! agree.
+//! Computes the capacity that a run requests: increases immediately, as far as they can be ready in time; reductions
+//! only when two runs agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use domain::ids::DropId;
 use domain::time::Timestamp;
 
-use super::amounts::{Capacity, Concurrency, DatabaseSize, Polling, WarmThroughput};
+use super::amounts::{Capacity, Concurrency, DatabaseSize, Polling, Target};
 use super::documents::Documents;
 use super::lead::database_seconds;
 use super::numbers::{Share, share_out, units_down};
@@ -17,19 +17,20 @@ use super::others::{LEFT_TO_OTHERS_MS, LastSet};
 use super::quotas::Quotas;
 use super::wanted::Wanted;
 
-/// Two runs with a shorter distance count as one repeated run.
+/// The shortest time between two runs that can confirm each other, in milliseconds. Two runs with less time
+/// between them may be one repeated run.
 pub const LEAST_BETWEEN_RUNS_MS: i64 = 30_000;
-/// Two runs with a longer distance do not confirm each other.
+/// The longest time between two runs that can confirm each other, in milliseconds.
 pub const MOST_BETWEEN_RUNS_MS: i64 = 180_000;
 
-/// The record of a run for the next one.
+/// The record that a run stores for the next run: the capacity that it wanted, and the values that runs set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The time of the run.
     pub at: Timestamp,
-    /// The capacity that it wanted.
+    /// The capacity that the run wanted.
     pub wanted: Capacity,
-    /// The values that it set for each function's provisioned concurrency.
+    /// The values that runs set for the provisioned concurrency, by the name of the function.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, LastSet>,
 }
@@ -44,63 +45,53 @@ impl Record {
     }
 }
 
-/// The capacity after this run's steps.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Target {
-    /// By function.
-    pub functions: BTreeMap<String, Concurrency>,
-    /// The database; `None` leaves it unchanged.
-    pub database: Option<DatabaseSize>,
-    /// By table.
-    pub tables: BTreeMap<String, WarmThroughput>,
-    /// By queue; a queue without an entry stays unchanged.
-    pub queues: BTreeMap<String, Polling>,
-}
-
-/// A warning for operators.
+/// A warning of a run for operators.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "warning", rename_all = "snake_case")]
 pub enum Warning {
     /// Not all provisioned concurrency can be ready when the next drop opens.
     LateConcurrency {
-        /// The drop.
+        /// The drop that opens next.
         drop: DropId,
-        /// Units that are missing now.
+        /// The number of units that are missing now.
         missing: u32,
-        /// Missing units that can be ready in time.
+        /// The number of missing units that can be ready in time.
         in_time: u32,
-        /// The share of the needed units that will be ready, for the function that lacks most. Further requests wait
-        /// for cold starts unless fewer shoppers are admitted.
+        /// The share of the needed units that will be ready, for the function that lacks the largest share.
+        /// Requests beyond the ready units wait for cold starts, unless fewer shoppers are admitted.
         warm_share: Share,
     },
-    /// The database would change its class during a drop, so it stays unchanged.
+    /// A change of the database's class would still be in progress when a drop opens, so the database
+    /// stays unchanged.
     LateDatabase {
-        /// The drop.
+        /// The drop whose opening is too close.
         drop: DropId,
-        /// How long the change would take, in seconds.
+        /// The time that the change would take, in seconds.
         seconds: u32,
     },
-    /// A queue's event source has another kind of setting than declared; it stays unchanged.
+    /// A queue's event source has a setting of another kind than declared. The setting stays unchanged.
     OtherPolling {
-        /// The event source.
+        /// The event source, by its name in the baseline.
         source: String,
     },
     /// Another controller changes the provisioned concurrency of the same alias.
     ChangedByOthers {
-        /// The function.
+        /// The function whose alias is changed, by its name in the baseline.
         function: String,
-        /// Units that runs set; two values while it is unknown whether Lambda accepted the last change.
+        /// The values that runs set, in units. There are two values while it is unknown whether Lambda
+        /// accepted the last change.
         set: BTreeSet<u32>,
-        /// The units that were found instead.
+        /// The number of units that the run found instead.
         found: u32,
-        /// Since when they differ.
+        /// The time at which a run first found another value.
         since: Timestamp,
     },
-    /// The database has one instance: changing its class interrupts it.
+    /// The database has only one instance, so a change of its class interrupts the database.
     SingleInstance,
 }
 
-/// The target of a run that reads `observed` and wants `wanted`, after a run that left `previous`.
+/// The target of a run that reads `observed` and wants `wanted`, and the run's warnings. `previous` is the
+/// record of the run before.
 #[must_use]
 pub fn target(
     docs: &Documents,
@@ -164,7 +155,8 @@ pub fn target(
     (target, warnings)
 }
 
-/// Upward: the wanted value. Downward: the larger value of two runs, or no change if only one run has decided.
+/// An increase takes effect immediately. A reduction goes to the larger value of two runs; without a confirming run,
+/// nothing is reduced.
 fn agreed<T: Ord>(there: T, want: T, before: Option<T>) -> T {
     match before {
         _ if want >= there => want,
@@ -182,7 +174,7 @@ fn agreed_concurrency(there: Concurrency, want: Concurrency, before: Option<Conc
     }
 }
 
-/// `None` when the event source has another kind of setting.
+/// The polling setting to request; `None` when the event source has a setting of another kind than declared.
 fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Option<Polling> {
     use Polling::{MaximumConcurrency, ProvisionedPollers};
     match (there, want) {
@@ -215,9 +207,10 @@ fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Opt
     }
 }
 
-/// Requests only what can be ready when the next drop opens, since a request has no effect before all of it is
-/// allocated. If nothing can be ready, and nothing has been requested yet, everything is requested at once, since late
-/// capacity is still useful. From the opening on, everything is requested.
+/// Limits the increase of provisioned concurrency to the units that Lambda can allocate before the next drop
+/// opens, since an increase takes effect only when all its units are allocated. If no unit can be allocated in
+/// time, and none above the baseline was requested before, the whole increase is requested, since late capacity
+/// is still useful. Without a drop that has yet to open, nothing is limited.
 fn limit_to_time(
     docs: &Documents,
     quotas: &Quotas,
@@ -315,8 +308,8 @@ fn database(
         let down = declared.rank(&agreed) < declared.rank(&largest);
         return (down && !observed.orders_draining).then_some(agreed);
     }
-    // A change of class causes a failover, so it must not happen just before or during a drop. ACU increase without
-    // interruption.
+    // A change of class causes a failover, so it must not happen just before or during a drop. An increase of
+    // ACU causes no interruption.
     if matches!(want, DatabaseSize::Class(_)) {
         let seconds = database_seconds(docs, observed, want);
         let too_late = |starts_at: Timestamp| starts_at.millis_since(now) < i64::from(seconds) * 1000;

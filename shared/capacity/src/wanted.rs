@@ -1,4 +1,4 @@
-//! The capacity that all drops on the calendar need at a moment.
+//! Computes the capacity that all drops on the calendar need at a given time.
 
 use serde::Serialize;
 
@@ -10,39 +10,41 @@ use super::calendar::CalendarDrop;
 use super::demand::Demand;
 use super::documents::Documents;
 use super::fit::{LimitMet, fit};
-use super::lead::{Window, window};
+use super::lead::window;
 use super::numbers::Share;
 use super::quotas::Quotas;
+use super::window::Window;
 
-/// One drop that needs capacity.
+/// One drop that needs capacity at the given time, and the capacity that it gets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WantedDrop {
-    /// The drop.
+    /// The drop that needs the capacity.
     pub drop: DropId,
-    /// The drop's window.
+    /// The time in which capacity is held for the drop.
     pub window: Window,
-    /// The share of its demand that is served. Its admission rate must be lowered to it.
+    /// The share of the drop's demand that the capacity serves. The drop's admission rate must be lowered to
+    /// this share.
     pub share: Share,
-    /// Shoppers a second that the capacity serves at the opening.
+    /// The number of shoppers a second that the capacity serves at the opening.
     pub shoppers_per_second: f64,
-    /// Limits that its whole demand exceeds.
+    /// The limits that the drop's whole demand exceeds.
     pub limits: Vec<LimitMet>,
-    /// The capacity for this drop and for those before it.
+    /// The capacity for this drop and for the drops whose preparation begins before its own.
     #[serde(skip)]
     pub capacity: Capacity,
 }
 
-/// The capacity needed at a moment.
+/// The capacity that all drops need together at a given time, and the drops that need it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Wanted {
     /// The capacity, never below the baseline.
     pub capacity: Capacity,
-    /// The drops that need it, in the order in which their preparation begins.
+    /// The drops that need the capacity, in the order in which their preparation begins.
     pub drops: Vec<WantedDrop>,
 }
 
-/// The capacity needed at `now`: the largest over all drops whose window is open (and the sum where surges overlap),
-/// within limits and budget, never below the baseline.
+/// The capacity needed at `now`: the largest over all drops whose window is open, and the sum where surges
+/// overlap. It is within limits and budget, and never below the baseline.
 ///
 /// Until a drop's window ends, the capacity only grows: a drop that is fitted later never reduces one that was fitted
 /// before.

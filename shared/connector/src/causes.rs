@@ -1,4 +1,4 @@
-//! The causes of an error. An SDK error's chain of causes ends in this connector's errors.
+//! Searches the causes of an error. An SDK error's chain of causes ends in this connector's errors.
 
 use std::error::Error;
 use std::{fmt, io};

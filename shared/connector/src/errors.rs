@@ -1,5 +1,5 @@
 //! Maps hyper's errors to the SDK's error kinds. The SDK retries I/O errors, time-outs and transient errors, and no
-//! others.
+//! other kind of error.
 
 use std::error::Error;
 use std::io;
@@ -30,7 +30,7 @@ pub(crate) fn sorted(error: legacy::Error) -> ConnectorError {
     } else if http.is_closed() || http.is_canceled() || cause::<io::Error>(http).is_some() {
         ConnectorError::io(error.into())
     } else if http.is_incomplete_message() {
-        // The server closed the connection before it answered. This is usually an idle kept-alive connection.
+        // The server closed the connection before it answered. This usually happens to an idle kept-alive connection.
         ConnectorError::other(error.into(), Some(ErrorKind::TransientError))
     } else {
         ConnectorError::other(error.into(), None)

@@ -13,15 +13,15 @@ use crate::causes::{Chain, never_connected};
 /// The outcome of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Not done: no request could be built. This is a bug.
+    /// The call was not done, since no request could be built. This is a bug.
     NotBuilt,
-    /// Not done: no connection was made.
+    /// The call was not done, since no connection was made.
     NotSent,
-    /// Not done: the service throttles calls, or another write conflicted. A retry may succeed.
+    /// The call was not done: the service throttles calls, or another write conflicted. A retry may succeed.
     Throttled,
-    /// Not done: another change of the same resource is in progress, perhaps for minutes.
+    /// The call was not done: another change of the same resource is in progress, perhaps for minutes.
     InProgress,
-    /// Not done, and a retry would be refused too.
+    /// The call was not done, and a retry would be refused, too.
     Refused,
     /// The call may have been done.
     Unknown,
@@ -52,7 +52,7 @@ const THROTTLED: [&str; 17] = [
     "ThrottlingError",
     "ThrottlingException",
     "TooManyRequestsException",
-    // Parameter Store: another write of the same parameter is in progress.
+    // Parameter Store sends this code while another write of the same parameter is in progress.
     "TooManyUpdates",
     "TransactionConflict",
     "TransactionConflictException",
@@ -65,7 +65,7 @@ const IN_PROGRESS: [&str; 7] = [
     "InvalidDBInstanceStateFault",
     "ResourceConflictException",
     "ResourceInUseException",
-    // Lambda prepares the function for its first call.
+    // Lambda sends these codes while it prepares a function for its first call.
     "ResourceNotReadyException",
     "SnapStartNotReadyException",
 ];
@@ -93,9 +93,10 @@ impl Failure {
             SdkError::ServiceError(answer) => {
                 return Self::of_answer(answer.err().code(), answer.raw().status().as_u16());
             }
-            // Time-outs, connections that broke after sending, unreadable answers, and variants that the SDK may add.
+            // These are time-outs, connections that broke after sending, unreadable answers, and variants that the SDK
+            // may add.
             _ => {
-                tracing::debug!(operation, error = %Chain(error), "a call got no answer");
+                tracing::debug!(operation, error = %Chain(error), "an AWS call got no usable answer");
                 (Kind::Unknown, "no answer; the outcome is unknown")
             }
         };
@@ -105,7 +106,8 @@ impl Failure {
 
     /// Classifies like [`Failure::of`] and logs a line: the failed `action`, its `resource` (a table, a queue, a
     /// secret), the service's request id for AWS support, and the service's message unless it may quote the request. A
-    /// failure that a retry by the caller may solve is logged at debug level; the caller logs when it gives up.
+    /// failure that a retry by the caller may solve is logged at debug level; the caller logs when it makes no further
+    /// attempt.
     pub fn logged<E>(action: &'static str, resource: &str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -119,13 +121,13 @@ impl Failure {
         let aws_request_id = error.raw_response().and_then(request_id);
         match failure.kind {
             Kind::NotBuilt | Kind::Refused => {
-                tracing::error!(action, resource, %failure, message, aws_request_id, "the service refused a call");
+                tracing::error!(action, resource, %failure, message, aws_request_id, "an AWS call failed, and a repeat fails too: check the permission, the resource and the values");
             }
             Kind::NotSent | Kind::Unknown => {
-                tracing::warn!(action, resource, %failure, message, aws_request_id, "a call was not answered");
+                tracing::warn!(action, resource, %failure, message, aws_request_id, "an AWS call got no connection, or its outcome is unknown; the caller decides about a repeat");
             }
             Kind::Throttled | Kind::InProgress => {
-                tracing::debug!(action, resource, %failure, message, aws_request_id, "the service refused a call for the moment");
+                tracing::debug!(action, resource, %failure, message, aws_request_id, "an AWS service refused a call for the moment; a repeat may succeed");
             }
         }
         failure
@@ -167,7 +169,7 @@ fn quotes_the_request(code: &str) -> bool {
     BEGINNINGS.iter().any(|beginning| code.starts_with(beginning))
 }
 
-/// The service's request id.
+/// The service's request id, for AWS support.
 fn request_id(response: &HttpResponse) -> Option<&str> {
     let headers = response.headers();
     headers
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn answers_are_sorted_by_what_they_leave_open() {
         for (code, status, kind) in [
-            // Codes of DynamoDB, of its cancelled transactions, of control planes, and unknown codes.
+            // These are codes of DynamoDB, of its cancelled transactions, of control planes, and unknown codes.
             ("ProvisionedThroughputExceededException", 400, Kind::Throttled),
             ("ThrottlingException", 400, Kind::Throttled),
             ("RequestLimitExceeded", 400, Kind::Throttled),

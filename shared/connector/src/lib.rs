@@ -1,4 +1,4 @@
-//! HTTP/1.1 for the AWS SDK.
+//! Sends the AWS SDK's requests over HTTP/1.1.
 //!
 //! **Why.** DynamoDB and SQS support HTTP/1.1 only, but the SDK's own connector always links an HTTP/2 implementation:
 //! most of a megabyte in every function, loaded at every cold start. This connector uses the same libraries (hyper,
@@ -9,8 +9,8 @@
 //! error kinds ([`errors`]). The SDK decides by these kinds whether to retry. [`paced`] limits the request rate for
 //! services with low quotas. [`Failure`] gives adapters the outcome of a failed call.
 //!
-//! **What it does not do.** It has no read time-out: the time limit of the SDK's attempt covers the answer. The C
-//! library resolves host names, as with the SDK's connector.
+//! **What it does not do.** The connector has no read time-out: the time limit of the SDK's attempt covers the answer.
+//! It resolves no host names itself: the C library does, as with the SDK's connector.
 
 mod causes;
 mod errors;
@@ -130,7 +130,8 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpConnector for Sender<C> {
             Ok(request) => request,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
-        // After some errors the SDK closes the connection, so that no further request uses it.
+        // Gives the SDK the connection: after some errors it marks the connection as unusable, so that no further
+        // request uses it.
         if request.extensions().get::<CaptureSmithyConnection>().is_some() {
             let connection = capture_connection(&mut request);
             if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
@@ -148,7 +149,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpConnector for Sender<C> {
     }
 }
 
-/// The handle by which the SDK closes the connection of a request.
+/// The metadata with which the SDK marks the connection of a request as unusable.
 fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     let mut extensions = http::Extensions::new();
     connection

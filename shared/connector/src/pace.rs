@@ -25,7 +25,7 @@ pub fn paced(client: SharedHttpClient, gap: Duration) -> SharedHttpClient {
     })
 }
 
-/// When the next request may begin.
+/// The time at which the next request may begin.
 #[derive(Debug)]
 struct Turns {
     gap: Duration,

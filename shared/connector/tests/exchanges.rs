@@ -1,4 +1,4 @@
-//! The SDK's DynamoDB client over these connectors, against correct and faulty servers.
+//! Tests the SDK's DynamoDB client over these connectors, against correct and faulty servers.
 #![cfg(test)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! The contract of the lines of calls to the gateway.
+//! Tests the contract of the port that grants slots for calls to the gateway.
 
 use domain::ids::{DropId, OrderId};
 use domain::limits::MAX_CARD_DECLINES;
@@ -51,7 +51,7 @@ pub async fn turns_follow_one_another_at_the_rate(database: &impl Database) {
         let turn = take(&line, wanted(25, calls, NOW)).await;
         assert_eq!(turn, Turn::From(NOW.plus_millis(at)), "{calls}");
     }
-    // Another process has read none of it.
+    // Another process has not read the line before.
     let turn = take(&database.orders(), wanted(25, 1, NOW.plus_millis(10))).await;
     assert_eq!(turn, Turn::From(NOW.plus_millis(560)));
 }

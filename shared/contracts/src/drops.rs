@@ -1,4 +1,4 @@
-//! The contract of the drop ports.
+//! Tests the contract of the drop ports.
 
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
@@ -204,7 +204,7 @@ pub async fn an_unlisted_drop_stands_in_a_part_of_its_own(database: &impl Databa
     assert_eq!(answered(drops.drop(&drop.id).await), Some(drop.clone()));
     let cancelling = drop.cancel().unwrap();
     for next in [drop, cancelling.clone(), cancelling.finish_cancelling().unwrap()] {
-        // The first one is stored already.
+        // The first version is stored already, so its second write is refused.
         drops.store(&next).await.unwrap();
         assert_eq!(listed(&drops).await, vec![]);
         let unlisted = answered(drops.published(Listing::Unlisted, None, 100).await);
@@ -213,7 +213,7 @@ pub async fn an_unlisted_drop_stands_in_a_part_of_its_own(database: &impl Databa
     }
 }
 
-/// Whether every copy is `drop`.
+/// Asserts that every copy equals `drop`.
 async fn is_copied(drops: &impl DropPorts, of: &str, drop: Option<&Drop>) {
     for copy in 0..DROP_COPIES {
         assert_eq!(

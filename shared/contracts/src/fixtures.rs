@@ -1,4 +1,4 @@
-//! The tests' drop and its parts.
+//! Makes the drop of the contract tests, with its SKU, shards, holds and orders.
 
 use domain::claim::Claim;
 use domain::drops::{Drop, DropDraft, Sku};
@@ -10,7 +10,7 @@ use domain::saga::Terms;
 use domain::time::Timestamp;
 use ports::orders::Placing;
 
-/// The time of the tests.
+/// The current time of the tests, in ms since 1970.
 pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 /// The time limits of the tests' orders.
@@ -35,7 +35,7 @@ pub fn sku() -> SkuId {
     id("TEE-M")
 }
 
-/// One of the shards.
+/// The key of a shard of the tests' SKU.
 pub fn key(index: u16) -> ShardKey {
     ShardKey {
         drop: drop_id(),
@@ -48,7 +48,7 @@ pub fn shopper(name: &str) -> ShopperId {
     id(name)
 }
 
-/// The hold of a minute that a request of `name` with `idempotency_key` makes.
+/// The hold, for a minute, that a request of `name` with `idempotency_key` makes.
 pub fn held(name: &str, idempotency_key: &str, units: u32) -> Claim {
     let nonce = Nonce::of_request(&drop_id(), &sku(), &shopper(name), idempotency_key, NOW);
     Claim::held(units, NOW.plus_seconds(60), nonce)
@@ -59,8 +59,8 @@ pub fn placing(name: &str, idempotency_key: &str, units: u32, per_shopper_limit:
     placing_in(0, name, idempotency_key, units, per_shopper_limit, NOW)
 }
 
-/// An order made from [`held`] in the given shard, at the given time. It accepts one card, as every order except a
-/// shopper's first.
+/// An order made from [`held`] in the given shard, at the given time. The order accepts one card, as every order except
+/// a shopper's first order does.
 pub fn placing_in(
     index: u16,
     name: &str,
@@ -99,7 +99,7 @@ pub fn placing_in(
     }
 }
 
-/// The same order as the shopper's first order, which accepts further cards.
+/// Makes the same order the shopper's first order, which accepts further cards.
 pub fn as_first(placing: Placing) -> Placing {
     let order = placing.order;
     let cards = TERMS.cards;

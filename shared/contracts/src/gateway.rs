@@ -1,4 +1,4 @@
-//! The contract of every payment gateway.
+//! Tests the contract of every payment gateway.
 
 use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
@@ -17,9 +17,9 @@ use memory::{GatewayFault, GatewayOp, MemoryGateway};
 /// A gateway under test, with a separate way to read its charges. Its means of payment are those of Stripe's page of
 /// test cards.
 pub trait GatewayUnderTest {
-    /// The adapter.
+    /// The adapter under test.
     fn gateway(&self) -> impl PaymentGateway;
-    /// The shopper acts at the bank.
+    /// Finishes a payment's action as the shopper does at the bank.
     fn finish_action(&self, payment: &PaymentId, succeeds: bool) -> impl Future<Output = ()>;
     /// The number of an order's charges, by the gateway's own record.
     fn charges(&self, order: &OrderId) -> impl Future<Output = usize>;
@@ -28,7 +28,7 @@ pub trait GatewayUnderTest {
     fn store_failures(&self, after: Option<bool>) -> impl Future<Output = ()>;
     /// Sets whether the gateway accepts only about one call a second, or every call.
     fn throttle(&self, on: bool) -> impl Future<Output = ()>;
-    /// More than a day passes.
+    /// Lets more than a day pass, after which idempotency keys have expired.
     fn let_keys_lapse(&self);
 }
 
@@ -77,7 +77,7 @@ const POOR: &str = "pm_card_chargeDeclinedInsufficientFunds";
 const TO_SIGN: &str = "pm_card_authenticationRequired";
 const BACK: &str = "https://shop.example/orders";
 
-/// An order, a different one for each name.
+/// The id of an order, a different id for each name.
 fn order(name: &str) -> OrderId {
     assert_eq!(key(0).drop, drop_id());
     OrderId::of_reservation(&ReservationId {

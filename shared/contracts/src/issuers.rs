@@ -1,4 +1,4 @@
-//! The contract of the ports of the issuers' documents.
+//! Tests the contract of the ports of the issuers' documents.
 
 use ports::Conditional;
 use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};

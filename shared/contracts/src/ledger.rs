@@ -1,4 +1,4 @@
-//! The contract of a ledger.
+//! Tests the contract of the ledger port.
 
 use std::future::Future;
 
@@ -11,7 +11,7 @@ use ports::ledger::{ProjectOrders, Projected};
 use crate::fixtures::{NOW, id, placing};
 use memory::MemoryLedger;
 
-/// The contract of the ledger, as tests; `$setup` makes an empty one.
+/// The contract of the ledger, as tests; `$setup` makes an empty ledger.
 #[macro_export]
 macro_rules! ledger_contract {
     ($setup:expr) => {
@@ -30,7 +30,7 @@ macro_rules! ledger_contract {
     };
 }
 
-/// A ledger under test, with a separate way to read it.
+/// A ledger under test, with a separate way to read its rows.
 pub trait Ledger: ProjectOrders {
     /// The order at its latest version.
     fn latest(&self, id: &OrderId) -> impl Future<Output = Option<OrderEvent>>;
@@ -86,7 +86,7 @@ fn changes(orders: &[Order]) -> Vec<OrderEvent> {
         .collect()
 }
 
-/// Writes without faults.
+/// Writes events without faults, and returns the answers.
 async fn projected(ledger: &impl ProjectOrders, events: &[OrderEvent]) -> Vec<Projected> {
     let answers = ledger.project(events).await;
     answers
@@ -95,14 +95,14 @@ async fn projected(ledger: &impl ProjectOrders, events: &[OrderEvent]) -> Vec<Pr
         .collect()
 }
 
-/// The order's row has the values of the event. The row has only the current state and no history.
+/// Asserts that the order's row has the values of the event. The row has only the current state and no history.
 async fn assert_latest(ledger: &impl Ledger, event: &OrderEvent) {
     let latest = ledger.latest(&event.data.order_id).await;
     let seen = |event: OrderEvent| (event.data, event.correlation);
     assert_eq!(latest.map(seen), Some(seen(event.clone())));
 }
 
-/// The history has exactly the versions of `events`.
+/// Asserts that the history has exactly the versions of `events`.
 async fn assert_history(ledger: &impl Ledger, events: &[OrderEvent]) {
     let expected: Vec<_> = events
         .iter()
@@ -179,7 +179,7 @@ pub async fn an_older_version_is_kept_and_changes_no_order(ledger: &impl Ledger)
 }
 
 pub async fn any_order_of_arrival_ends_the_same(ledger: &impl Ledger) {
-    // Every rotation of the versions, forward and backward, each for a different order.
+    // The lives have every rotation of the versions, forward and backward, each for a different order.
     let lives = (0..10).map(|n| {
         let mut life = life(&format!("s{n}"));
         if n % 2 == 1 {

@@ -1,15 +1,15 @@
-//! The tests that say what each port promises.
+//! Defines the contract tests: what each port promises, as tests that every adapter must pass.
 //!
-//! They are ordinary async functions over the ports, so that the same code tests the adapters in memory and the real
-//! ones. Each expects an empty database. A test file gives the macro of a group an expression that makes one, and
-//! gets a test with each function's name:
+//! The tests are ordinary async functions over the ports, so that the same code tests the adapters in memory and the
+//! adapters of real services. Each test expects an empty database. A test file passes an expression that makes an empty
+//! database to the macro of a group, and gets a test with each function's name:
 //!
 //! ```ignore
 //! mod stock { contracts::stock_contract!(memory::MemoryStore::new()); }
 //! ```
 //!
-//! Races run many futures in one task: with a server each future is a separate request, and in memory every call lets
-//! the others run first.
+//! Races run many futures in one task: with a server each future is a separate request, and in memory every call first
+//! yields to the other futures.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -56,7 +56,6 @@ use ports::stock::{
 
 use memory::MemoryStore;
 
-/// Every stock port.
 pub trait StockPorts:
     PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + SurveyStock + AllocateStock
 {
@@ -66,7 +65,6 @@ impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + Survey
 {
 }
 
-/// Every order port.
 pub trait OrderPorts:
     PlaceOrder
     + ReadOrder
@@ -94,28 +92,23 @@ impl<T> OrderPorts for T where
 {
 }
 
-/// Every drop port.
 pub trait DropPorts: ReadDrop + ListDrops + StoreDrop {}
 impl<T: ReadDrop + ListDrops + StoreDrop> DropPorts for T {}
 
-/// Every status port.
 pub trait StatusPorts: ReadStatus + ReadCounts + WriteStatus + HoldLease {}
 impl<T: ReadStatus + ReadCounts + WriteStatus + HoldLease> StatusPorts for T {}
 
-/// Every port of the issuers' documents.
 pub trait IssuerPorts: ReadIssuers + StoreIssuers {}
 impl<T: ReadIssuers + StoreIssuers> IssuerPorts for T {}
 
-/// A database under test.
+/// A database under test, with its ports.
 pub trait Database {
     fn stock(&self) -> impl StockPorts;
     fn orders(&self) -> impl OrderPorts;
     fn drops(&self) -> impl DropPorts;
-    /// The database's status documents.
     fn status(&self) -> impl StatusPorts;
-    /// The database's documents of issuers.
     fn issuers(&self) -> impl IssuerPorts;
-    /// The address stored for an order, read in a separate way, since no port reads it.
+    /// The address stored for an order, read without the ports.
     fn address(&self, id: &OrderId) -> impl Future<Output = Option<String>>;
 }
 
@@ -145,12 +138,12 @@ impl Database for MemoryStore {
     }
 }
 
-/// The result of a call without faults.
+/// The result of a call that must not fail.
 fn answered<T>(result: Result<T, impl std::fmt::Display>) -> T {
     result.unwrap_or_else(|error| panic!("the call failed: {error}"))
 }
 
-/// One shard, read with strong consistency.
+/// Reads one shard with strong consistency. The shard must exist and add up.
 async fn shard(stock: &impl StockPorts, index: u16) -> Shard {
     let mut found = answered(stock.survey(&[fixtures::key(index)], Consistency::Strong).await);
     assert_eq!(found.len(), 1, "shard {index} exists");
@@ -160,12 +153,12 @@ async fn shard(stock: &impl StockPorts, index: u16) -> Shard {
     shard
 }
 
-/// A fresh shard 0 with `units` free.
+/// Allocates shard 0 with `units` free units.
 async fn allocated(stock: &impl StockPorts, units: u32) {
     assert!(answered(stock.allocate(&fixtures::key(0), units).await).is_done());
 }
 
-/// A call that must fail with an error that a repeat cannot remove.
+/// Asserts that a call failed with an error that a repeat cannot remove.
 fn assert_broken<T: Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::Broken(_))), "{result:?}");
 }

@@ -1,4 +1,4 @@
-//! The contract of the queues.
+//! Tests the contract of the message ports.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,7 +11,7 @@ use ports::messages::{Destination, ParkRecord, SendEvents};
 use crate::fixtures::{NOW, placing};
 use memory::MemoryQueues;
 
-/// The contract of the queues, as tests; `$setup` makes empty ones.
+/// The contract of the queues, as tests; `$setup` makes empty queues.
 #[macro_export]
 macro_rules! messages_contract {
     ($setup:expr) => {
@@ -59,7 +59,7 @@ fn placed(prefix: &str, count: usize) -> Vec<OrderEvent> {
         .collect()
 }
 
-/// Sends to `to`; every event must be accepted.
+/// Sends events to `to`. Every event must be accepted.
 async fn sent(queues: &impl SendEvents, to: Destination, events: &[OrderEvent]) {
     let answers = queues.send(to, events).await;
     assert_eq!(answers, vec![Ok(()); events.len()]);

@@ -1,4 +1,4 @@
-//! The contract of the ports that store the state of pre-scaling's runs.
+//! Tests the contract of the ports that store the state of pre-scaling's runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -56,32 +56,31 @@ macro_rules! prescale_contract {
     };
 }
 
-/// Every port.
+/// Every port of the stored state of pre-scaling.
 pub trait PrescalePorts: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons {}
 impl<T: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons> PrescalePorts for T {}
 
-/// A recorded change.
+/// A change in the audit record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The start of the change.
+    /// The time at which the change began.
     pub at: Timestamp,
-    /// The invocation that made it.
+    /// The id of the run that made the change.
     pub run: String,
-    /// The trigger of the run.
+    /// The trigger of the run: `scheduled`, or the mode of a manual run.
     pub mode: String,
-    /// The drops that needed it.
+    /// The drops that needed the change.
     pub drops: Vec<String>,
-    /// The change.
+    /// The change, as a step in JSON.
     pub step: Value,
-    /// The outcome, as text.
+    /// The outcome as text; absent until it is known.
     pub outcome: Option<String>,
 }
 
 /// A store under test.
 pub trait Ledger {
-    /// The ledger's ports.
     fn store(&self) -> impl PrescalePorts;
-    /// The change of that name, read in a separate way, since no port reads it.
+    /// The change with these numbers, read in a separate way, since no port reads changes.
     fn entry(&self, fencing: u64, number: u32) -> impl Future<Output = Option<Entry>>;
 }
 
@@ -278,7 +277,7 @@ pub async fn whoever_takes_over_sees_what_was_left_before(store: &impl Ledger) {
         let (now, name, new) = (mine.until, format!("r{turn}"), record(turn));
         let leave = insist(|| store.leave(&mine, &new));
         let take = insist(|| store.take(&name, now, now.plus_seconds(10)));
-        // The two are sent in both orders.
+        // Both calls are begun in both sequences.
         let (outcome, next) = if turn % 2 == 0 {
             join(leave, take).await
         } else {

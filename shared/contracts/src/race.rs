@@ -1,4 +1,4 @@
-//! Concurrent calls.
+//! Runs calls concurrently in one task.
 
 use std::future::Future;
 
@@ -9,7 +9,7 @@ use ports::retry::{IN_WORKER, retry};
 use memory::TestRuntime;
 
 /// Runs one call for each of `0..n` at the same time. A call that was answered *busy* is repeated, as every caller
-/// does.
+/// repeats it.
 pub(super) async fn race<T, F>(n: usize, call: impl Fn(usize) -> F) -> Vec<T>
 where
     F: Future<Output = Result<T, StoreError>>,

@@ -1,4 +1,4 @@
-//! The contract of the status and lease ports.
+//! Tests the contract of the status and lease ports.
 
 use domain::ids::SkuId;
 use domain::status::{DropStatus, SkuCounts};
@@ -54,10 +54,10 @@ fn counts(fencing: u64, as_of: Timestamp, free: u8) -> FreeCounts {
     }
 }
 
-/// The number of copies of each document, which differs from that of other tests.
+/// The number of copies of each document; other tests use another number.
 const COPIES: u8 = 5;
 
-/// Writes both documents. Returns whether they were written; one alone must never be.
+/// Writes both documents, and returns whether they were written. The two writes must have the same outcome.
 async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) -> bool {
     let status = answered(
         store
@@ -70,7 +70,7 @@ async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u
     status == Conditional::Done
 }
 
-/// Whether every copy has these values.
+/// Asserts that every copy has these values.
 async fn is_there(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) {
     for replica in 0..COPIES {
         let found = answered(store.status(&drop_id(), replica).await);

@@ -1,4 +1,4 @@
-//! One change for each kind of step.
+//! Carries out the steps of a plan: for each kind of step, one change at one service.
 
 use aws_sdk_lambda::types::{
     ProvisionedConcurrencyStatusEnum as Status, ProvisionedPollerConfig, ScalingConfig,
@@ -59,7 +59,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
             .answered("PutProvisionedConcurrencyConfig")?;
         Ok(match put.status() {
             Some(Status::Ready) => Carried::Done,
-            // FAILED is included: it may describe the state before this request. The next read shows the real state.
+            // FAILED counts as started, too: the status may describe the state before this request. The next read shows
+            // the real state.
             _ => Carried::Started,
         })
     }
@@ -79,7 +80,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(deleted.map_or(Carried::AlreadySo, |_| Carried::Done))
     }
 
-    /// The API takes minimum and maximum together, so the current maximum is sent unchanged.
+    /// The API sets minimum and maximum together, so the current maximum is sent unchanged.
     async fn set_minimum_acu(&self, to: f64) -> Result<Carried, ControlError> {
         const OPERATION: &str = "ModifyDBCluster";
         let cluster = self.cluster().await?;
@@ -101,14 +102,14 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let modify = modify.db_cluster_identifier(&self.names.cluster);
         let modify = modify.serverless_v2_scaling_configuration(scaling.build());
         modify.apply_immediately(true).send().await.answered(OPERATION)?;
-        // The setting is accepted. A metric shows when the cluster runs with it.
+        // RDS has only accepted the setting. A metric shows when the cluster runs with the new minimum.
         Ok(Carried::Started)
     }
 
     async fn change_class(&self, instance: &str, to: &str) -> Result<Carried, ControlError> {
         let modify = self.clients.rds.changes.modify_db_instance();
         let modify = modify.db_instance_identifier(instance).db_instance_class(to);
-        // Otherwise the change would wait for the maintenance window.
+        // Without `apply_immediately`, the change would wait for the maintenance window.
         let modified = modify
             .apply_immediately(true)
             .send()
@@ -136,7 +137,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         }
         let failover = self.clients.rds.changes.failover_db_cluster();
         let failover = failover.db_cluster_identifier(&self.names.cluster);
-        // Without a target RDS chooses one, perhaps of the smaller class.
+        // Without a target, RDS chooses an instance, perhaps an instance of the smaller class.
         failover
             .target_db_instance_identifier(to)
             .send()
@@ -179,7 +180,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let named = named.ok_or_else(|| broken(OPERATION, &format!("no event source {source}")))?;
         let update = self.clients.lambda.changes.update_event_source_mapping();
         let update = update.uuid(&named.mapping);
-        // The request omits the other kind of setting, so that it stays unset.
+        // The request omits the other kind of setting, so that the other setting stays unset.
         let update = match to {
             Polling::MaximumConcurrency(most) => {
                 let scaling = ScalingConfig::builder().maximum_concurrency(count(most));

@@ -1,4 +1,4 @@
-//! Two clients for each service: one that reads and retries, and one that makes changes and never sends twice.
+//! Makes two clients for each service: the client for reads retries; the client for changes sends each request once.
 
 use std::time::Duration;
 
@@ -49,25 +49,26 @@ impl Service {
 /// Time limits for answers, in milliseconds. Control planes take seconds where databases take milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For one attempt to read.
+    /// The time limit for one attempt of a read.
     pub read_ms: u64,
-    /// For a read with its retries.
+    /// The time limit for a read with its retries.
     pub reads_ms: u64,
-    /// The largest number of attempts of a read. A throttled call is retried alone, so that the whole look at the
-    /// account need not be repeated.
+    /// The largest number of attempts of a read. A throttled read is retried alone; otherwise a run would have to
+    /// repeat all its reads.
     pub read_attempts: u32,
     /// The first pause between two attempts of a read; the SDK doubles it, with jitter.
     pub read_backoff_ms: u64,
-    /// For a change. It is sent once. Without an answer in this time its outcome is unknown.
+    /// The time limit for a change, which is sent once. Without an answer in this time, the outcome of the change is
+    /// unknown.
     pub change_ms: u64,
     /// The pause between two calls to Lambda's control plane.
     pub lambda_gap_ms: u64,
 }
 
 impl Default for Patience {
-    /// A run has 55 seconds, and a change takes at most 15 of them. Lambda's control plane allows 15 calls a second for
-    /// the whole account (Lambda's guide, "Quotas"). Deployments and monitoring need some of them, so this process uses
-    /// 8.
+    /// A run has 55 seconds, and one change takes at most 15 seconds. Lambda's control plane allows 15 calls a second
+    /// for the whole account (Lambda's guide, "Quotas"). Deployments and monitoring need some of these calls, so this
+    /// process uses 8.
     fn default() -> Self {
         Self {
             read_ms: 5_000,
@@ -96,7 +97,7 @@ impl<C> Pair<C> {
     }
 }
 
-/// Reads are retried until the time limit.
+/// The configuration of a client for reads, which are retried until the time limit.
 fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let timeouts = timeouts(config)
         .operation_attempt_timeout(Duration::from_millis(patience.read_ms))
@@ -108,7 +109,7 @@ fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
     builder.retry_config(retries).build()
 }
 
-/// The same configuration with the call rate for Lambda's control plane.
+/// The configuration with a pause between two calls, for Lambda's control plane.
 fn at_lambdas_pace(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let mut builder = config.to_builder();
     if let Some(client) = config.http_client() {
@@ -118,8 +119,8 @@ fn at_lambdas_pace(config: &SdkConfig, patience: Patience) -> SdkConfig {
     builder.build()
 }
 
-/// A change has one attempt. The SDK reports the last attempt only: a throttled second attempt would hide that the
-/// first may have been carried out.
+/// The configuration of a client for changes, which have one attempt. The SDK reports only the last attempt: a
+/// throttled second attempt would hide that the first attempt may have been carried out.
 fn changing(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let timeouts = timeouts(config)
         .operation_attempt_timeout(Duration::from_millis(patience.change_ms))
@@ -128,7 +129,7 @@ fn changing(config: &SdkConfig, patience: Patience) -> SdkConfig {
     builder.retry_config(RetryConfig::disabled()).build()
 }
 
-/// The time limit for connecting stays that of the configuration.
+/// A builder that has the time limits of the configuration, so that the time limit for connecting stays.
 fn timeouts(config: &SdkConfig) -> aws_smithy_types::timeout::TimeoutConfigBuilder {
     config
         .timeout_config()

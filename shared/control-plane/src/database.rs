@@ -1,4 +1,4 @@
-//! The ledger's database as RDS describes it.
+//! Reads the ledger's database from RDS.
 
 use aws_sdk_rds::types::{DbCluster, DbInstance, Filter};
 use capacity::database::DatabaseBaseline;
@@ -17,9 +17,9 @@ pub(crate) fn works(status: Option<&str>) -> bool {
 
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// The database's settings.
+    /// The capacity settings of the database.
     pub(crate) observed: ObservedDatabase,
-    /// Whether all parts are available, and no change waits for its maintenance window.
+    /// Whether all parts are available, and no change waits for the maintenance window.
     pub(crate) settled: bool,
 }
 
@@ -46,7 +46,8 @@ impl<O> AwsAccount<O> {
             }
             DatabaseBaseline::Provisioned { instances, .. } => ObservedDatabase::Provisioned {
                 instances: declared_instances(&cluster, &there, instances)?,
-                // A change that waits for its maintenance window is not in progress: the next change corrects it.
+                // A change that waits for the maintenance window does not count as in progress, so that the next change
+                // replaces it.
                 available,
             },
         };
@@ -85,7 +86,7 @@ impl<O> AwsAccount<O> {
     }
 }
 
-/// The writer instance.
+/// The identifier of the instance that writes.
 pub(crate) fn writer(cluster: &DbCluster) -> Option<&str> {
     let mut members = cluster.db_cluster_members().iter();
     members
@@ -93,14 +94,14 @@ pub(crate) fn writer(cluster: &DbCluster) -> Option<&str> {
         .db_instance_identifier()
 }
 
-/// The instances that the baseline declares, in its order.
+/// The instances that the baseline declares, in the baseline's sequence.
 fn declared_instances(
     cluster: &DbCluster,
     there: &[DbInstance],
     declared: &[String],
 ) -> Result<Vec<Instance>, ControlError> {
     let writer = writer(cluster);
-    // With an unknown writer, no change is known to be safe.
+    // If the writer is not in the baseline, no change is known to be safe.
     if !declared.iter().any(|name| Some(name.as_str()) == writer) {
         return Err(broken(
             "DescribeDBClusters",

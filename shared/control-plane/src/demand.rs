@@ -1,7 +1,7 @@
-//! The load of a drop, from CloudWatch, minute by minute.
+//! Reads the load of a drop from CloudWatch, minute by minute.
 //!
-//! A minute belongs to the phase in which it begins. A function's 95th percentile is that of its busiest minute, for
-//! which capacity is planned; percentiles of several minutes cannot be averaged.
+//! A minute belongs to the phase in which it begins. The 95th percentile of a function is the value of the function's
+//! busiest minute, for which capacity is planned; percentiles of several minutes cannot be averaged.
 
 use std::collections::BTreeMap;
 
@@ -153,7 +153,7 @@ impl<O> AwsAccount<O> {
         })
     }
 
-    /// The metric values in the time of a drop.
+    /// The values of a metric from a drop's first arrivals until its end of draining.
     async fn minutes(
         &self,
         namespace: &str,
@@ -171,7 +171,7 @@ impl<O> AwsAccount<O> {
         let figures = self
             .figures(&question, drop.gathers_at(), drop.drains_by())
             .await?;
-        // NaN counts as no value.
+        // NaN, an infinite value and a negative value count as missing.
         Ok(figures
             .into_iter()
             .filter(|(_, figure)| figure.is_finite() && *figure >= 0.0)
@@ -179,7 +179,7 @@ impl<O> AwsAccount<O> {
     }
 }
 
-/// The sum in each phase.
+/// The sum of the values in each phase of the drop.
 fn by_phase(minutes: &Minutes, drop: &CalendarDrop) -> ByPhase<u64> {
     let mut sum = ByPhase::each(|_| 0.0);
     for (second, count) in minutes {
@@ -216,7 +216,7 @@ fn of_busiest(invocations: &Minutes, figures: &Minutes) -> Option<f64> {
     busiest.map(|(_, figure)| *figure)
 }
 
-/// The mean over all invocations, from the means of minutes.
+/// The mean over all invocations, from the means of single minutes.
 fn weighted(invocations: &Minutes, means: &Minutes) -> Option<f64> {
     let counted = means
         .iter()

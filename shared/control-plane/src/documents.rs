@@ -12,7 +12,7 @@ use crate::error::{Answered as _, mistake};
 use crate::quotas::Declared;
 use crate::{AwsAccount, paging};
 
-/// The largest page of Parameter Store.
+/// The largest number of parameters in one page of Parameter Store.
 const PER_PAGE: i32 = 10;
 
 /// A document: its name under the path, and its text.
@@ -71,7 +71,7 @@ fn documents(texts: &[Named]) -> Readable<Documents> {
     let baseline = one(texts, "baseline", &mut mistakes);
     let budget = one(texts, "budget", &mut mistakes);
     let prices = one(texts, "prices", &mut mistakes);
-    // Only the limits need this document, but its mistakes are reported together with the others.
+    // Only the limits need this document, but its mistakes are reported together with those of the other documents.
     let quotas: Option<Declared> = one(texts, "quotas", &mut mistakes);
     let calendar = calendar(texts, &mut mistakes);
     match (profile, baseline, budget, prices, quotas) {

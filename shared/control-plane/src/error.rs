@@ -13,9 +13,9 @@ pub(crate) const NOT_FOUND: &str = "ResourceNotFoundException";
 /// The error code of a function without provisioned concurrency.
 pub(crate) const NOTHING_PROVISIONED: &str = "ProvisionedConcurrencyConfigNotFoundException";
 
-/// Converts the result of a call.
+/// Converts the result of an SDK call into the port's result.
 pub(crate) trait Answered<T>: Sized {
-    /// The answer, or the port's error. `operation` is named in a [`ControlError::Broken`].
+    /// The answer, or the port's error. A [`ControlError::Broken`] names `operation`.
     fn answered(self, operation: &'static str) -> Result<T, ControlError>;
 
     /// Like [`Answered::answered`], but `None` when the service answered with the error code `code`.
@@ -40,12 +40,12 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
             Kind::NotBuilt | Kind::Refused => broken(operation, &failure.to_string()),
         };
         // A control plane's message names the action and the resource, and contains no personal data.
-        let request_id = error.raw_response().and_then(request_id);
+        let (action, aws_request_id) = (operation, error.raw_response().and_then(request_id));
         match outcome {
             ControlError::Broken(_) => {
-                tracing::error!(operation, %failure, message, request_id, "the service refused a call")
+                tracing::error!(action, %failure, message, aws_request_id, "an AWS call failed, and a repeat fails too: check the permission, the resource and the values")
             }
-            _ => tracing::debug!(operation, %failure, message, request_id, "a call failed"),
+            _ => tracing::debug!(action, %failure, message, aws_request_id, "an AWS call failed"),
         }
         Err(outcome)
     }
@@ -62,7 +62,7 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
 
 /// Whether Lambda refused because the alias has weights. CodeDeploy and Lambda set weights while they shift traffic to
 /// a new version: "Alias with weights can not be used with Provisioned Concurrency"
-/// (`PutProvisionedConcurrencyConfig`). The refusal ends with the shift.
+/// (`PutProvisionedConcurrencyConfig`). After the shift, Lambda accepts the request.
 fn alias_shifts(code: Option<&str>, message: Option<&str>) -> bool {
     code == Some("InvalidParameterValueException")
         && message.is_some_and(|message| message.contains("weight"))

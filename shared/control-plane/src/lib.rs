@@ -1,8 +1,8 @@
-//! The AWS adapters of pre-scaling's ports.
+//! Implements pre-scaling's ports on AWS.
 //!
-//! **The problem.** Five control planes hold a drop's capacity. They are slow, throttle early, accept one change of a
-//! resource at a time, and sometimes do not answer after a change was sent. The reconciler must know which of these
-//! happened, and must not confuse *accepted* with *complete*.
+//! **The problem.** Five control planes hold a drop's capacity. They are slow, allow few calls a second, accept one
+//! change of a resource at a time, and sometimes do not answer after a change was sent. The reconciler must know which
+//! of these happened, and must not confuse *accepted* with *complete*.
 //!
 //! **The model.** [`AwsAccount`] implements every port of [`ports::prescale`] except those that store the results of
 //! runs:
@@ -10,7 +10,7 @@
 //! | port | module | calls |
 //! |---|---|---|
 //! | `ReadDocuments` | `documents` | Parameter Store by path |
-//! | `ReadQuotas` | `quotas` | Lambda's account settings, other functions' provisioned concurrency; the document `quotas` for limits without an API |
+//! | `ReadQuotas` | `quotas` | Lambda's settings of account and functions; the document `quotas` for all other limits |
 //! | `Observe` | `observe` | Lambda, RDS, DynamoDB, SQS |
 //! | `CarryOut` | `changes` | one change for each [`Step`](capacity::steps::Step) |
 //! | `Measure` | `measure` | CloudWatch's metric data |
@@ -41,19 +41,21 @@
 //! }
 //! ```
 //!
-//! **Documents.** Each is one parameter (`String`, JSON) under the path: `profile`, `baseline`, `budget`, `prices`,
-//! `quotas`, and `calendar/ID` for each drop, with moments in RFC 3339. All mistakes in all documents are reported
-//! together.
+//! **Documents.** Each document is one parameter (`String`, JSON) under the path: `profile`, `baseline`, `budget`,
+//! `prices`, `quotas`, and `calendar/ID` for each drop, with moments in RFC 3339. All mistakes in all documents are
+//! reported together.
 //!
-//! **Time.** Reads keep the retries of the configuration; changes are sent once. [`Patience`] limits the time of both.
+//! **Time.** Reads are retried; changes are sent once. [`Patience`] has the time limits of both, and the number of
+//! attempts of a read.
 //!
-//! **Permissions.** `ssm:GetParametersByPath` and `GetParameter` on the path, and `PutParameter` on its `profile`; of every function in the account
-//! `lambda:GetAccountSettings`, `ListFunctions`, `GetFunctionConcurrency` and `ListProvisionedConcurrencyConfigs`; of the
-//! baseline's functions `lambda:Get`, `Put` and `DeleteProvisionedConcurrencyConfig`, `PutFunctionConcurrency`,
-//! `DeleteFunctionConcurrency`, `InvokeFunction` (of the alias); of its event sources `lambda:GetEventSourceMapping` and
-//! `UpdateEventSourceMapping`; of the cluster and its instances `rds:DescribeDBClusters`, `DescribeDBInstances`,
-//! `ModifyDBCluster`, `ModifyDBInstance`, `FailoverDBCluster`; of its tables `dynamodb:DescribeTable` and `UpdateTable`; of
-//! its queues `sqs:GetQueueAttributes`; and `cloudwatch:GetMetricData`.
+//! **Permissions.** `ssm:GetParametersByPath` and `GetParameter` on the path, and `PutParameter` on its `profile`; of
+//! every function in the account `lambda:GetAccountSettings`, `ListFunctions`, `GetFunctionConcurrency` and
+//! `ListProvisionedConcurrencyConfigs`; of the baseline's functions `lambda:Get`, `Put` and
+//! `DeleteProvisionedConcurrencyConfig`, `PutFunctionConcurrency`, `DeleteFunctionConcurrency`, `InvokeFunction` (of
+//! the alias); of its event sources `lambda:GetEventSourceMapping` and `UpdateEventSourceMapping`; of the cluster and
+//! its instances `rds:DescribeDBClusters`, `DescribeDBInstances`, `ModifyDBCluster`, `ModifyDBInstance`,
+//! `FailoverDBCluster`; of its tables `dynamodb:DescribeTable` and `UpdateTable`; of its queues
+//! `sqs:GetQueueAttributes`; and `cloudwatch:GetMetricData`.
 //!
 //! **What it does not do.** It does not wait for changes, makes no decisions, and repeats no change.
 #![forbid(unsafe_code)]
@@ -83,7 +85,8 @@ use ports::prescale::ControlError;
 pub use clients::{Clients, Patience, Service};
 pub use names::{FunctionName, Names, NamesError, SourceName, Trial};
 
-/// The number of concurrent calls to one control plane. Lambda's allows 15 a second for the whole account.
+/// The number of concurrent calls to one control plane. Lambda's control plane allows 15 calls a second for the whole
+/// account.
 const AT_ONCE: usize = 4;
 
 /// An account on AWS, in one region.
@@ -98,8 +101,8 @@ pub struct AwsAccount<O> {
 }
 
 impl<O: FindDueOrders> AwsAccount<O> {
-    /// The account that `clients` reach. `names` has the names of its resources, `documents` is the path of the
-    /// documents (such as `/stampede/prescale`), and `orders` finds open orders.
+    /// The account that `clients` reach. `names` has the names of the account's resources, `documents` is the path of
+    /// the documents (such as `/stampede/prescale`), and `orders` finds open orders.
     #[must_use]
     pub fn new(clients: Clients, names: Names, documents: &str, orders: O) -> Self {
         Self {
@@ -112,7 +115,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         }
     }
 
-    /// The same account with the rate that the functions call the payment gateway at, whatever the document `quotas` says of it.
+    /// Uses `rate`, with which the functions call the payment gateway, in place of the rate in the document `quotas`.
     #[must_use]
     pub fn with_gateway_rate(self, rate: CallRate) -> Self {
         Self {
@@ -129,7 +132,8 @@ impl<O> AwsAccount<O> {
     }
 }
 
-/// The results of all calls, a few of which run concurrently.
+/// Makes all calls, at most [`AT_ONCE`] concurrently. Returns their results in the order of completion, or the first
+/// error.
 async fn at_once<T, F>(calls: impl IntoIterator<Item = F>) -> Result<Vec<T>, ControlError>
 where
     F: Future<Output = Result<T, ControlError>>,
@@ -138,12 +142,12 @@ where
     stream::iter(calls).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// A count in AWS's answers.
+/// A count in an answer of AWS; a missing or negative count is 0.
 fn units(count: Option<i32>) -> u32 {
     u32::try_from(count.unwrap_or(0)).unwrap_or(0)
 }
 
-/// A count in AWS's requests.
+/// A count in a request to AWS.
 fn count(units: u32) -> i32 {
     i32::try_from(units).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Metrics from CloudWatch.
+//! Reads metrics from CloudWatch.
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, StatusCode};
@@ -11,12 +11,12 @@ use crate::error::{Answered as _, broken};
 use crate::{AwsAccount, paging};
 
 const OPERATION: &str = "GetMetricData";
-/// One metric value for each minute.
+/// The period of one metric value, in seconds.
 const PERIOD_SECONDS: i32 = 60;
 /// The largest age at which a metric value still shows the cluster's current capacity, in ms.
 const RECENT_MS: i64 = 300_000;
 
-/// A metric, and the statistic that makes one value of a minute.
+/// A metric of a resource, and the statistic that makes one value of each minute.
 pub(crate) struct Question<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) metric: &'a str,
@@ -25,7 +25,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl<O: FindDueOrders> Measure for AwsAccount<O> {
-    /// The value of the writer instance: the cluster's own metric is an average over its instances (Aurora's guide,
+    /// The capacity of the writer instance: the cluster's own metric is an average over its instances (Aurora's guide,
     /// "Amazon CloudWatch metrics for Aurora Serverless v2").
     async fn reached_acu(&self, now: Timestamp) -> Result<Option<f64>, ControlError> {
         let cluster = self.cluster().await?;
@@ -41,7 +41,7 @@ impl<O: FindDueOrders> Measure for AwsAccount<O> {
         Ok(newest.map(|(_, acu)| acu))
     }
 
-    /// By whole minutes: the minute that contains `since` counts in full.
+    /// The metric has whole minutes: the minute that contains `since` counts in full.
     async fn spill_over(
         &self,
         function: &str,
@@ -70,7 +70,7 @@ pub(crate) fn whole(figure: f64) -> u64 {
 }
 
 impl<O> AwsAccount<O> {
-    /// One value for each minute that has one, with its time in seconds.
+    /// The value of each minute that has a value, with the minute's beginning in seconds since 1970.
     pub(crate) async fn figures(
         &self,
         question: &Question<'_>,
@@ -87,7 +87,7 @@ impl<O> AwsAccount<O> {
             let mut figures = Vec::new();
             for result in page.metric_data_results() {
                 match result.status_code() {
-                    // An internal error of CloudWatch: a retry may succeed.
+                    // CloudWatch had an internal error, so a retry may succeed.
                     Some(StatusCode::InternalError) => return Err(ControlError::Busy),
                     Some(StatusCode::Forbidden) => return Err(broken(OPERATION, "Forbidden")),
                     _ => {

@@ -1,4 +1,4 @@
-//! The names that the baseline's resources have in the account.
+//! Defines the names that the baseline's resources have in the account.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,8 +71,8 @@ pub struct SourceName {
 
 members!(SourceName: mapping, queue_url);
 
-/// The names in the account of everything that the baseline names. CloudFormation generates names, so these come from
-/// the template.
+/// The account's names of all resources that the baseline names. CloudFormation generates names, so the template passes
+/// these names to the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Names {
@@ -107,7 +107,7 @@ impl Names {
     /// Parses the names from JSON.
     ///
     /// # Errors
-    /// All mistakes together.
+    /// [`NamesError`] with all mistakes.
     pub fn from_json(text: &str) -> Result<Self, NamesError> {
         let mut mistakes = Vec::new();
         let names = read::document("names", text, &mut mistakes);

@@ -51,7 +51,7 @@ impl<O: FindDueOrders> Observe for AwsAccount<O> {
     }
 }
 
-/// Resources of one kind: their settings, and those that do not work (yet).
+/// The resources of one kind: the settings of those that exist, and the names of those that are missing or not active.
 #[derive(Debug)]
 struct Found<T> {
     there: BTreeMap<String, T>,
@@ -117,10 +117,14 @@ impl<O: FindDueOrders> AwsAccount<O> {
                 Some(Status::Ready) => Allocation::Ready,
                 Some(Status::Failed) => {
                     let reason = config.status_reason();
-                    tracing::error!(function, reason, "provisioned concurrency failed");
+                    tracing::error!(
+                        function,
+                        reason,
+                        "Lambda did not allocate the provisioned concurrency"
+                    );
                     Allocation::Failed
                 }
-                // An unknown status does not mean that everything is allocated.
+                // An unknown status must not count as ready.
                 _ => Allocation::InProgress,
             },
         })
@@ -163,7 +167,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(Found::of(at_once(names.map(one)).await?))
     }
 
-    /// An event source's setting, and whether it polls with that setting; `None` if it does not exist.
+    /// An event source's setting, and whether the event source polls with this setting; `None` if there is no such
+    /// event source.
     async fn source_there(&self, mapping: &str) -> Result<Option<(Polling, bool)>, ControlError> {
         let found = self.clients.lambda.reads.get_event_source_mapping().uuid(mapping);
         let found = found.send().await.unless(NOT_FOUND, "GetEventSourceMapping")?;
@@ -183,17 +188,17 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(Some((polling, found.state() == Some("Enabled"))))
     }
 
-    /// Whether orders are open or in progress to the ledger. If that cannot be read, the answer is yes, which only
+    /// Whether orders are open or in progress to the ledger. If this cannot be read, the result is true, which only
     /// keeps the database large.
     async fn orders_draining(&self, baseline: &Baseline) -> bool {
-        // Open orders with any due time.
+        // Open orders count whatever their due time, so the query asks for orders due until far in the future.
         let ever = Timestamp::from_millis(i64::from(u32::MAX) * 1_000);
         for bucket in 0..OPEN_BUCKETS {
             match self.orders.due_orders(bucket, ever, 1).await {
                 Ok(open) if open.is_empty() => {}
                 Ok(_) => return true,
                 Err(error) => {
-                    tracing::warn!(%error, "it is unknown whether orders are open");
+                    tracing::warn!(%error, "open orders cannot be counted, so the database keeps its size");
                     return true;
                 }
             }
@@ -207,7 +212,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
                 Ok(false) => {}
                 Ok(true) => return true,
                 Err(error) => {
-                    tracing::warn!(%error, queue = queue.source, "it is unknown whether messages wait");
+                    tracing::warn!(%error, queue = queue.source, "waiting messages cannot be counted, so the database keeps its size");
                     return true;
                 }
             }

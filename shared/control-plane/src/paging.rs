@@ -6,7 +6,7 @@ use ports::prescale::ControlError;
 
 use crate::error::broken;
 
-/// The largest number of pages of one list: 70 documents need 7, and a run has less than a minute.
+/// The largest number of pages of one list: 70 documents need 7 pages, and a run has less than a minute.
 pub(crate) const MAX_PAGES: usize = 32;
 
 /// The items of all pages. `page` returns one page and the token of the next.

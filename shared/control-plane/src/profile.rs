@@ -1,7 +1,8 @@
 //! Writes the capacity profile.
 //!
-//! Parameter Store has no conditional write. So the version is read just before the write and compared with the version
-//! after it. If another writer wrote in between, its text was overwritten and remains in Parameter Store's history.
+//! Parameter Store has no conditional write. So the version is read just before the write, and the version after the
+//! write shows whether another writer wrote in between. The other writer's text is then overwritten, and remains in
+//! Parameter Store's history.
 
 use capacity::profile::CapacityProfile;
 use capacity::read;
@@ -36,7 +37,7 @@ impl<O: FindDueOrders> WriteProfile for AwsAccount<O> {
         if current != version {
             return Ok(Conditional::Refused(()));
         }
-        // The parameter's type is not changed.
+        // A request without a type keeps the parameter's type.
         let put = self.clients.ssm.changes.put_parameter();
         let put = put.name(self.profile_name()).value(text).overwrite(true);
         let put = put.send().await.answered(OPERATION)?;
@@ -45,7 +46,7 @@ impl<O: FindDueOrders> WriteProfile for AwsAccount<O> {
             tracing::warn!(
                 read = version,
                 written,
-                "a profile written at the same moment was overwritten"
+                "the profile changed between read and write, and this write replaced the change; Parameter Store's history has the change"
             );
         }
         Ok(Conditional::Done)
@@ -57,7 +58,7 @@ impl<O> AwsAccount<O> {
         format!("{}/{DOCUMENT}", self.documents)
     }
 
-    /// The text, if there is one, and its version.
+    /// The profile's text, if there is one, and the text's version; 0 without a parameter.
     async fn profile_text(&self) -> Result<(Option<String>, u64), ControlError> {
         const OPERATION: &str = "GetParameter";
         let get = self.clients.ssm.reads.get_parameter();

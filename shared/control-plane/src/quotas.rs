@@ -1,4 +1,4 @@
-//! The account's limits: read by API where one exists, otherwise declared.
+//! Reads the account's limits: by an API where an API exists, otherwise as declared in the document `quotas`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use crate::error::{Answered as _, NOT_FOUND, broken, mistake};
 use crate::{AwsAccount, at_once, paging, units};
 
-/// How many other functions are asked for their provisioned concurrency. Lambda's control plane allows 15 calls a
-/// second for the whole account, and deployments need some of them.
+/// The largest number of other functions whose provisioned concurrency is read. Lambda's control plane allows 15 calls
+/// a second for the whole account, and deployments need some of these calls.
 pub(crate) const MOST_OTHERS: usize = 60;
 
 /// How long a process caches the provisioned concurrency of other functions. Reading it takes a call for each function
@@ -49,8 +49,8 @@ pub(crate) struct Declared {
     table_write_units: u32,
     table_read_units: u32,
     gateway_calls_per_second: u32,
-    /// The provisioned concurrency that other functions have without a reservation, declared to avoid a call for each
-    /// of them.
+    /// The provisioned concurrency that other functions have without a reservation. If the document states it, no call
+    /// for each of these functions is needed.
     provisioned_by_others: Option<u32>,
 }
 
@@ -145,7 +145,7 @@ impl<O> AwsAccount<O> {
         Ok((account, unreserved.map_or(account, |n| units(Some(n)))))
     }
 
-    /// Every function of the account except these.
+    /// The names of all functions of the account except `ours`.
     async fn others(&self, ours: &[&str]) -> Result<Vec<String>, ControlError> {
         const OPERATION: &str = "ListFunctions";
         let mut all = paging::all(OPERATION, |marker| async {
@@ -159,8 +159,8 @@ impl<O> AwsAccount<O> {
         Ok(all)
     }
 
-    /// The provisioned concurrency of those functions that have no reservation. That of other functions is part of
-    /// their reservation.
+    /// The provisioned concurrency of those `functions` that have no reservation. The provisioned concurrency of a
+    /// function with a reservation is part of the reservation, which is counted already.
     async fn provisioned_without_reservation(&self, functions: &[String]) -> Result<u32, ControlError> {
         let of_one = async |name: &String| match self.provisioned_anywhere(name).await? {
             0 => Ok(0),
@@ -174,7 +174,7 @@ impl<O> AwsAccount<O> {
         Ok(all.into_iter().fold(0, u32::saturating_add))
     }
 
-    /// The sum over all aliases and versions of a function.
+    /// The requested provisioned concurrency of a function, summed over its aliases and versions.
     async fn provisioned_anywhere(&self, name: &str) -> Result<u32, ControlError> {
         const OPERATION: &str = "ListProvisionedConcurrencyConfigs";
         let all = paging::all(OPERATION, |marker| async {
@@ -192,7 +192,7 @@ impl<O> AwsAccount<O> {
         Ok(all.into_iter().fold(0, u32::saturating_add))
     }
 
-    /// The reserved concurrency of a function, by its name in the account.
+    /// The reserved concurrency of a function, by its name in the account; `None` without a reservation.
     pub(crate) async fn reserved(&self, name: &str) -> Result<Option<u32>, ControlError> {
         let there = self.clients.lambda.reads.get_function_concurrency();
         let there = there

@@ -1,4 +1,4 @@
-//! The warm throughput of a table and its indexes.
+//! Reads the warm throughput of a table and its indexes, and computes the requests that raise it.
 //!
 //! Every write to a table also goes to its indexes, and an index without enough throughput throttles the table's
 //! writes. So the warm write throughput of a table is the lowest of itself and its indexes, and raising it raises the
@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use capacity::amounts::WarmThroughput;
 
-/// The current state of a table.
+/// The warm throughput of a table and its indexes, and whether all of them are active.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     own: WarmThroughput,
@@ -36,7 +36,7 @@ impl Table {
         let mut indexes = Vec::new();
         for index in described.global_secondary_indexes() {
             active &= is_active(index);
-            // An index without data cannot be compared or raised.
+            // An index whose name or warm throughput is not in the answer cannot be compared or raised.
             if let (Some(name), Some(warm)) = (index.index_name(), index.warm_throughput()) {
                 let throughput = WarmThroughput {
                     write_units: units(warm.write_units_per_second()),
@@ -52,7 +52,7 @@ impl Table {
         }
     }
 
-    /// The throughput that the table serves at once, with its indexes taken into account.
+    /// The throughput that the table serves immediately, together with its indexes.
     pub(crate) fn warm(&self) -> WarmThroughput {
         let coldest = self.indexes.iter().map(|(_, warm)| warm.write_units).min();
         WarmThroughput {
@@ -61,7 +61,7 @@ impl Table {
         }
     }
 
-    /// The value that the table itself must be set to so that it serves `to`; `None` if it already does.
+    /// The value to which the table itself must be set so that it serves `to`; `None` if it already does.
     pub(crate) fn own_to(&self, to: WarmThroughput) -> Option<WarmThroughput> {
         let all = self.own.max(to);
         (all != self.own).then_some(all)

@@ -1,4 +1,4 @@
-//! Trial invocations: check whether a function answers an event that changes nothing.
+//! Makes trial invocations, which check whether a function answers an event that changes nothing.
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
@@ -18,7 +18,11 @@ impl<O: FindDueOrders> CallFunction for AwsAccount<O> {
         let call = call.payload(Blob::new(event(&named.trial).to_string()));
         let answer = call.send().await.answered("Invoke")?;
         if let Some(error) = answer.function_error() {
-            tracing::warn!(function, error, "a trial call failed");
+            tracing::warn!(
+                function,
+                error,
+                "a trial invocation failed, so the function counts as not ready"
+            );
             return Ok(false);
         }
         let payload = answer.payload().map(Blob::as_ref).unwrap_or_default();
@@ -58,7 +62,7 @@ fn event(trial: &Trial) -> Value {
     }
 }
 
-/// A refusal counts as an answer; the function's own error does not.
+/// Whether the payload is an answer. A refusal of the request is an answer; an error of the function is not.
 fn is_an_answer(trial: &Trial, payload: &[u8]) -> bool {
     let Ok(answer) = serde_json::from_slice::<Value>(payload) else {
         return false;

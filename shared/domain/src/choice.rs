@@ -7,7 +7,7 @@ use crate::ids::{DropId, ShopperId, SkuId, hash_parts};
 use crate::shard::Shard;
 use crate::time::Timestamp;
 
-/// The order in which a shopper reads the shards of a SKU.
+/// The shards that a shopper's request reads for one SKU: two first shards, and an order of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     first: u16,
@@ -16,7 +16,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The two first shards of `shopper` among `shards` (at least 1).
+    /// The choice of `shopper` among `shards` shards (at least 1).
     #[must_use]
     pub fn of(drop: &DropId, sku: &SkuId, shopper: &ShopperId, shards: u16) -> Self {
         let digest = hash_parts("shard", &[drop.as_str(), sku.as_str(), shopper.as_str()]);
@@ -38,15 +38,15 @@ impl Choice {
         }
     }
 
-    /// The two first shards; the same one twice when there is only one.
+    /// The two first shards, which are the same if the SKU has one shard.
     #[must_use]
     pub const fn pair(&self) -> (u16, u16) {
         (self.first, self.second)
     }
 
-    /// Up to `most` further shards, those with the most free units first. Shards with similar counts are in an order
-    /// specific to this shopper, so that refused shoppers do not all try the same one. `free` has the free count by
-    /// index.
+    /// Up to `most` further shards with at least `units` free units, those with the most free units first.
+    /// Shards with similar counts are in an order specific to this shopper, so that refused shoppers do not
+    /// all try the same shard. `free` has the free count of each shard by index.
     #[must_use]
     pub fn further(&self, free: &[u32], units: u32, most: usize) -> Vec<u16> {
         let mut candidates: Vec<(u16, u32, u64)> = free
@@ -56,7 +56,8 @@ impl Choice {
             .filter(|(index, free)| *free >= units && *index != self.first && *index != self.second)
             .map(|(index, free)| (index, free, mix(self.seed ^ u64::from(index))))
             .collect();
-        // Coarse classes by power of two: 17 and 18 count as equal.
+        // Counts of the same power of two are similar. Similar shards are ordered by the shopper's hash, so
+        // that not all requests go to the fullest shard.
         candidates.sort_unstable_by_key(|(_, free, order)| (std::cmp::Reverse(free.ilog2()), *order));
         candidates
             .into_iter()
@@ -66,7 +67,8 @@ impl Choice {
     }
 }
 
-/// Spreads close numbers far apart (the finaliser of SplitMix64). Not for secrets.
+/// Spreads close numbers far apart (the finaliser of SplitMix64). The result is predictable, so it must not
+/// be used for secrets.
 #[must_use]
 pub const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -74,7 +76,8 @@ pub const fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The number of units that a shard could give: its free units, or those after taking over its best returnable hold.
+/// The number of units that a shard could give to a request for `units`: its free units, or, if they are too
+/// few, the free units and those of the returnable hold that suffices.
 #[must_use]
 pub fn on_offer(shard: &Shard, units: u32, now: Timestamp) -> u32 {
     if shard.free >= units {
@@ -85,7 +88,8 @@ pub fn on_offer(shard: &Shard, units: u32, now: Timestamp) -> u32 {
         .map_or(shard.free, |(_, claim)| shard.free + claim.units)
 }
 
-/// Whether the first shard has so many free units that the second need not be considered.
+/// Whether the first shard has so many free units that a request need not consider the second: enough for the
+/// request, and half of the allocation.
 #[must_use]
 pub const fn well_filled(free: u32, allocated: u32, units: u32) -> bool {
     free >= units && free * 2 >= allocated
@@ -128,7 +132,8 @@ mod tests {
         )
     }
 
-    /// A repeat reads these shards for its claim, perhaps after a deployment, so they must not change.
+    /// A repeat reads these shards for its claim, perhaps after a deployment, so a release must not
+    /// change them.
     #[test]
     fn the_places_stay_from_version_to_version() {
         let free = [9; 12];
@@ -156,7 +161,8 @@ mod tests {
         assert_eq!(choice.further(&same, 2, 12), found);
     }
 
-    /// The first numbers of SplitMix64 for two seeds, as its authors' program prints them.
+    /// The expected values are the first numbers that the program of SplitMix64's authors prints for
+    /// two seeds.
     #[test]
     fn the_mixer_is_that_of_splitmix64() {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -212,7 +218,8 @@ mod tests {
             hits[usize::from(a)] += 1;
             hits[usize::from(b)] += 1;
         }
-        // A mean of 800 with a standard deviation of about 28: a deviation of six times that is not chance.
+        // The mean is 800 and the standard deviation about 28, so a correct hash practically never deviates
+        // by six times that.
         assert!(hits.iter().all(|h| (632..=968).contains(h)), "{hits:?}");
     }
 }

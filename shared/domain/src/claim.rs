@@ -1,4 +1,4 @@
-//! A claim: units of one shard, held or ordered by one shopper, stored as a string of fixed length.
+//! Defines a claim: units of one shard, held or ordered by one shopper, stored as a string of fixed length.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,35 +8,35 @@ use crate::limits::{CLAIM_BYTES, CLOCK_SKEW_MS, MAX_SHARD_UNITS};
 use crate::serde_as_text;
 use crate::time::Timestamp;
 
-/// The kind of a claim.
+/// The kind of a claim: a hold or an open order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClaimState {
-    /// A reservation: it is returned after its deadline.
+    /// A hold: after its deadline its units are returned.
     Held,
     /// An open order: only the order's end removes the claim, whatever the time.
     Ordered,
 }
 
-/// Units of one shard that are neither free nor sold.
+/// Units of one shard that are held or ordered by one shopper, so that they are neither free nor sold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
-    /// Held or ordered.
+    /// Whether the claim is a hold or an open order.
     pub state: ClaimState,
     /// The number of units, from 1 to [`MAX_SHARD_UNITS`].
     pub units: u32,
-    /// The latest time to check out the hold, or to pay the order.
+    /// The time until which the hold can be checked out, or the deadline that the order's transaction stored.
     pub deadline: Timestamp,
-    /// Identifies the reservation.
+    /// Identifies the reservation within the shard.
     pub nonce: Nonce,
 }
 
-/// The hold can no longer be checked out.
+/// The error for a hold whose deadline has passed, so that it cannot be checked out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hold has expired")]
 pub struct HoldExpired;
 
 impl Claim {
-    /// A new hold.
+    /// A new hold of `units` units, which can be checked out until `deadline`.
     #[must_use]
     pub fn held(units: u32, deadline: Timestamp, nonce: Nonce) -> Self {
         Self {
@@ -47,14 +47,14 @@ impl Claim {
         }
     }
 
-    /// Whether the claim can still be checked out, or was checked out. This is the deadline without tolerance.
+    /// Whether the claim is an order or can still be checked out. Clock differences are not tolerated here.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.state == ClaimState::Ordered || now < self.deadline
     }
 
-    /// Whether the claim's units may be returned: only those of a hold, and only once the deadline has passed on every
-    /// clock within [`CLOCK_SKEW_MS`].
+    /// Whether the units of the claim may be returned. Only a hold is returnable, and only once its deadline
+    /// has passed on every clock within [`CLOCK_SKEW_MS`].
     #[must_use]
     pub fn is_returnable(&self, now: Timestamp) -> bool {
         self.state == ClaimState::Held && self.deadline.plus_millis(CLOCK_SKEW_MS) <= now
@@ -63,7 +63,8 @@ impl Claim {
     /// The claim that replaces this hold at a checkout at `now`.
     ///
     /// # Errors
-    /// [`HoldExpired`] once the deadline has passed. An ordered claim is returned unchanged, with its own deadline.
+    /// [`HoldExpired`] once the deadline has passed. An ordered claim is not an error: it is returned
+    /// unchanged, with its own deadline.
     pub fn ordered(&self, now: Timestamp, payment_deadline: Timestamp) -> Result<Self, HoldExpired> {
         match self.state {
             ClaimState::Ordered => Ok(self.clone()),
@@ -77,12 +78,12 @@ impl Claim {
     }
 }
 
-/// A hold exactly as it was read. It is the condition of each write that takes the hold over, returns it or orders it:
-/// when the stored claim differs, the write changes nothing.
+/// A hold exactly as it was read. Each write that takes the hold over, returns it or orders it is conditional
+/// on it: if the stored claim differs, the write changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeenHold<'a>(&'a Claim);
 
-/// The claim belongs to an order, and only the order's end removes it.
+/// The error for a claim that belongs to an order. Only the order's end removes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the claim is an order's and no hold")]
 pub struct NotAHold;
@@ -91,7 +92,7 @@ impl<'a> SeenHold<'a> {
     /// The claim that was read, if it is a hold.
     ///
     /// # Errors
-    /// [`NotAHold`].
+    /// [`NotAHold`] if the claim belongs to an order.
     pub fn of(seen: &'a Claim) -> Result<Self, NotAHold> {
         match seen.state {
             ClaimState::Held => Ok(Self(seen)),
@@ -99,7 +100,7 @@ impl<'a> SeenHold<'a> {
         }
     }
 
-    /// The claim that must still be stored.
+    /// The claim that must be stored unchanged for the write to take effect.
     #[must_use]
     pub const fn claim(self) -> &'a Claim {
         self.0
@@ -110,8 +111,8 @@ const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 const DEADLINE_DIGITS: usize = 8;
 
 impl fmt::Display for Claim {
-    /// State (`h` or `o`), units (one base-36 digit), deadline (8 base-36 digits of milliseconds since 1970, enough
-    /// until 2059), nonce (10 characters).
+    /// Writes the state (`h` or `o`), the units (one base-36 digit), the deadline (8 base-36 digits of
+    /// milliseconds since 1970, enough until 2059) and the nonce (10 characters).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             ClaimState::Held => 'h',
@@ -130,7 +131,7 @@ impl fmt::Display for Claim {
     }
 }
 
-/// A stored text that is not a claim.
+/// The error for a stored text that is not a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a claim")]
 pub struct ClaimError;
@@ -149,7 +150,8 @@ impl FromStr for Claim {
             "o" => ClaimState::Ordered,
             _ => return Err(ClaimError),
         };
-        // Capitals would parse to the same values, but a condition on the stored text would then fail.
+        // Capitals would parse to the same values, but the claim would be written in lower case, and a
+        // condition on the stored text would then fail.
         if !units
             .bytes()
             .chain(deadline.bytes())

@@ -1,65 +1,68 @@
-//! Values that follow from the expected number of shoppers: the number of processes, the number of shards of
-//! a small allocation, and the number of shard reads ("looks") that a process may make.
+//! Computes the values that follow from the expected number of shoppers: the number of processes, the number
+//! of shards of a small allocation, and the number of shard reads ("looks") that a process may make.
 //!
-//! **Arithmetic.** A crowd's busiest second has a request for every fifth shopper: 1,000,000 shoppers make
-//! 200,000. A process serves ten requests a second (Lambda's limit), so these are 20,000 processes; half of
-//! the requests are for reservations, and half of the processes serve these. A request that looks at its
-//! shopper's two shards costs one read unit, and one write unit more if it finds units. A new table gives
+//! **Arithmetic.** A crowd's busiest second has one request for every five shoppers: 1,000,000 shoppers send
+//! 200,000. A process serves ten requests a second (Lambda's limit), so the crowd needs 20,000 processes.
+//! Half of the requests are for reservations, and half of the processes serve these. A request that looks at
+//! its shopper's two shards costs one read unit, and one write unit more if it finds units. A new table gives
 //! 12,000 read units and 4,000 write units a second, however many shards there are, and more after its warm
-//! throughput was raised; a key gives 3,000 and 1,000. The plan uses 60 % of each. So a crowd of more than
-//! 36,000 shoppers cannot look with every request at a new table, and each process has a budget.
+//! throughput was raised. A key gives 3,000 and 1,000. The plan uses 60 % of each. So if more than 36,000
+//! shoppers are expected, a new table cannot serve a look for every request, and each process has a budget.
 //!
-//! **The budget** counts read units. A look while the process knows that no unit is free takes one. A look after which
-//! the request may write takes as many as the table gives for each write unit: three of a new table, and one where the
-//! table gives more writes than reads.
+//! **The budget** counts read units. A look while the process knows that no unit is free costs one. A look
+//! after which the request may write costs as many as the table gives for each write unit: three for a new
+//! table, and one for a table that gives more writes than reads.
 //!
-//! **Under throttling** a table gives less than planned: its keys are badly distributed, or others use it. Each refused
-//! look halves the process's part of the budget, which then grows again within a minute.
+//! **Under throttling** a table gives less than planned, since its keys are badly distributed or other
+//! requests use it. Each refused look halves the process's share of its budget. The share grows again within
+//! a minute.
 
 use crate::limits::{CONDUCTOR_PERIOD_MS, STATUS_REPLICAS};
 use crate::time::Timestamp;
 
 /// The smallest and largest number of shoppers that an operator may expect.
 pub const EXPECTED_SHOPPERS: std::ops::RangeInclusive<u32> = 1..=100_000_000;
-/// One request in the busiest second for this many shoppers.
+/// The number of expected shoppers for which the busiest second has one request.
 const SHOPPERS_PER_REQUEST: u32 = 5;
 /// The largest number of requests a second that one process serves.
 const REQUESTS_PER_PROCESS: u32 = 10;
-/// Of so many requests and processes, one is for reservations.
+/// The number of requests, and of processes, of which one is for reservations.
 const RESERVING: u32 = 2;
-/// Read units a second of one key.
+/// The read units a second that DynamoDB gives for one key.
 const KEY_READS: u32 = 3_000;
-/// The planned share of a key's and a table's units, in percent.
+/// The share of a key's and a table's units that the plan uses, in percent.
 const PLANNED_PERCENT: u32 = 60;
-/// The number of busy keys that may share one partition, whose units are those of one key.
+/// The number of busy keys that are assumed to share one partition. A partition gives as many units as
+/// one key.
 const KEYS_PER_PARTITION: u32 = 4;
 
-/// The number of looks in a second for which one shard is enough.
+/// The number of looks a second that one shard can serve.
 const LOOKS_PER_SHARD: u32 = KEY_READS / 100 * PLANNED_PERCENT / KEYS_PER_PARTITION;
-/// The number of processes that read one copy of a status document.
+/// The number of processes for which one copy of a status document is enough.
 const PROCESSES_PER_COPY: u32 = 320;
-/// The smallest number of copies of a status document, since a crowd may be larger than expected.
+/// The smallest number of copies of a status document. More than one copy is needed, since a crowd may be
+/// larger than expected.
 const FEWEST_COPIES: u8 = 4;
-/// The longest wait that a process without remaining looks requests, in seconds.
+/// The longest time over which requests that ask again are spread, in seconds.
 const MOST_SPREAD_SECONDS: u32 = 300;
-/// The cost of a look while the process has read that no unit is free, in millionths of a read unit.
+/// The cost of a look while the process knows that no unit is free, in millionths of a read unit.
 const LOOK: i64 = 1_000_000;
-/// The parts of a whole share.
+/// The whole of a share: shares are counted in millionths.
 const WHOLE: i64 = 1_000_000;
-/// The smallest share of its part that a process uses while the table refuses looks.
+/// The smallest share of its budget that a process uses while the table refuses looks.
 const LEAST_SHARE: i64 = WHOLE / 64;
-/// The time in which a share grows from nothing to its whole, in milliseconds.
+/// The time in which a share grows from zero to the whole, in milliseconds.
 const REGROWTH_MS: i64 = 60_000;
-/// The largest cost of a look after which the request may write, in looks.
+/// The largest cost of a look after which the request may write, in looks without a write.
 const LOOKS_PER_WRITE: u32 = 3;
-/// The number of requests that try one unit in another shard, in each [`CONDUCTOR_PERIOD_MS`]. More requests
-/// would compete for its shard.
+/// The number of requests that may try to get one unit in a further shard, in each [`CONDUCTOR_PERIOD_MS`].
+/// More requests would only compete for the same shard.
 const TRIES_PER_UNIT: u64 = 8;
 
-/// The largest number of further shards that one request reads, beside its shopper's two.
+/// The largest number of further shards that one request reads after its shopper's own two.
 pub const MOST_FURTHER: usize = 6;
-/// The number of further shards under a budget: as many as the first look read, so that a request costs at
-/// most two looks.
+/// The number of further shards that a request reads under a budget. It equals the number of shards in the
+/// first look, so that a request costs at most two looks.
 const MOST_FURTHER_IN_BUDGET: usize = 2;
 
 const _: () = assert!(
@@ -67,52 +70,52 @@ const _: () = assert!(
     "the documentation has these numbers"
 );
 
-/// The capacity of the stock table in a second, by its warm throughput. A look also reads half a unit of the
-/// purchases, so that table has at least half as many read units.
+/// The capacity of the stock table in a second, as its warm throughput gives it. A look also costs half a
+/// read unit of the purchases table, so that table must have at least half as many read units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StockTable {
-    /// Read units.
+    /// The read units a second.
     pub read_units: u32,
-    /// Write units.
+    /// The write units a second.
     pub write_units: u32,
 }
 
 impl StockTable {
-    /// A new table.
+    /// The capacity of a new table.
     pub const NEW: Self = Self {
         read_units: 12_000,
         write_units: 4_000,
     };
 
-    /// The read units a second that looks may take: the limit by reads, or three for each write unit if that
-    /// is less.
+    /// The read units a second that all looks together may use: the planned share of the read units, or three
+    /// for each planned write unit if that is less.
     const fn looks(self) -> u32 {
         let reads = self.read_units / 100 * PLANNED_PERCENT;
         let by_writes = LOOKS_PER_WRITE * self.writes();
         if reads < by_writes { reads } else { by_writes }
     }
 
-    /// The write units a second that are planned.
+    /// The planned share of the write units, a second.
     const fn writes(self) -> u32 {
         self.write_units / 100 * PLANNED_PERCENT
     }
 }
 
-/// Requests in the busiest second.
+/// The number of requests in the busiest second.
 #[must_use]
 pub const fn busiest_second(expected_shoppers: u32) -> u32 {
     expected_shoppers.div_ceil(SHOPPERS_PER_REQUEST)
 }
 
-/// The processes that serve the busiest second.
+/// The number of processes that serve the busiest second.
 #[must_use]
 pub const fn processes(expected_shoppers: u32) -> u32 {
     busiest_second(expected_shoppers).div_ceil(REQUESTS_PER_PROCESS)
 }
 
-/// The number of copies of a drop's status document and of the free counts of each SKU. Each process reads
-/// one copy of each in a second, at half a unit. 320 processes read a copy, so a partition can hold several
-/// copies. A small drop has few copies, which cost the conductor few writes.
+/// The number of copies of a drop's status document, and of the free counts of each SKU. In a second, each
+/// process reads one copy of each document, at half a read unit. 320 processes share a copy, so a partition
+/// can hold several copies. A small drop has few copies, so that the conductor needs few writes.
 #[must_use]
 pub fn status_copies(expected_shoppers: u32) -> u8 {
     let copies = processes(expected_shoppers).div_ceil(PROCESSES_PER_COPY);
@@ -121,7 +124,8 @@ pub fn status_copies(expected_shoppers: u32) -> u8 {
         .clamp(FEWEST_COPIES, STATUS_REPLICAS)
 }
 
-/// The number of shards that a SKU needs for its crowd, so that no shard's reads are hot.
+/// The number of shards that a SKU needs for its crowd, so that no shard receives more looks than it
+/// can serve.
 #[must_use]
 pub fn shards(expected_shoppers: u32) -> u32 {
     busiest_second(expected_shoppers)
@@ -129,35 +133,37 @@ pub fn shards(expected_shoppers: u32) -> u32 {
         .div_ceil(LOOKS_PER_SHARD)
 }
 
-/// The demand of a drop's crowd on the stock.
+/// The load that a drop's crowd puts on the stock table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
     /// The number of shoppers that the operator expects.
     pub expected_shoppers: u32,
-    /// The shards of all SKUs of the drop.
+    /// The number of shards of all SKUs of the drop.
     pub shards: u32,
 }
 
-/// A process's budget of looks. It grows with time, to at most the larger of one second's growth and one
-/// look.
+/// A process's budget of looks. The unused budget grows with time, up to the growth of one second or the cost
+/// of one look, whichever is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookBudget {
     table: StockTable,
-    /// The budget in millionths of a read unit, and the time of that value; below 0 after a further look.
+    /// The rest of the budget in millionths of a read unit, and the time at which it was computed; `None`
+    /// before the first look. The rest is negative after a further look that the budget did not cover.
     left: Option<(i64, Timestamp)>,
-    /// The share after the table last refused a look, in millionths, and the time of the refusal.
+    /// The share after the table last refused a look, in millionths, and the time of the refusal; `None` if
+    /// the table has refused no look.
     reduced: Option<(i64, Timestamp)>,
 }
 
 impl Default for LookBudget {
-    /// At a new table.
+    /// The budget at a new table.
     fn default() -> Self {
         Self::at(StockTable::NEW)
     }
 }
 
 impl LookBudget {
-    /// The budget of a process that has just started.
+    /// The budget of a process that has just started and uses this table.
     #[must_use]
     pub const fn at(table: StockTable) -> Self {
         Self {
@@ -167,8 +173,8 @@ impl LookBudget {
         }
     }
 
-    /// The read units a second for the looks of all processes, by the capacity of the tables and the drop's
-    /// shards.
+    /// The read units a second for the looks of all processes: limited by the table, and by the drop's number
+    /// of shards.
     fn in_a_second(self, shards: u32) -> u32 {
         self.table
             .looks()
@@ -176,7 +182,7 @@ impl LookBudget {
             .max(1)
     }
 
-    /// The share of its part that the process may use now, in millionths.
+    /// The share of its budget that the process may use now, in millionths.
     fn share(self, now: Timestamp) -> i64 {
         self.reduced.map_or(WHOLE, |(share, at)| {
             let regrown = now.millis_since(at).clamp(0, REGROWTH_MS) * WHOLE / REGROWTH_MS;
@@ -190,30 +196,32 @@ impl LookBudget {
         self.share(now) < WHOLE
     }
 
-    /// Halves the process's share: the table refused a look.
+    /// Records that the table refused a look, which halves the share of its budget that the process may use,
+    /// down to a minimum.
     pub fn refused(&mut self, now: Timestamp) {
         self.reduced = Some(((self.share(now) / 2).max(LEAST_SHARE), now));
     }
 
-    /// Millionths of a read unit that a process may take in a second. `None` if the crowd is small enough for a look with each
-    /// request.
+    /// The millionths of a read unit that a process may use in a second. `None` if the crowd is so small that
+    /// each request may look.
     fn budget(self, crowd: Demand) -> Option<i64> {
         let looks = self.in_a_second(crowd.shards);
-        // What `shards` cut for is enough for a crowd that needs no budget.
+        // Few shards alone require no budget: `shards` gives enough for a crowd that a new table serves
+        // without one.
         (busiest_second(crowd.expected_shoppers) > looks.max(StockTable::NEW.looks()))
             .then(|| self.part(crowd))
     }
 
-    /// The process's part of all looks, in millionths of a read unit a second.
+    /// The process's equal part of all looks, in millionths of a read unit a second.
     fn part(self, crowd: Demand) -> i64 {
         let looks = self.in_a_second(crowd.shards);
         let reserving = processes(crowd.expected_shoppers).div_ceil(RESERVING);
         i64::from(looks) * LOOK / i64::from(reserving)
     }
 
-    /// The time over which requests are spread that ask again while all units are held, in seconds. In this
-    /// time the crowd asks no more often than it can look. `None` if the crowd is small enough for a look
-    /// with each request.
+    /// The time, in seconds, over which the requests are spread that ask again while all units are held. In
+    /// this time the crowd asks no more often than it can look. `None` if the crowd is so small that each
+    /// request may look.
     #[must_use]
     pub fn spread_seconds(self, crowd: Demand) -> Option<u32> {
         self.budget(crowd)?;
@@ -221,8 +229,9 @@ impl LookBudget {
         Some((2 * crowd.expected_shoppers.div_ceil(looks)).min(MOST_SPREAD_SECONDS))
     }
 
-    /// The number of further shards that a request reads when its shopper's two have no units and `free`
-    /// units are counted elsewhere. With a budget, `chance` selects as many requests as the units can serve.
+    /// The number of further shards that a request reads when its shopper's two shards have no units and
+    /// `free` units were counted elsewhere. Under a budget, `chance` selects as many requests as the units
+    /// can serve; the others read none.
     #[must_use]
     pub fn further_shards(self, crowd: Demand, free: u32, chance: u64) -> usize {
         if self.budget(crowd).is_none() {
@@ -245,9 +254,10 @@ impl LookBudget {
         LOOK.max(i64::from(self.table.looks()) * LOOK / writes)
     }
 
-    /// Takes a request's first look at `now`; false if there is none left. `scarce`: the process knows that no unit is free, so the look
-    /// only finds an earlier reservation. `chance` decides how much of a budget a process begins with, so that processes that begin
-    /// together do not all look at once.
+    /// Takes the cost of a request's first look from the budget at `now`; false if the budget does not
+    /// suffice. `scarce` means that the process knows that no unit is free, so the look only finds an earlier
+    /// reservation. `chance` determines the initial rest of the budget, so that processes that start together
+    /// do not all look at the same time.
     pub fn take(&mut self, crowd: Demand, scarce: bool, now: Timestamp, chance: u64) -> bool {
         let share = self.share(now);
         let budget = match self.budget(crowd) {
@@ -269,7 +279,8 @@ impl LookBudget {
         takes
     }
 
-    /// Charges a request's further look at so many `shards`. It is made in any case, and later looks wait for it.
+    /// Charges the budget for a request's further look at this many `shards`. The further look is made in any
+    /// case; if the rest becomes negative, later first looks wait.
     pub fn charge(&mut self, shards: usize) {
         let of_shard = self.to_write() / 2;
         if let Some((left, _)) = &mut self.left {
@@ -287,7 +298,7 @@ mod tests {
         Timestamp::from_millis(1_800_000_000_000 + ms)
     }
 
-    /// A crowd for a drop of many shards.
+    /// A crowd for a drop that has many shards.
     const fn crowd(expected_shoppers: u32) -> Demand {
         Demand {
             expected_shoppers,
@@ -307,7 +318,7 @@ mod tests {
         assert_eq!(copies, [4, 5, 63, STATUS_REPLICAS]);
     }
 
-    /// A table after its warm throughput was raised.
+    /// The capacity of a table whose warm throughput was raised.
     const WARM: StockTable = StockTable {
         read_units: 40_000,
         write_units: 8_000,
@@ -388,7 +399,8 @@ mod tests {
         );
         (0..20).for_each(|_| looks.refused(at(0)));
         assert_eq!(looks.share(at(0)), LEAST_SHARE);
-        // 36 a second and process, of which a 64th at first, and after ten seconds a sixth more.
+        // A process has 36 looks a second. It may use a 64th of them at first, and a sixth more after
+        // ten seconds.
         assert!((30..45).contains(&taken(looks, 0)), "{}", taken(looks, 0));
         assert!(
             (140..160).contains(&taken(looks, 20_000)),
@@ -422,8 +434,8 @@ mod tests {
     }
 
     proptest! {
-        /// For every sequence of requests, a process looks no more often than its budget allows, and no less often if
-        /// requests come.
+        /// For every sequence of requests, a process looks no more often than its budget allows, and no less
+        /// often while requests come.
         #[test]
         fn looks_keep_to_the_budget(
             shoppers in 36_001u32..5_000_000,
@@ -439,7 +451,8 @@ mod tests {
             }
             let most = budget.max(looks.to_write()) + budget * now / 1_000;
             prop_assert!(taken * LOOK <= most, "{taken} looks in {now} ms");
-            // Growth while no request comes may be lost: at most that of 299 ms for each look.
+            // The budget that grows while no request comes may be lost: for each look, at most the growth of
+            // 299 ms.
             let apart_ms = LOOK * 1_000 / budget.min(LOOK) + 2 * 300;
             prop_assert!(taken >= now / apart_ms - 1, "{taken} looks in {now} ms of {budget}");
         }

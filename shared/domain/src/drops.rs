@@ -1,4 +1,4 @@
-//! A drop: its goods, its times, and the operator's actions on it.
+//! Defines a drop: the SKUs it sells, its times, and the operator's actions on it.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,35 +16,35 @@ use crate::rate::{CallRate, SlowPayments};
 use crate::saga::Terms;
 use crate::time::Timestamp;
 
-/// The progress of a drop; it never goes back.
+/// The progress of a drop; it never goes back to an earlier state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropState {
-    /// Being edited; shoppers do not see it.
+    /// An operator edits the drop; shoppers do not see it.
     Draft,
-    /// The shard plan is frozen and its shards are being written.
+    /// The shard plan is frozen, and the shards are being written.
     Publishing,
-    /// The shards add up. From here the clock determines the phase.
+    /// The shards have been written and add up to the plan. From now on the clock determines the phase.
     Scheduled,
-    /// Holds and open orders are being ended.
+    /// The drop is cancelled, and its holds and open orders are being ended.
     Cancelling,
-    /// No hold and no open order is left.
+    /// The drop is cancelled, and no hold or open order is left.
     Cancelled,
 }
 
-/// The state of a drop that shoppers see at a moment.
+/// The phase of a published drop at a given time, as shoppers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Before the start.
+    /// The start has not come, so reservations are not accepted yet.
     Upcoming,
     /// Reservations are accepted.
     Open,
-    /// An operator has paused reservations; everything else continues.
+    /// An operator has paused reservations; holds, orders and payments continue.
     Paused,
-    /// After the end.
+    /// The end has passed, so reservations are no longer accepted.
     Closed,
-    /// The drop was cancelled.
+    /// An operator has cancelled the drop.
     Cancelled,
 }
 
@@ -53,13 +53,13 @@ pub enum Phase {
 pub struct Sku {
     /// The SKU's identifier within the drop.
     pub sku: SkuId,
-    /// The displayed name.
+    /// The name that shoppers see.
     pub title: String,
     /// The price of one unit, in minor units of the drop's currency.
     pub price_minor: i64,
-    /// Units to allocate when the drop is published.
+    /// The number of units to allocate when the drop is published.
     pub units: u32,
-    /// The shards; empty until the drop is published.
+    /// The shards of the SKU; empty until the drop is published.
     #[serde(default)]
     pub plan: ShardPlan,
 }
@@ -67,86 +67,89 @@ pub struct Sku {
 /// The contents of a drop that an operator edits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropDraft {
-    /// The displayed name.
+    /// The name that shoppers see.
     pub title: String,
-    /// The currency of all its prices.
+    /// The currency of all prices of the drop.
     pub currency: Currency,
-    /// When reservations begin.
+    /// The time at which reservations begin.
     pub starts_at: Timestamp,
-    /// When reservations end.
+    /// The time at which reservations end.
     pub ends_at: Timestamp,
-    /// How long a reservation holds its units.
+    /// How long a reservation holds its units, in seconds.
     pub hold_seconds: u32,
-    /// The time limit for an action that the payment requires of the shopper.
+    /// The shopper's time for actions that the first card's payment requires, in seconds.
     pub payment_seconds: u32,
-    /// The time limit for other cards after the first decline.
+    /// The shopper's time for other cards after the first decline, in seconds.
     pub retry_seconds: u32,
-    /// How long an order waits for the payment gateway.
+    /// How long an order waits for the payment gateway before the operator must decide, in seconds.
     pub gateway_wait_seconds: u32,
     /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// The number of shoppers that the operator expects: shards and budgets of looks follow from it.
+    /// The number of shoppers that the operator expects. The number of shards and the budgets of looks follow
+    /// from it.
     pub expected_shoppers: u32,
     /// Whether lists show the drop once it is published.
     pub listed: bool,
-    /// The goods; the plans are ignored.
+    /// The SKUs that the drop sells. Their plans are ignored.
     pub skus: Vec<Sku>,
 }
 
-/// A mistake in a draft.
+/// A mistake in an operator's draft, for the answer to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// The path in the request: `skus[2].units`.
+    /// The path of the wrong field in the request, for example `skus[2].units`.
     pub field: String,
-    /// The rule for the field.
+    /// The rule that the field must follow.
     pub message: String,
 }
 
-/// A drop.
+/// A drop as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drop {
     /// The drop's identifier.
     pub id: DropId,
-    /// Grows with every change; writes are conditional on it.
+    /// The drop's version, which grows with every change. Each write is conditional on the version that
+    /// it replaces.
     pub version: u64,
     /// The progress of the drop.
     pub state: DropState,
     /// Whether an operator has paused reservations.
     pub paused: bool,
-    /// The displayed name.
+    /// The name that shoppers see.
     pub title: String,
-    /// The currency of all its prices.
+    /// The currency of all prices of the drop.
     pub currency: Currency,
-    /// When reservations begin.
+    /// The time at which reservations begin.
     pub starts_at: Timestamp,
-    /// When reservations end.
+    /// The time at which reservations end.
     pub ends_at: Timestamp,
-    /// How long a reservation holds its units.
+    /// How long a reservation holds its units, in seconds.
     pub hold_seconds: u32,
-    /// The time limit for an action that the payment requires of the shopper.
+    /// The shopper's time for actions that the first card's payment requires, in seconds.
     pub payment_seconds: u32,
-    /// The time limit for other cards after the first decline.
+    /// The shopper's time for other cards after the first decline, in seconds.
     #[serde(default = "retry_seconds")]
     pub retry_seconds: u32,
-    /// How long an order waits for the payment gateway.
+    /// How long an order waits for the payment gateway before the operator must decide, in seconds.
     #[serde(default = "gateway_wait_seconds")]
     pub gateway_wait_seconds: u32,
     /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// The number of shoppers that the operator expects: shards and budgets of looks follow from it.
+    /// The number of shoppers that the operator expects. The number of shards and the budgets of looks follow
+    /// from it.
     pub expected_shoppers: u32,
-    /// Whether lists show the drop once it is published. An unlisted drop is found only by its id, and is sold like any
-    /// other.
+    /// Whether lists show the drop once it is published. An unlisted drop is found only by its id, and sells
+    /// like any other drop.
     #[serde(default = "listed")]
     pub listed: bool,
-    /// The operator's message to shoppers, if there is one.
+    /// The operator's message to shoppers; `None` if there is no message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The goods.
+    /// The SKUs that the drop sells.
     pub skus: Vec<Sku>,
 }
 
-/// The value for drops that were stored before unlisted drops existed.
+/// The default for drops that were stored before unlisted drops existed.
 const fn listed() -> bool {
     true
 }
@@ -159,19 +162,19 @@ const fn gateway_wait_seconds() -> u32 {
     DEFAULT_GATEWAY_WAIT_SECONDS
 }
 
-/// An operator's action that the drop's state does not allow.
+/// The error for an operator's action that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DropError {
-    /// The action is possible only in other states.
+    /// The action is not possible in the drop's current state, which is contained.
     #[error("not possible while the drop is {0:?}")]
     WrongState(DropState),
-    /// Only a published drop can be changed in this way, and only until it ends.
+    /// The end of the drop has passed, so it can no longer be published, extended or restocked.
     #[error("the drop has ended")]
     Ended,
-    /// An end can only be moved later.
+    /// The new end is before the present end. An end can only be moved later.
     #[error("the end can only be moved to later")]
     NotLater,
-    /// A start can only be moved later, and by no more than a drop may be in the future.
+    /// The new start is before the present start, or more than a year from now.
     #[error("the start can only be moved to later, within a year from now")]
     StartNotLater,
     /// The start is too close to be moved: a process may still open the drop at the old start.
@@ -180,20 +183,21 @@ pub enum DropError {
     /// The message is too long, empty, or contains control characters.
     #[error("the message is none")]
     BadMessage,
-    /// The drop has no such SKU.
+    /// The restock names a SKU that is not in the drop.
     #[error("the drop has no such SKU")]
     UnknownSku,
-    /// The plan cannot be extended so.
+    /// The SKU's shard plan cannot be extended by the restock.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The same idempotency key was used for other units or another SKU.
+    /// The same idempotency key was used for another number of units or another SKU.
     #[error("the same request was made before with other contents")]
     OtherRequest,
 }
 
 impl DropDraft {
-    /// The mistakes of its times at `now`, the time of the edit. Stored times that have passed since are not mistakes.
-    /// A start in the past opens the drop as soon as it is published, so the caller must allow it.
+    /// The mistake in the draft's start at `now`, the time of the edit; `None` if there is no mistake. A
+    /// stored start that has passed since its edit is not a mistake. A start in the past opens the drop as
+    /// soon as it is published, so the caller must allow it explicitly.
     #[must_use]
     pub fn mistimed(&self, now: Timestamp, start_may_be_past: bool) -> Option<FieldError> {
         let message = if self.starts_at > now.plus_seconds(MAX_START_AHEAD_SECONDS) {
@@ -209,7 +213,8 @@ impl DropDraft {
         })
     }
 
-    /// All mistakes at once; none if the draft can be stored.
+    /// All mistakes in the draft, apart from its times at the time of the edit. The draft can be stored if
+    /// the list is empty.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut found = Vec::new();
@@ -303,7 +308,7 @@ fn is_text(text: &str, most: usize) -> bool {
 }
 
 impl Drop {
-    /// A new draft, at version 1. The caller must have checked [`DropDraft::mistakes`].
+    /// A new drop at version 1, made from a draft. The caller must have checked [`DropDraft::mistakes`].
     #[must_use]
     pub fn draft(id: DropId, draft: DropDraft) -> Self {
         let skus = draft
@@ -335,10 +340,11 @@ impl Drop {
         }
     }
 
-    /// The next version with `draft`'s contents. The same contents are always accepted and change nothing.
+    /// The next version of the drop, with `draft`'s contents. After the drop has left the draft state, only
+    /// the same contents are accepted, and they change nothing, so that a repeat succeeds.
     ///
     /// # Errors
-    /// [`DropError::WrongState`] once the drop has left the draft.
+    /// [`DropError::WrongState`] if the drop has left the draft state and the contents differ.
     pub fn edit(&self, draft: DropDraft) -> Result<Self, DropError> {
         let edited = Self {
             version: self.version + 1,
@@ -369,7 +375,7 @@ impl Drop {
         }
     }
 
-    /// The phase at `now`; `None` while the drop is not published.
+    /// The phase of the drop at `now`; `None` while the drop is not published.
     #[must_use]
     pub fn phase(&self, now: Timestamp) -> Option<Phase> {
         match self.state {
@@ -382,7 +388,7 @@ impl Drop {
         }
     }
 
-    /// Whether shoppers see it.
+    /// Whether shoppers see the drop.
     #[must_use]
     pub const fn is_published(&self) -> bool {
         matches!(
@@ -391,20 +397,22 @@ impl Drop {
         )
     }
 
-    /// Whether its phase at `now` may be untrue by a newer document: it may have been published or extended since. A process that
-    /// goes by a stale copy does not say it.
+    /// Whether a newer document may contradict the drop's phase at `now`, since the drop may have been
+    /// published or extended since. A process with an outdated copy of the drop must not answer with such
+    /// a phase.
     #[must_use]
     pub fn needs_the_newest(&self, now: Timestamp) -> bool {
         matches!(self.phase(now), None | Some(Phase::Closed | Phase::Cancelled))
     }
 
-    /// When the last hold of this drop has expired on every clock: its last requests may claim shortly after the end.
+    /// When the last hold of this drop has expired on every clock. Requests may still claim units shortly
+    /// after the drop's end.
     #[must_use]
     pub fn last_hold_ends_at(&self) -> Timestamp {
         self.ends_at.plus_seconds(self.hold_seconds).plus_millis(LATE_MS)
     }
 
-    /// The time limits of the drop's orders.
+    /// The time limits and the number of cards of a shopper's first order in the drop.
     #[must_use]
     pub const fn terms(&self) -> Terms {
         Terms {
@@ -415,7 +423,7 @@ impl Drop {
         }
     }
 
-    /// The SKU with this identifier.
+    /// The SKU with this identifier; `None` if the drop does not sell it.
     #[must_use]
     pub fn sku(&self, sku: &SkuId) -> Option<&Sku> {
         self.skus.iter().find(|s| s.sku == *sku)
@@ -430,14 +438,15 @@ impl Drop {
         }
     }
 
-    /// What to know when its payments take long at the gateway's `rate`.
+    /// A warning for the operator that the drop's payments take longer at the gateway's `rate` than shoppers
+    /// have to pay; `None` if the rate suffices.
     #[must_use]
     pub fn slow_payments(&self, rate: CallRate) -> Option<SlowPayments> {
         let units = |sku: &Sku| u64::from(sku.units.max(sku.plan.units()));
         SlowPayments::of(self.skus.iter().map(units).sum(), self.payment_seconds, rate)
     }
 
-    /// Every shard and its allocation.
+    /// Every shard of the drop and its allocation.
     pub fn allocations(&self) -> impl Iterator<Item = (ShardKey, u32)> + '_ {
         self.skus.iter().flat_map(move |sku| {
             sku.plan.allocations().map(move |(index, units)| {
@@ -453,10 +462,11 @@ impl Drop {
         })
     }
 
-    /// The first half of publishing: freezes the plan. A repeat after publishing changes nothing.
+    /// The first half of publishing: freezes the shard plan. A repeat after publishing changes nothing.
     ///
     /// # Errors
-    /// [`DropError::WrongState`] when cancelled, [`DropError::Ended`] when the drop would already be over.
+    /// [`DropError::WrongState`] when the drop is cancelled, [`DropError::Ended`] when its end has passed,
+    /// [`DropError::Plan`] when its units do not fit into shards.
     pub fn start_publishing(&self, now: Timestamp) -> Result<Self, DropError> {
         match self.state {
             DropState::Publishing | DropState::Scheduled => return Ok(self.clone()),
@@ -475,7 +485,8 @@ impl Drop {
         Ok(next)
     }
 
-    /// The second half of publishing, after the shards have been read back and add up.
+    /// The second half of publishing. The caller must have read all shards back and found that they add up to
+    /// the plan.
     ///
     /// # Errors
     /// [`DropError::WrongState`] unless publishing has started.
@@ -487,7 +498,7 @@ impl Drop {
         }
     }
 
-    /// Pauses or resumes reservations; holds, orders and payments continue.
+    /// Pauses or resumes reservations. Holds, orders and payments continue.
     ///
     /// # Errors
     /// [`DropError::WrongState`] unless the drop is scheduled.
@@ -502,10 +513,11 @@ impl Drop {
         })
     }
 
-    /// Moves the end later.
+    /// Moves the end of the drop later. The present end is accepted and changes nothing.
     ///
     /// # Errors
-    /// [`DropError::NotLater`], [`DropError::Ended`] or [`DropError::WrongState`].
+    /// [`DropError::NotLater`] for an earlier end, [`DropError::Ended`] once the end has passed,
+    /// [`DropError::WrongState`] unless the drop is scheduled.
     pub fn extend(&self, ends_at: Timestamp, now: Timestamp) -> Result<Self, DropError> {
         self.scheduled()?;
         if ends_at == self.ends_at {
@@ -523,11 +535,13 @@ impl Drop {
         })
     }
 
-    /// Moves the start later, and the end by the same time.
+    /// Moves the start later, and the end by the same time. The present start is accepted and
+    /// changes nothing.
     ///
     /// # Errors
-    /// [`DropError::TooLateToMove`] from [`RESCHEDULE_BEFORE_MS`] before the start on, [`DropError::StartNotLater`],
-    /// [`DropError::WrongState`].
+    /// [`DropError::TooLateToMove`] from [`RESCHEDULE_BEFORE_MS`] before the start on,
+    /// [`DropError::StartNotLater`] for an earlier start or one more than a year from now,
+    /// [`DropError::WrongState`] unless the drop is scheduled.
     pub fn reschedule(&self, starts_at: Timestamp, now: Timestamp) -> Result<Self, DropError> {
         self.scheduled()?;
         if starts_at == self.starts_at {
@@ -546,10 +560,11 @@ impl Drop {
         })
     }
 
-    /// Sets or removes the message to shoppers.
+    /// Sets the message to shoppers, or removes it with `None`.
     ///
     /// # Errors
-    /// [`DropError::BadMessage`], [`DropError::WrongState`].
+    /// [`DropError::BadMessage`] for a text that is empty, too long or contains control characters,
+    /// [`DropError::WrongState`] unless the drop is scheduled.
     pub fn announce(&self, message: Option<String>) -> Result<Self, DropError> {
         self.scheduled()?;
         let fits = |text: &String| is_text(text, MAX_MESSAGE_BYTES);
@@ -565,10 +580,12 @@ impl Drop {
         })
     }
 
-    /// Adds `units` of `sku`. `request` is a hash of the idempotency key; a repeat with the same one changes nothing.
+    /// Adds `units` to `sku`. `request` is a hash of the idempotency key; a repeat with the same hash
+    /// changes nothing.
     ///
     /// # Errors
-    /// [`DropError`]: state, end, SKU, or a limit of the plan.
+    /// [`DropError`] when the drop is not scheduled or has ended, does not sell the SKU, or a limit of the
+    /// plan would be exceeded, and when `request` was used for another restock.
     pub fn restock(&self, sku: &SkuId, units: u32, request: &str, now: Timestamp) -> Result<Self, DropError> {
         self.scheduled()?;
         let earlier = self
@@ -598,11 +615,11 @@ impl Drop {
         Ok(next)
     }
 
-    /// Cancels the drop. A drop that was never visible is cancelled at once. Otherwise holds and open orders are ended
-    /// first.
+    /// Cancels the drop. A drop that was never visible is cancelled immediately. For a visible drop, holds
+    /// and open orders must be ended first ([`Drop::finish_cancelling`]).
     ///
     /// # Errors
-    /// None at present; a second cancellation changes nothing.
+    /// None at present. A second cancellation is accepted and changes nothing.
     pub fn cancel(&self) -> Result<Self, DropError> {
         Ok(match self.state {
             DropState::Draft | DropState::Publishing => self.next(DropState::Cancelled),
@@ -611,7 +628,7 @@ impl Drop {
         })
     }
 
-    /// Records that the sweep after [`Drop::cancel`] found no claim left.
+    /// Completes a cancellation. The caller must have found that no claim is left.
     ///
     /// # Errors
     /// [`DropError::WrongState`] unless the drop is being cancelled.

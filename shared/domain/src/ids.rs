@@ -1,5 +1,5 @@
-//! Identifiers. Each has a limited length and a small alphabet, so that it can be used in a key, a path or a log line
-//! without escaping.
+//! Defines the identifiers. Each kind has a limited length and a small alphabet, so that an identifier can be
+//! used in a key, a path or a log line without escaping.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,13 +14,13 @@ use crate::limits::{
 use crate::serde_as_text;
 use crate::time::Timestamp;
 
-/// A text that is not an identifier of the named kind.
+/// The error for a text that is not an identifier of the expected kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a {kind}: {rule}")]
 pub struct IdError {
     /// The expected kind of identifier.
     pub kind: &'static str,
-    /// The broken rule, in words for the caller.
+    /// The rule of the expected kind, in words for the caller.
     pub rule: &'static str,
 }
 
@@ -65,54 +65,55 @@ fn is_base64url(byte: u8) -> bool {
 }
 
 id!(
-    /// A drop, as the operator names it.
+    /// A drop's identifier, which the operator chooses.
     DropId, "drop id", "1 to 20 of a-z, 0-9 and -",
     |t| all(t, DROP_ID_MAX_BYTES, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 id!(
-    /// A stock keeping unit of a drop: one design in one size.
+    /// The identifier of a stock keeping unit of a drop: one design in one size.
     SkuId, "SKU", "1 to 16 of A-Z, a-z, 0-9 and -",
     |t| all(t, SKU_ID_MAX_BYTES, |b| b.is_ascii_alphanumeric() || b == b'-')
 );
 id!(
-    /// A shopper: a hash of the issuer and subject of a token ([`ShopperId::of`]), so that stored data and logs do not
-    /// reveal the person. It is short, since every claim in a stock shard contains it.
-    /// claim in a stock shard carries it.
+    /// A shopper's identifier: a hash of the issuer and subject of a token ([`ShopperId::of`]), so that
+    /// stored data and logs do not reveal the person. It is short, since every claim in a stock shard
+    /// contains it.
     ShopperId, "shopper id", "1 to 16 of the base64url alphabet",
     |t| all(t, SHOPPER_ID_MAX_BYTES, is_base64url)
 );
 id!(
-    /// Distinguishes reservations of one shopper in one shard. It consists of 24 bits of a hash of the request, and the
-    /// time of the request's first claim, in milliseconds modulo 2³² (49 days). Repeats of a request have the same
-    /// first part. A request that is sent again after its reservation has ended has another second part, so that it
-    /// makes another reservation and another order.
+    /// Distinguishes reservations of one shopper in one shard. A nonce consists of 24 bits of a hash of the
+    /// request, and the time of the request's first claim, in milliseconds modulo 2³² (49 days). Repeats of a
+    /// request have the same first part. A request that is sent again after its reservation has ended has
+    /// another second part, so that it makes another reservation and another order.
     Nonce, "nonce", "10 of the base64url alphabet",
     |t| t.len() == NONCE_BYTES && t.bytes().all(is_base64url)
 );
 id!(
-    /// An order: a hash of its reservation's id, so that the same reservation always finds the same order.
+    /// An order's identifier: a hash of the reservation's id, so that the same reservation always finds the
+    /// same order.
     OrderId, "order id", "o and 26 of a-z and 2-7",
     |t| t.len() == ORDER_ID_BYTES
         && t.starts_with('o')
         && t.bytes().skip(1).all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
 );
 id!(
-    /// Links all log lines, events and rows of one purchase: API Gateway's id of the request that placed the order. The
-    /// client cannot choose it, and it contains nothing about the shopper.
+    /// Links all log lines, events and rows of one purchase. It is API Gateway's id of the request that
+    /// placed the order: the client cannot choose it, and it contains nothing about the shopper.
     CorrelationId, "correlation id", "1 to 64 of A-Z, a-z, 0-9, +, /, =, _ and -",
     |t| all(t, MAX_CORRELATION_ID_BYTES, |b| is_base64url(b) || matches!(b, b'+' | b'/' | b'='))
 );
 id!(
-    /// The gateway's id of a payment. It can be used in a path of the gateway's API.
+    /// The payment gateway's id of a payment. It needs no escaping in a path of the gateway's API.
     PaymentId, "payment id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
     |t| all(t, MAX_PAYMENT_ID_BYTES, is_base64url)
 );
 
-/// The characters of a nonce that are made from the request; the others are made from the time.
+/// The number of a nonce's characters that are made from the request. The other 6 are made from the time.
 const REQUEST_BYTES: usize = NONCE_BYTES - 6;
 
 impl Nonce {
-    /// The nonce of a request that claims for the first time at `at`. For one shopper, drop and SKU, the same
+    /// The nonce of a request whose first claim is made at `at`. For one shopper, drop and SKU, the same
     /// idempotency key means the same request.
     #[must_use]
     pub fn of_request(
@@ -130,7 +131,7 @@ impl Nonce {
         Self(text)
     }
 
-    /// Whether both nonces were made by repeats of one request.
+    /// Whether repeats of one request made both nonces.
     #[must_use]
     pub fn is_same_request(&self, other: &Self) -> bool {
         self.0.get(..REQUEST_BYTES) == other.0.get(..REQUEST_BYTES)
@@ -138,7 +139,8 @@ impl Nonce {
 }
 
 impl ShopperId {
-    /// The shopper whom `issuer` calls `subject`: the first 96 bits of a SHA-256 over both, which may have any form.
+    /// The shopper whom `issuer` calls `subject`. The id is the first 96 bits of a SHA-256 over both texts,
+    /// which may have any form.
     #[must_use]
     pub fn of(issuer: &str, subject: &str) -> Self {
         let mut text = BASE64URL_NOPAD.encode(&hash_parts("shopper", &[issuer, subject]));
@@ -148,7 +150,7 @@ impl ShopperId {
 }
 
 impl OrderId {
-    /// The only order that `reservation` can become.
+    /// The id of the only order that can be made from `reservation`.
     #[must_use]
     pub fn of_reservation(reservation: &ReservationId) -> Self {
         let digest = hash_parts("order", &[&reservation.to_string()]);
@@ -158,19 +160,19 @@ impl OrderId {
     }
 }
 
-/// One stock shard: the key of one item in the table `stock`.
+/// A stock shard's identifier, which is the key of its item in the table `stock`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardKey {
-    /// The drop.
+    /// The drop that sells the shard's units.
     pub drop: DropId,
-    /// The SKU within it.
+    /// The SKU within the drop.
     pub sku: SkuId,
-    /// The index among the SKU's shards, from 0.
+    /// The shard's index among the shards of the SKU, from 0.
     pub index: u16,
 }
 
 impl fmt::Display for ShardKey {
-    /// `{drop}#{sku}#{index}`: no part can contain `#`.
+    /// Writes `{drop}#{sku}#{index}`. This is unambiguous, since no part can contain `#`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}#{}", self.drop, self.sku, self.index)
     }
@@ -197,8 +199,8 @@ impl FromStr for ShardKey {
     }
 }
 
-/// A reservation: the shard that contains the claim, and the claim's nonce. It does not name the shopper: the claim is
-/// looked up in the shard by the shopper of the token.
+/// A reservation's identifier: the shard that contains the claim, and the claim's nonce. It does not name the
+/// shopper: the function finds the claim in the shard by the shopper of the request's token.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReservationId {
     /// The shard of the claim.
@@ -208,7 +210,7 @@ pub struct ReservationId {
 }
 
 impl fmt::Display for ReservationId {
-    /// `{drop}.{sku}.{shard}.{nonce}`: no part can contain a full stop.
+    /// Writes `{drop}.{sku}.{shard}.{nonce}`. This is unambiguous, since no part can contain a full stop.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -248,13 +250,15 @@ impl FromStr for ReservationId {
 
 serde_as_text!(ReservationId);
 
-/// Accepts only the canonical form, so that each shard has one name.
+/// Reads a shard's index. Only the form without leading zeros or a sign is accepted, so that each shard has
+/// one name.
 fn parse_index(text: &str) -> Option<u16> {
     let index: u16 = text.parse().ok()?;
     (index < MAX_SHARDS_PER_SKU && index.to_string() == text).then_some(index)
 }
 
-/// SHA-256 over `purpose` and `parts`, each preceded by its length, so that different lists never hash the same input.
+/// SHA-256 over `purpose` and `parts`. The length of each part precedes it, so that different lists never
+/// hash the same input.
 pub(crate) fn hash_parts(purpose: &str, parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in std::iter::once(&purpose).chain(parts) {
@@ -284,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_shopper_is_whom_an_issuer_names() {
-        // If the hash changed, no shopper would find earlier claims and orders.
+        // If the hash changed, shoppers would no longer find the claims and orders that they already have.
         assert_eq!(ShopperId::of("stampede", "ada").as_str(), "wVrst_Z52RHIC4wP");
         let subjects = [
             "ada",

@@ -1,32 +1,36 @@
-//! Holds that expire unused, and the waiting time that they cause.
+//! Counts lapses: holds that expired unused and orders that ended because the shopper did not pay. Computes
+//! the waiting time that they cause.
 //!
-//! A shopper who holds units repeatedly without paying blocks them for others at no cost. The conductor counts each
-//! hold that expires unused. The first one has no consequence, since an answer or a decision may come late. From the
-//! second on, the shopper must wait for the length of a hold before a further reservation.
+//! A shopper who holds units repeatedly without paying blocks them for others at no cost. So the conductor
+//! counts each hold that expires unused, and an order that ends by a decline or by the payment deadline
+//! counts too. The first lapse has no consequence, since an answer may be lost or a decision may take long.
+//! From the second on, the shopper must wait for the length of a hold before a further reservation.
 
 use crate::claim::{Claim, ClaimState};
 use crate::limits::CLOCK_SKEW_MS;
 use crate::time::Timestamp;
 
-/// The number of holds that may expire without a waiting time.
+/// The number of lapses without a waiting time.
 pub const FREE_LAPSES: u32 = 1;
 
-/// How long after its deadline a hold is counted, in milliseconds. This is half of the time until other shoppers may
-/// take it over. So a checkout by a slow clock comes first, and the count comes before the units are taken over.
+/// The time from a hold's deadline to its count, in milliseconds. It is half of the time after which other
+/// shoppers may take the hold over: a checkout whose clock is behind by up to this time still comes first,
+/// and the count comes before a take-over removes the hold.
 pub const COUNTED_AFTER_MS: i64 = CLOCK_SKEW_MS / 2;
 
-/// The holds of one shopper in one drop that expired unused.
+/// The lapses of one shopper in one drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lapses {
-    /// The number of holds.
+    /// The number of lapses.
     pub count: u32,
-    /// The deadline of the last one.
+    /// The time of the last lapse: the deadline of the hold, or the end of the order.
     pub last: Timestamp,
 }
 
 impl Lapses {
-    /// The state after one more hold with this deadline; `None` when the hold has already been counted. Holds are
-    /// counted in the order of their deadlines.
+    /// The lapses after one more hold with this deadline; `None` when the hold has already been counted.
+    /// Holds must be counted in the order of their deadlines, since a deadline up to the last one counts as
+    /// a repeat.
     #[must_use]
     pub fn counting(before: Option<Self>, deadline: Timestamp) -> Option<Self> {
         match before {
@@ -38,8 +42,8 @@ impl Lapses {
         }
     }
 
-    /// The milliseconds from `now` that the shopper must wait before a further reservation, if a hold lasts
-    /// `hold_seconds`; 0 for no waiting time.
+    /// The milliseconds from `now` that the shopper must wait before a further reservation, in a drop whose
+    /// holds last `hold_seconds`; 0 if the shopper need not wait.
     #[must_use]
     pub fn wait_ms(&self, hold_seconds: u32, now: Timestamp) -> i64 {
         if self.count <= FREE_LAPSES {
@@ -49,7 +53,7 @@ impl Lapses {
     }
 }
 
-/// Whether a claim is a hold that expired unused, at `now`.
+/// Whether the claim is a hold that expired unused and must be counted at `now`.
 #[must_use]
 pub fn has_lapsed(claim: &Claim, now: Timestamp) -> bool {
     claim.state == ClaimState::Held && claim.deadline.plus_millis(COUNTED_AFTER_MS) <= now

@@ -1,22 +1,24 @@
-//! The pure rules of a drop: stock, reservations, orders, money and limits.
+//! Contains the pure rules of a drop: stock, reservations, orders, money and limits.
 //!
-//! **The problem.** A few thousand units, hundreds of thousands of people, one minute. Nothing may be sold twice,
-//! nothing may be lost, and the work must grow with the stock and not with the crowd.
+//! **The problem.** Hundreds of thousands of shoppers want a few thousand units within one minute. No unit
+//! may be sold twice or lost, and the work must grow with the stock and not with the number of shoppers.
 //!
-//! **The model.** A [`Drop`](drops::Drop) sells SKUs. Each SKU's allocation is cut by a frozen
-//! [`ShardPlan`](plan::ShardPlan) into many small [`Shard`](shard::Shard)s, so that no stored item is hot. A shopper's hold
-//! is a [`Claim`](claim::Claim) inside one shard; checking out turns the claim into *ordered* and makes an
-//! [`Order`](order::Order); payment settles it into *sold*, or undoes it into *free*. In every shard, always:
-//! `free + sold + Σ claims == allocated`.
+//! **The model.** A [`Drop`](drops::Drop) sells SKUs. A frozen [`ShardPlan`](plan::ShardPlan) divides each
+//! SKU's units among many small [`Shard`](shard::Shard)s, so that no stored item receives too many
+//! requests. A shopper's hold is a [`Claim`](claim::Claim) inside one shard. A checkout turns the claim
+//! into *ordered* and makes an [`Order`](order::Order). When the order is paid, the claim's units become
+//! *sold*; when the order ends unpaid, they become *free* again. In every shard, at every time: `free +
+//! sold + Σ claims == allocated`.
 //!
-//! **A walk through.** [`choice`] names the shards in which a shopper looks, [`search`] says which of them to look at and
-//! where to write; [`Shard::claim`](shard::Shard::claim) takes units; [`Claim::ordered`](claim::Claim::ordered) admits the hold to checkout unless it has expired;
-//! [`Order`](order::Order)'s transitions say what may follow and what each does to the shard;
-//! [`survey`] finds holds that must go back, and [`status`] says what shoppers are told.
+//! **The path of a request.** [`choice`] names the shards that a shopper's request reads; [`search`] decides
+//! which of them to read next and where to write. [`Shard::claim`](shard::Shard::claim) takes units.
+//! [`Claim::ordered`](claim::Claim::ordered) admits a hold to checkout unless the hold has expired.
+//! [`Order`](order::Order)'s transitions define what may follow and the effect on the shard. [`survey`] finds
+//! the holds whose units must be returned, and [`status`] defines the document that shoppers read.
 //!
-//! **What it does not do.** No input or output, no clock, no randomness: the moment is a
-//! [`Timestamp`](time::Timestamp) argument and every choice is a hash. Adapters store what is decided here, and the
-//! same rules run in memory in the tests.
+//! **What the crate does not do.** It has no input or output, no clock and no random numbers: the current
+//! time is a [`Timestamp`](time::Timestamp) argument, and every choice is a hash. Adapters store the results,
+//! and the tests run the same rules in memory.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -29,6 +31,7 @@ pub mod lapse;
 pub mod limits;
 pub mod money;
 pub mod order;
+mod order_status;
 pub mod plan;
 pub mod rate;
 pub mod saga;

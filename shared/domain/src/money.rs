@@ -1,4 +1,4 @@
-//! Money, in minor units with its currency. Never a float.
+//! Defines amounts of money: whole minor units with their currency. No amount is a floating-point number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,13 +11,13 @@ use crate::serde_as_text;
 /// The rules of a card gateway for amounts of one currency.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Row {
-    /// The code, as in ISO 4217.
+    /// The currency's code in ISO 4217.
     code: &'static str,
-    /// Decimal places of its minor unit.
+    /// The number of decimal places of the minor unit.
     exponent: u8,
-    /// Amounts are multiples of this many minor units.
+    /// The number of minor units of which each amount must be a multiple.
     step: i64,
-    /// The smallest amount, in minor units.
+    /// The smallest amount of one payment, in minor units.
     least: i64,
 }
 
@@ -30,10 +30,12 @@ const fn row(code: &'static str, exponent: u8, step: i64, least: i64) -> Row {
     }
 }
 
-/// The currencies that drops can be sold in. Exponents and steps are Stripe's ("Supported currencies: zero-decimal currencies, three-decimal
-/// currencies, special cases"): ISK and UGX have two decimal places there that must be zero, HUF and TWD pay out whole units only, and the last
-/// digit of three must be zero. The smallest amounts are Stripe's where it states one ("Minimum and maximum charge amounts"); for BHD, ISK, JOD,
-/// KRW, KWD, OMR, TND, TWD and UGX, where the account's own currency decides, they are about one US dollar at the rates of 2026.
+/// The currencies in which drops can sell. Exponents and steps are Stripe's ("Supported currencies:
+/// zero-decimal currencies, three-decimal currencies, special cases"). Stripe counts ISK and UGX with two
+/// decimal places, which must be zero, and pays out only whole units of HUF and TWD. With three decimal
+/// places, the last digit must be zero. The smallest amounts are Stripe's where it states one ("Minimum and
+/// maximum charge amounts"). For BHD, ISK, JOD, KRW, KWD, OMR, TND, TWD and UGX, the account's own currency
+/// decides; their smallest amounts here are about one US dollar at the rates of 2026.
 static CURRENCIES: [Row; 33] = [
     row("AED", 2, 1, 200),
     row("AUD", 2, 1, 50),
@@ -74,36 +76,36 @@ static CURRENCIES: [Row; 33] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency(&'static Row);
 
-/// A text is not the code of a supported currency.
+/// The error for a text that is not the code of a supported currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a currency that is sold in, as its code in ISO 4217")]
 pub struct CurrencyError;
 
 impl Currency {
-    /// All of them, by their codes.
+    /// All supported currencies, in the order of their codes.
     pub fn all() -> impl Iterator<Item = Self> {
         CURRENCIES.iter().map(Self)
     }
 
-    /// The code in capitals, as in ISO 4217.
+    /// The currency's code in ISO 4217, in capitals.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         self.0.code
     }
 
-    /// Decimal places of the minor unit in which amounts are counted.
+    /// The number of decimal places of the currency's minor unit.
     #[must_use]
     pub const fn exponent(&self) -> u8 {
         self.0.exponent
     }
 
-    /// Whether one payment can be of this many minor units.
+    /// Whether one payment can have this number of minor units.
     #[must_use]
     pub const fn takes(&self, amount_minor: i64) -> bool {
         self.0.least <= amount_minor && amount_minor <= MAX_ORDER_MINOR && amount_minor % self.0.step == 0
     }
 
-    /// The rule of [`Currency::takes`], for an error message.
+    /// The rule of [`Currency::takes`], as text for an error message.
     #[must_use]
     pub fn rule(&self) -> String {
         let Row {
@@ -133,18 +135,18 @@ impl fmt::Display for Currency {
     }
 }
 
-/// An amount: `amount_minor` hundredths (or whatever the currency's minor unit is) of `currency`.
+/// An amount of money, which is never a floating-point number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Money {
-    /// The number of minor units.
+    /// The number of minor units of the currency, for example of cents.
     pub amount_minor: i64,
-    /// The currency.
+    /// The currency of the amount.
     pub currency: Currency,
 }
 
 impl Money {
-    /// This amount `units` times; `None` when that cannot be represented.
+    /// The product of this amount and `units`; `None` when the number overflows.
     #[must_use]
     pub fn times(self, units: u32) -> Option<Self> {
         let amount_minor = self.amount_minor.checked_mul(i64::from(units))?;
@@ -172,7 +174,7 @@ mod tests {
         assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
     }
 
-    /// ISO 4217 gives ISK and UGX no decimal places; Stripe takes two.
+    /// ISO 4217 gives ISK and UGX no decimal places, but Stripe counts both with two.
     #[test]
     fn exponents_are_those_of_iso_4217_with_stripes_exceptions() {
         for currency in Currency::all() {

@@ -1,4 +1,4 @@
-//! An order and its state machine.
+//! Defines an order and its state machine.
 //!
 //! ```text
 //!            ┌────────────────────────────────────────────┐
@@ -6,8 +6,10 @@
 //!    │         └──────────────┴────────► paid ──► refunded
 //!    └──► declined, cancelled, from every open status
 //! ```
-//! [`crate::saga`] has the table of transitions. Every transition makes the next version and says what must happen to the stock in the same transaction:
-//! [`StockEffect`]. An order is stored only together with its effect, and only over the version it was made from.
+//! [`crate::saga`] has the table of transitions. Every transition makes the next version of the order and
+//! names the change of the stock, if there is one, that the same transaction must store ([`StockEffect`]).
+//! The store accepts a new version only together with this change, and only over the version from which it
+//! was made.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,88 +25,22 @@ use crate::limits::{
     REDRIVE_MS,
 };
 use crate::money::Money;
+pub use crate::order_status::{EndReason, NotPossible, OrderStatus, StockEffect};
 use crate::saga::{Cause, Compensation, History, State, Terms, Turn, step};
 use crate::time::Timestamp;
 use crate::{named, serde_as_text};
 
 named! {
-    /// The status of an order.
-    pub enum OrderStatus {
-        /// Accepted; no payment was confirmed yet.
-        Placed = "placed",
-        /// The gateway has a payment, and a card is being charged or may have been.
-        Paying = "paying",
-        /// The gateway requires an action of the shopper, for example a confirmation at the bank.
-        ActionRequired = "action_required",
-        /// The card was declined. The shopper may submit another card.
-        PaymentFailed = "payment_failed",
-        /// The order is paid and its units are sold.
-        Paid = "paid",
-        /// Every card was declined, and the units were returned.
-        Declined = "declined",
-        /// The shopper, the operator or a deadline cancelled the order, and the units were returned.
-        Cancelled = "cancelled",
-        /// The order was paid, and the money was refunded.
-        Refunded = "refunded",
-    }
-}
-
-impl OrderStatus {
-    /// Whether the order can still change without a new request.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
-        matches!(
-            self,
-            Self::Placed | Self::Paying | Self::ActionRequired | Self::PaymentFailed
-        )
-    }
-}
-
-named! {
-    /// Why an order is to end unpaid, or ended unpaid.
-    pub enum EndReason {
-        /// The gateway or the bank refused, and no further card may be tried.
-        PaymentDeclined = "payment_declined",
-        /// The shopper's time to pay passed.
-        PaymentDeadline = "payment_deadline",
-        /// The shopper asked.
-        ByShopper = "by_shopper",
-        /// The drop was cancelled.
-        DropCancelled = "drop_cancelled",
-        /// The payment gateway was unavailable for too long, and the operator ended the order.
-        GatewayUnavailable = "gateway_unavailable",
-    }
-}
-
-impl EndReason {
-    /// Whether a person requested such an end. The other reasons result from the payment.
-    #[must_use]
-    pub const fn is_asked_for(self) -> bool {
-        matches!(
-            self,
-            Self::ByShopper | Self::DropCancelled | Self::GatewayUnavailable
-        )
-    }
-
-    /// Whether such an end counts as a lapse ([`crate::lapse`]): the units were kept from other shoppers, and
-    /// the shopper is the only reason.
-    #[must_use]
-    pub const fn counts_as_lapse(self) -> bool {
-        matches!(self, Self::PaymentDeclined | Self::PaymentDeadline)
-    }
-}
-
-named! {
-    /// Why a card was declined, as far as shoppers may see it. A stolen, lost or suspicious card is reported
-    /// as a plain decline, since its holder must not learn that the card is reported.
+    /// Why a card was declined, as far as shoppers may see it. A stolen, lost or suspicious card appears as a
+    /// plain decline, since its user must not learn that the card is blocked.
     pub enum DeclineReason {
         /// The bank refused without a further reason.
         CardDeclined = "card_declined",
-        /// Not enough money or credit.
+        /// The account has not enough money or credit.
         InsufficientFunds = "insufficient_funds",
         /// The card has expired.
         ExpiredCard = "expired_card",
-        /// Number, expiry or check digits are wrong.
+        /// The card number, the expiry date or the check digits are wrong.
         IncorrectDetails = "incorrect_details",
         /// The bank did not recognise the shopper, or the shopper refused at the bank's page.
         AuthenticationFailed = "authentication_failed",
@@ -116,7 +52,7 @@ named! {
 }
 
 impl DeclineReason {
-    /// What a decline code says. Unknown codes are plain declines.
+    /// The reason for a gateway's decline code. An unknown code becomes [`CardDeclined`](Self::CardDeclined).
     ///
     /// Source: <https://docs.stripe.com/declines/codes>.
     #[must_use]
@@ -150,36 +86,37 @@ impl DeclineReason {
     }
 }
 
-/// One confirmation of the order's payment, stored before the call to the gateway.
+/// One confirmation of the order's payment, which is stored before the call to the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Try {
-    /// From 1.
+    /// The number of the try within the order, from 1.
     pub n: u32,
-    /// The gateway of the card's token.
+    /// The name of the payment gateway that issued the card's token.
     pub gateway: String,
-    /// The idempotency key of the confirmation, without the order's id and a slash before it.
+    /// The idempotency key of the confirmation, without its prefix: the order's id and a slash.
     pub key: String,
     /// The gateway's token for the card.
     pub method: String,
-    /// Hashes of the request that submitted the card; none for the first card and for the system's own repeat.
+    /// Hashes of the request that submitted the card; `None` for the first card, and when the system tries
+    /// the same card again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Fingerprint>,
-    /// The number of used keys of this try.
+    /// The number of the try's keys that are used up, since the gateway stored a failure under each.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys_used: u32,
-    /// Whether the gateway's answer to this try is stored. A later answer is then about this try or a later
-    /// one.
+    /// Whether the order has stored an answer of the gateway to this try. From then on, no answer can be
+    /// about an earlier try.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
-    /// Why it was declined.
+    /// Why the gateway declined the try; `None` if it was not declined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declined: Option<DeclineReason>,
-    /// The gateway's id of the declined charge, if it named one.
+    /// The gateway's id of the declined charge, if the gateway named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charge: Option<PaymentId>,
 }
 
-/// The only gateway there is.
+/// The only supported payment gateway.
 pub const STRIPE: &str = "stripe";
 
 impl Try {
@@ -203,13 +140,13 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// The format number of a stored order. An order with another number is refused when it is read.
+/// The format number of a stored order. A stored order with another number, or without one, cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Format;
 
 impl Format {
-    /// The number as stored. Format 1 had no number, one card and no history.
+    /// The number in the stored order. Orders of format 1 had no number, one card and no history.
     pub const NUMBER: u8 = 2;
 }
 
@@ -230,12 +167,12 @@ impl TryFrom<u8> for Format {
     }
 }
 
-/// The action that the gateway requires of the shopper.
+/// The action at the bank that the gateway requires of the shopper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentAction {
-    /// The address of the page.
+    /// The address of the page on which the shopper must act.
     pub url: String,
-    /// The deadline.
+    /// The time until which the shopper may act.
     pub deadline: Timestamp,
 }
 
@@ -244,99 +181,90 @@ pub struct PaymentAction {
 pub struct Order {
     /// The format of this document.
     pub format: Format,
-    /// A hash of the reservation's id.
+    /// The order's id: a hash of the reservation's id.
     pub id: OrderId,
-    /// The reservation from which it was made.
+    /// The reservation from which the order was made.
     pub reservation: ReservationId,
-    /// The shopper.
+    /// The shopper who placed the order.
     pub shopper: ShopperId,
-    /// The number of units.
+    /// The number of ordered units.
     pub units: u32,
     /// The amount that the shopper consented to pay, for all units.
     pub amount: Money,
     /// The claim that the order's transaction wrote into the shard.
     pub claim: Claim,
-    /// The cards that were tried, the oldest first. The last one is the current try.
+    /// The cards that were tried, from the oldest to the newest. The last entry is the current try.
     pub tries: Vec<Try>,
-    /// Hashes of the request that placed it, to distinguish a repeat from a different request.
+    /// Hashes of the request that placed the order. They distinguish a repeat from a different request.
     pub fingerprint: Fingerprint,
-    /// The id of the request that placed it, for log lines and events; none if the request had no id.
+    /// The id of the request that placed the order, for log lines and events; `None` if the request had
+    /// no id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
-    /// The number of used keys for the creation of the payment.
+    /// The number of keys for the creation of the payment that are used up, since the gateway stored a
+    /// failure under each.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub create_keys_used: u32,
-    /// The gateway's id of the payment, once it has one.
+    /// The gateway's id of the payment; `None` until the payment is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
     /// The order's status.
     pub status: OrderStatus,
-    /// The reason why it ended without payment.
+    /// The reason why the order ended unpaid; `None` while it is open, and for a paid or refunded order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
-    /// The action that the shopper must take.
+    /// The action that the shopper must take; `None` unless the status is [`OrderStatus::ActionRequired`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<PaymentAction>,
-    /// Why the order is to end unpaid; the order ends once the gateway reports that no money was taken.
+    /// Why the order is to end unpaid; `None` while no end is requested. The order ends once the gateway
+    /// reports that no money was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested: Option<EndReason>,
-    /// Who must act next.
+    /// Who must act next on the order.
     pub turn: Turn,
-    /// The rest of the shopper's time when the turn began, in milliseconds.
+    /// The rest of the shopper's time when `payment_deadline` was last set, in milliseconds.
     pub shopper_left_ms: i64,
     /// The number of further cards that the shopper may submit.
     pub cards_left: u32,
-    /// The order's time limits and its number of cards.
+    /// The order's time limits, and the number of cards that may be tried.
     pub terms: Terms,
-    /// Hashes of the operator's last request to keep it.
+    /// Hashes of the operator's last request to keep the order waiting; `None` if there was no such request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Fingerprint>,
-    /// The order's history.
+    /// The changes of the order, from which its state follows.
     pub history: History,
-    /// Grows by one with every change, from 1.
+    /// The order's version: 1 when it is placed, and one more with every change.
     pub version: u32,
-    /// The time at which it was placed.
+    /// The time at which the order was placed.
     pub placed_at: Timestamp,
-    /// The time of its last change.
+    /// The time of the order's last change.
     pub updated_at: Timestamp,
-    /// The end of the current turn: of the shopper's time, or of the wait for the gateway.
+    /// The end of the time of the side that must act next: of the shopper's time to pay, or of the wait for the
+    /// gateway.
     pub payment_deadline: Timestamp,
-    /// The order's due time: when the sweeper checks the open order again. It is stored beside the document,
-    /// since it changes without a new version.
+    /// The order's due time: when the sweeper checks the open order again. The due time is stored beside the
+    /// order's document, since it also changes without a new version.
     pub due_at: Timestamp,
 }
 
-/// What happens to the claim, the purchase counter and the units together with an order's change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StockEffect {
-    /// The units become sold.
-    Settle,
-    /// The units become free and the shopper's purchase counter falls.
-    Undo,
-}
-
-/// One change of an order: what to store, over which version, together with what.
+/// One change of an order. Its order and its effect are stored in one transaction, on condition
+/// of `from_version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderStep {
-    /// The order as it will be.
+    /// The order after the change.
     pub order: Order,
-    /// The version it replaces.
+    /// The version that the changed order replaces.
     pub from_version: u32,
-    /// What happens to the stock in the same transaction. `None` leaves it alone.
+    /// The change of the stock in the same transaction; `None` if the stock does not change.
     pub effect: Option<StockEffect>,
 }
 
-/// A change that is not possible in the order's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an order that is {} cannot become that", .0.as_str())]
-pub struct NotPossible(pub OrderStatus);
-
-/// What a new order is made of.
+/// The data from which an order is placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// The reservation.
+    /// The reservation that becomes the order.
     pub reservation: ReservationId,
-    /// The shopper.
+    /// The shopper who places the order.
     pub shopper: ShopperId,
     /// The *ordered* claim that replaces the hold.
     pub claim: Claim,
@@ -344,25 +272,26 @@ pub struct Placement {
     pub amount: Money,
     /// The gateway's token for the card.
     pub payment_method: String,
-    /// Hashes of the request.
+    /// Hashes of the request that places the order.
     pub fingerprint: Fingerprint,
     /// The order's time limits and its number of cards.
     pub terms: Terms,
 }
 
-/// Hashes of the request that placed an order: one of its idempotency key, one of its contents.
+/// Hashes of a request: one of its idempotency key, one of its contents. They distinguish a repeat of the
+/// request from another request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
     key: String,
     contents: String,
 }
 
-/// A stored text is not a fingerprint.
+/// The error for a stored text that is not a [`Fingerprint`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a fingerprint")]
 pub struct FingerprintError;
 
-/// The order is not a new order of the hold that it should replace.
+/// The error for an order that is not a new order of the hold that it should replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the order is not one of this hold")]
 pub struct NotOfThisHold;
@@ -399,7 +328,7 @@ impl Fingerprint {
 }
 
 impl fmt::Display for Fingerprint {
-    /// The hash of the key, a colon, the hash of the contents.
+    /// Writes the hash of the key, a colon and the hash of the contents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.key, self.contents)
     }
@@ -421,7 +350,7 @@ impl FromStr for Fingerprint {
 
 serde_as_text!(Fingerprint);
 
-/// The bucket of the index of open orders that contains an open order.
+/// The bucket, in the index of open orders, of the order with this id: a number below [`OPEN_BUCKETS`].
 #[must_use]
 pub fn bucket_of(id: &OrderId) -> u8 {
     let bytes = id.as_str().bytes();
@@ -479,7 +408,7 @@ impl Order {
         }
     }
 
-    /// Whether state and tries agree with the history.
+    /// Whether the order's state and tries agree with its history.
     #[must_use]
     pub fn follows_from_history(&self) -> bool {
         let tries =
@@ -488,21 +417,21 @@ impl Order {
             && self.tries.len() == tries.iter().sum::<usize>()
     }
 
-    /// Whether its end counts as a lapse ([`crate::lapse`]).
+    /// Whether the order's end counts as a lapse ([`crate::lapse`]).
     #[must_use]
     pub fn counts_as_lapse(&self) -> bool {
         self.reason.is_some_and(EndReason::counts_as_lapse)
     }
 
-    /// The current try.
+    /// The current try, which is the last entry of `tries`.
     #[must_use]
     pub fn current_try(&self) -> Option<&Try> {
         self.tries.last()
     }
 
-    /// Whether a decline with this card and this charge belongs to the current try. A gateway reports an
-    /// older decline until the next try has a result. If the answer does not distinguish the two, the decline
-    /// does not count as the current try's, since confirming again under the try's key does no harm.
+    /// Whether a decline with this card and this charge belongs to the current try. A gateway reports the
+    /// decline of an earlier try until the current try has a result. A decline that fits both tries does not
+    /// count: the caller then confirms again under the current try's key, which does no harm.
     #[must_use]
     pub fn is_of_current_try(&self, method: Option<&str>, charge: Option<&PaymentId>) -> bool {
         let Some((current, earlier)) = self.tries.split_last() else {
@@ -524,11 +453,11 @@ impl Order {
             && self.cancel_requested.is_none()
     }
 
-    /// The hold that this new order replaces, exactly as it was read.
+    /// The hold that this new order replaces, exactly as the hold was read.
     ///
     /// # Errors
-    /// [`NotOfThisHold`] unless the order is at version 1, and its claim is `hold` turned into *ordered*: of the same
-    /// units and the same reservation.
+    /// [`NotOfThisHold`] unless the order is at version 1 and its claim is `hold` turned into *ordered*, with
+    /// the same units and the same reservation.
     pub fn replaced<'a>(&self, hold: &'a Claim) -> Result<SeenHold<'a>, NotOfThisHold> {
         let of_hold = self.claim.state == ClaimState::Ordered
             && (self.claim.units, &self.claim.nonce) == (hold.units, &hold.nonce)
@@ -536,27 +465,29 @@ impl Order {
         SeenHold::of(hold).ok().filter(|_| of_hold).ok_or(NotOfThisHold)
     }
 
-    /// The bucket of the index of open orders that contains the order while it is open.
+    /// The bucket of the open order in the index of open orders; `None` once the order has ended.
     #[must_use]
     pub fn open_bucket(&self) -> Option<u8> {
         self.status.is_open().then(|| bucket_of(&self.id))
     }
 
-    /// Stores the gateway's id before any confirmation.
+    /// Stores the gateway's id of the payment, before any confirmation.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is placed and has no payment yet.
+    /// [`NotPossible`] unless the order's status is *placed*.
     pub fn with_payment(&self, payment_id: PaymentId, now: Timestamp) -> Result<OrderStep, NotPossible> {
         let mut step = self.after(Cause::Created, now)?;
         step.order.payment_id = Some(payment_id);
         Ok(step)
     }
 
-    /// Takes the next key for the next call, since the gateway stored a failure under the current key and answers it
-    /// to every repeat. The caller has checked that no money was taken under the current key.
+    /// Changes to the next idempotency key for the next call, since the gateway stored a failure under the
+    /// current key and returns this failure to every repeat. The caller must have checked that no money was
+    /// taken under the current key.
     ///
     /// # Errors
-    /// [`NotPossible`] unless a payment is to be created or confirmed, and a key is left, of [`MAX_KEYS`] in all.
+    /// [`NotPossible`] unless a payment is to be created or confirmed, and one of the [`MAX_KEYS`] keys
+    /// is left.
     pub fn next_key(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         let mut order = self.clone();
         let current = order.tries.last_mut().filter(|_| self.payment_id.is_some());
@@ -576,10 +507,10 @@ impl Order {
         Ok(self.step(order, None, now))
     }
 
-    /// Stores the action that the shopper must take within the shopper's time.
+    /// Stores the action that the shopper must take within the shopper's time, and the address of its page.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is being paid, or waits for an action already.
+    /// [`NotPossible`] unless the order is being paid, or already waits for an action.
     pub fn require_action(&self, url: String, now: Timestamp) -> Result<OrderStep, NotPossible> {
         let mut step = if self.status == OrderStatus::ActionRequired {
             self.step(self.clone(), None, now)
@@ -594,18 +525,19 @@ impl Order {
         Ok(step)
     }
 
-    /// The shopper acted, and the gateway processes the payment.
+    /// Records that the shopper acted and that the gateway now processes the payment.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it waits for an action.
+    /// [`NotPossible`] unless the order waits for an action.
     pub fn acted(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         self.after(Cause::Acted, now)
     }
 
-    /// The current try was declined, and the shopper may submit another card.
+    /// Records that the gateway declined the current try. The shopper may submit another card.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is being paid and cards are left.
+    /// [`NotPossible`] unless the order is being paid or waits for an action, and the shopper may submit a
+    /// further card.
     pub fn declined(
         &self,
         reason: DeclineReason,
@@ -615,10 +547,11 @@ impl Order {
         self.after_decline(Cause::Declined, reason, charge, now)
     }
 
-    /// The current try was declined, and no further card may be tried: the order is to end.
+    /// Records that the gateway declined the current try, and requests the order's end, since no further card
+    /// may be tried.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is being paid and no end has been requested.
+    /// [`NotPossible`] unless the order has a payment and no end has been requested.
     pub fn declined_for_good(
         &self,
         reason: DeclineReason,
@@ -628,10 +561,11 @@ impl Order {
         self.after_decline(Cause::GiveUpDeclined, reason, charge, now)
     }
 
-    /// The current try was declined for a temporary reason: the same card is tried again.
+    /// Records a temporary decline of the current try, and adds a try with the same card.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is being paid and [`Order::may_try_again`].
+    /// [`NotPossible`] unless the order is being paid or waits for an action, and [`Order::may_try_again`]
+    /// is true.
     pub fn try_again(
         &self,
         reason: DeclineReason,
@@ -650,10 +584,11 @@ impl Order {
         Ok(step)
     }
 
-    /// The shopper submits another card.
+    /// Adds a try with another card that the shopper submitted.
     ///
     /// # Errors
-    /// [`NotPossible`] unless the last card was declined, a card and time are left, and no end has been requested.
+    /// [`NotPossible`] unless the last card was declined, a further card and time are left, and no end has
+    /// been requested.
     pub fn another_card(
         &self,
         method: String,
@@ -668,8 +603,8 @@ impl Order {
         Ok(step)
     }
 
-    /// A hash of the address of the bank's page, while the shopper must act there: 48 bits in base64url, from which
-    /// the address cannot be derived.
+    /// A hash of the address of the bank's page on which the shopper must act; `None` if there is no such
+    /// page. The hash has 48 bits in base64url, from which the address cannot be derived.
     #[must_use]
     pub fn page(&self) -> Option<String> {
         let action = self.action.as_ref()?;
@@ -678,15 +613,15 @@ impl Order {
         Some(text)
     }
 
-    /// Whether the gateway or this system must act next: it is the gateway's turn, or the gateway must
-    /// confirm that no money will be taken.
+    /// Whether the gateway or this system must act next: in the gateway's turn, and after a request to end,
+    /// when the gateway must confirm that it will take no money.
     #[must_use]
     pub fn waits_for_gateway(&self) -> bool {
         self.status.is_open() && (self.turn == Turn::Gateway || self.cancel_requested.is_some())
     }
 
-    /// The time since which the order waits for the gateway, and the time until which it waits without the
-    /// operator; `None` while it does not wait.
+    /// The time at which the order's wait for the gateway began, and the time from which on the operator must
+    /// decide about the order; `None` while the order does not wait for the gateway.
     #[must_use]
     pub fn gateway_wait(&self) -> Option<(Timestamp, Timestamp)> {
         if !self.waits_for_gateway() {
@@ -699,12 +634,12 @@ impl Order {
         }
     }
 
-    /// The operator lets it wait for the gateway for `seconds` more, counted from `now`. `request` distinguishes a
-    /// repeat from a new request.
+    /// Lets the order wait for the gateway for `seconds` more, counted from `now`, at the operator's request.
+    /// The order stores `request`, so that the caller can distinguish a repeat from a new request.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it waits for the gateway, no end has been requested, and it was kept fewer than
-    /// [`MAX_KEEPS`] times.
+    /// [`NotPossible`] unless the order waits for the gateway, no end has been requested, and the order was
+    /// kept fewer than [`MAX_KEEPS`] times.
     pub fn keep(&self, seconds: u32, request: Fingerprint, now: Timestamp) -> Result<OrderStep, NotPossible> {
         if self.history.count(Cause::Kept) >= MAX_KEEPS {
             return Err(NotPossible(self.status));
@@ -725,34 +660,34 @@ impl Order {
         kept.after(Cause::Kept, now)
     }
 
-    /// The operator states that the gateway does not have the payment. The order may end when a look-up finds nothing
-    /// either.
+    /// Records the operator's statement that the gateway does not have the payment. The order may then end if
+    /// a look-up does not find the payment either.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it has a payment and is to end.
+    /// [`NotPossible`] unless the order has a payment and its end has been requested.
     pub fn not_at_gateway(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         self.after(Cause::NotAtGateway, now)
     }
 
-    /// Whether the operator has stated that the gateway does not have its payment.
+    /// Whether the operator has stated that the gateway does not have the order's payment.
     #[must_use]
     pub fn is_not_at_gateway(&self) -> bool {
         self.history.count(Cause::NotAtGateway) > 0
     }
 
-    /// The number of its declined tries.
+    /// The number of the order's declined tries.
     #[must_use]
     pub fn declines(&self) -> u32 {
         let declined = self.tries.iter().filter(|one| one.declined.is_some());
         u32::try_from(declined.count()).unwrap_or(u32::MAX)
     }
 
-    /// Requests that the order ends unpaid. An order without a confirmed payment is cancelled at once. The
-    /// first reason stays.
+    /// Requests that the order ends unpaid. An order whose payment was never confirmed ends immediately. A second
+    /// request is refused, so the first reason stays.
     ///
     /// # Errors
     ///
-    /// [`NotPossible`] unless it is open and no end has been requested.
+    /// [`NotPossible`] unless the order is open and no end has been requested.
     pub fn request_cancel(&self, reason: EndReason, now: Timestamp) -> Result<OrderStep, NotPossible> {
         match step(self.status) {
             None => Err(NotPossible(self.status)),
@@ -761,28 +696,29 @@ impl Order {
         }
     }
 
-    /// The money was taken, so the units are sold.
+    /// Records that the money was taken, and turns the order's units into sold ones.
     ///
     /// # Errors
     ///
-    /// [`NotPossible`] unless it is open.
+    /// [`NotPossible`] unless the order is open.
     pub fn settle(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         self.after(Cause::Paid, now)
     }
 
-    /// No money moved and none will: the units are returned. The caller has carried out the compensation of the
-    /// order's status.
+    /// Ends the order unpaid and returns its units. The caller must have carried out the compensation of the
+    /// order's status, so that no money was taken and none will be.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is open.
+    /// [`NotPossible`] unless the order is open.
     pub fn undo(&self, reason: EndReason, now: Timestamp) -> Result<OrderStep, NotPossible> {
         self.after(Cause::ended(reason), now)
     }
 
-    /// The money was refunded. The units stay sold: a restock puts units on sale again. No function refunds yet.
+    /// Records that the money was refunded. The units stay sold; only a restock puts units on sale again. No
+    /// function refunds orders yet.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is paid.
+    /// [`NotPossible`] unless the order is paid.
     pub fn refund(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         self.after(Cause::Refunded, now)
     }
@@ -809,7 +745,7 @@ impl Order {
         Ok(step)
     }
 
-    /// The step of `cause`. Only this function changes status, turn and history.
+    /// The step that `cause` makes. Only this function changes the order's status, turn and history.
     fn after(&self, cause: Cause, now: Timestamp) -> Result<OrderStep, NotPossible> {
         // A clock that is behind must not move an order's time back.
         let at = self.updated_at.max(now);
@@ -833,8 +769,9 @@ impl Order {
         Ok(self.step(order, effect, now))
     }
 
-    /// When the sweeper checks the order after a check at `now`, without any change: at the end of the
-    /// shopper's time, and before that in pauses that grow with the time since the last change.
+    /// The time of the sweeper's next check of the order, if a check at `now` changes nothing. The pause
+    /// between two checks grows with the time since the last change, but a check takes place at the end of
+    /// the shopper's time.
     #[must_use]
     pub fn next_look(&self, now: Timestamp) -> Timestamp {
         let since = now.millis_since(self.updated_at);
@@ -1095,7 +1032,7 @@ mod tests {
         }
     }
 
-    /// The order after these steps of [`apply`].
+    /// The order after the steps that have these numbers in [`apply`].
     fn after(steps: &[u8]) -> Order {
         steps
             .iter()
@@ -1147,7 +1084,8 @@ mod tests {
         assert!(tried.follows_from_history());
         let stored = serde_json::to_value(&tried).unwrap();
         assert_eq!(serde_json::from_value::<Order>(stored).unwrap(), tried);
-        // Orders of earlier releases have neither member.
+        // A count of 0 is not written, so orders that earlier releases stored without these two members keep
+        // their stored form.
         let before = serde_json::to_string(&order()).unwrap();
         assert!(!before.contains("keys_used"), "{before}");
     }
@@ -1370,7 +1308,8 @@ mod tests {
         assert_eq!(step.order.updated_at, now());
     }
 
-    /// The index stores an open order under its bucket's number, so the number must not change between versions.
+    /// The index stores an open order under the number of its bucket, so a release must not change
+    /// the number.
     #[test]
     fn an_order_keeps_its_bucket() {
         assert_eq!(order().open_bucket(), Some(49));

@@ -1,34 +1,34 @@
-//! The shard plan: how a SKU's allocation is divided into shards. It is frozen when the drop is published; a restock
-//! only appends shards.
+//! Defines the shard plan: how a SKU's units are divided into shards. The plan is frozen when the drop is
+//! published; a restock only appends shards.
 
 use serde::{Deserialize, Serialize};
 
 use crate::crowd;
 use crate::limits::{MAX_PER_SHOPPER, MAX_SEGMENTS_PER_SKU, MAX_SHARD_UNITS, MAX_SHARDS_PER_SKU};
 
-/// A range of shards that were allocated together: full ones, and the remainder in the last.
+/// A range of shards that were allocated together. All are full, except that the last contains the remainder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// The first shard's index.
+    /// The index of the segment's first shard.
     pub first: u16,
-    /// Units in all its shards.
+    /// The number of units in all shards of the segment.
     pub units: u32,
-    /// Units in a full shard: a multiple of the per-shopper limit, at most [`MAX_SHARD_UNITS`].
+    /// The number of units in a full shard: a multiple of the per-shopper limit, at most [`MAX_SHARD_UNITS`].
     pub shard_units: u32,
-    /// The request that added it (a hash of its idempotency key); none for the first.
+    /// A hash of the idempotency key of the restock that added the segment; `None` for the first allocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
 }
 
 impl Segment {
-    /// The number of its shards.
+    /// The number of the segment's shards.
     #[must_use]
     pub fn shards(&self) -> u16 {
         let shards = self.units.div_ceil(self.shard_units.max(1));
         u16::try_from(shards).unwrap_or(u16::MAX)
     }
 
-    /// The shards' indices and their allocations.
+    /// The index and the allocation of each shard of the segment.
     pub fn allocations(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
         (0..self.shards()).map(|n| {
             let before = u32::from(n) * self.shard_units;
@@ -37,33 +37,34 @@ impl Segment {
     }
 }
 
-/// The shards of one SKU.
+/// The shards of one SKU, in segments: the first allocation, then one for each restock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ShardPlan {
     segments: Vec<Segment>,
 }
 
-/// A plan cannot be extended.
+/// The error for a plan that cannot be extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// No units to allocate.
+    /// There are no units to allocate.
     #[error("at least one unit is needed")]
     NoUnits,
-    /// There would be more than [`MAX_SHARDS_PER_SKU`] shards.
+    /// The plan would have more than [`MAX_SHARDS_PER_SKU`] shards.
     #[error("too many units for one SKU")]
     TooMany,
-    /// There would be more than [`MAX_SEGMENTS_PER_SKU`] restocks.
+    /// The plan would have more than [`MAX_SEGMENTS_PER_SKU`] segments.
     #[error("too many restocks of one SKU")]
     TooManySegments,
-    /// The limit is 0 or above [`MAX_PER_SHOPPER`].
+    /// The limit per shopper is 0 or above [`MAX_PER_SHOPPER`].
     #[error("the limit per shopper is out of range")]
     BadLimit,
 }
 
 impl ShardPlan {
-    /// Appends shards for `units` more. A small allocation is cut into as many shards as a crowd of `expected_shoppers` needs, down to one
-    /// shopper's limit for each. `request` identifies a restock; a repeat of the same request changes nothing.
+    /// Appends shards for `units` more units. A small allocation is divided into as many shards as a crowd of
+    /// `expected_shoppers` needs, but each shard has at least one shopper's limit. `request` identifies a
+    /// restock; a repeat of the same request changes nothing.
     ///
     /// # Errors
     /// [`PlanError`] when a limit would be exceeded. The plan then stays unchanged.
@@ -106,30 +107,30 @@ impl ShardPlan {
         Ok(())
     }
 
-    /// The number of shards; their indices are `0..shards()`.
+    /// The number of shards. Their indices are `0..shards()`.
     #[must_use]
     pub fn shards(&self) -> u16 {
         self.segments.last().map_or(0, |s| s.first + s.shards())
     }
 
-    /// The number of shards before any restock.
+    /// The number of shards of the first allocation, without those of restocks.
     #[must_use]
     pub fn first_shards(&self) -> u16 {
         self.segments.first().map_or(0, Segment::shards)
     }
 
-    /// Units in all shards.
+    /// The number of units in all shards.
     #[must_use]
     pub fn units(&self) -> u32 {
         self.segments.iter().map(|s| s.units).sum()
     }
 
-    /// Every shard's index and allocation.
+    /// The index and the allocation of every shard.
     pub fn allocations(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
         self.segments.iter().flat_map(Segment::allocations)
     }
 
-    /// The segment that an earlier request added, if there is one.
+    /// The segment that the restock with this `request` added; `None` if there was no such restock.
     #[must_use]
     pub fn added_by(&self, request: &str) -> Option<&Segment> {
         self.segments
@@ -165,7 +166,8 @@ mod tests {
     }
 
     proptest! {
-        /// A crowd cuts an allocation into as many shards as it needs and the limit allows, never into fewer than a small one does.
+        /// An allocation has as many shards as its crowd needs and the limit allows, and never fewer than for
+        /// a small crowd.
         #[test]
         fn a_crowd_is_spread_over_shards(units in 1u32..40_000, limit in 1u32..=MAX_PER_SHOPPER, shoppers in 1u32..10_000_000) {
             let plan = |shoppers| {

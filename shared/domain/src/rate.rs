@@ -1,20 +1,20 @@
-//! The rate of calls to an outside service, and the order of the calls.
+//! Defines the rate of calls to an outside service, and computes the times at which the calls may be made.
 //!
 //! All workers share a *line*, or several lines if the rate is high, each with an equal part of the rate. A
-//! line is the time at which the last granted call has had its turn. A worker that wants to make calls moves
-//! that time by as many turns, and makes the calls when its own turns begin (the generic cell rate algorithm,
-//! without a burst). Unused turns are not saved.
+//! line is a time: the end of all granted slots. A *slot* is the time that one call takes at the line's rate.
+//! A worker that wants to make calls moves the line by one slot for each call, and makes the calls when its
+//! own slots begin (the generic cell rate algorithm, without a burst). Unused slots are not saved.
 
 use std::str::FromStr;
 
 use crate::limits::{CALLS_PER_PAYMENT, LINE_CALLS_PER_SECOND, MAX_GATEWAY_CALLS_PER_SECOND, MAX_LINE_MS};
 use crate::time::Timestamp;
 
-/// Calls a second, from 1 to [`MAX_GATEWAY_CALLS_PER_SECOND`].
+/// A rate in calls a second, from 1 to [`MAX_GATEWAY_CALLS_PER_SECOND`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallRate(u32);
 
-/// A drop whose payments take longer at the gateway's rate than a shopper may take to pay.
+/// The warning that a drop's payments take longer at the gateway's rate than a shopper may take to pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{units} units at {} calls a second of the payment gateway, two calls each, need {needed_seconds} s until all are paid; payment_seconds is \
@@ -23,18 +23,18 @@ pub struct CallRate(u32);
     rate.per_second()
 )]
 pub struct SlowPayments {
-    /// The units of the drop. Each may be a separate order.
+    /// The number of units of the drop. Each unit may be a separate order.
     pub units: u64,
-    /// The gateway's rate.
+    /// The highest rate of calls to the gateway.
     pub rate: CallRate,
-    /// The time for the calls of all units, in seconds.
+    /// The time that the gateway calls for all units take at this rate, in seconds.
     pub needed_seconds: u64,
     /// The time that a shopper may take to pay, in seconds.
     pub payment_seconds: u32,
 }
 
 impl SlowPayments {
-    /// Compares the two times; `None` when the rate suffices.
+    /// Compares the two times; `None` when all calls fit into the shopper's time.
     #[must_use]
     pub fn of(units: u64, payment_seconds: u32, rate: CallRate) -> Option<Self> {
         let needed_seconds = rate.seconds_for(units.saturating_mul(u64::from(CALLS_PER_PAYMENT)));
@@ -47,19 +47,19 @@ impl SlowPayments {
     }
 }
 
-/// A text or number that is not a valid rate.
+/// The error for a text or number that is not a valid rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("takes calls a second, 1 to {MAX_GATEWAY_CALLS_PER_SECOND}")]
 pub struct RateError;
 
 impl CallRate {
-    /// The highest rate.
+    /// The highest rate that an operator may set.
     pub const HIGHEST: Self = Self(MAX_GATEWAY_CALLS_PER_SECOND);
 
-    /// A rate of this many calls a second.
+    /// The rate of this many calls a second.
     ///
     /// # Errors
-    /// [`RateError`]
+    /// [`RateError`] unless `per_second` is from 1 to [`MAX_GATEWAY_CALLS_PER_SECOND`].
     pub const fn new(per_second: u32) -> Result<Self, RateError> {
         if per_second >= 1 && per_second <= MAX_GATEWAY_CALLS_PER_SECOND {
             Ok(Self(per_second))
@@ -68,25 +68,25 @@ impl CallRate {
         }
     }
 
-    /// Calls a second.
+    /// The number of calls a second.
     #[must_use]
     pub const fn per_second(self) -> u32 {
         self.0
     }
 
-    /// How many lines share the rate, from 1 to [`MAX_LINES`](crate::limits::MAX_LINES).
+    /// The number of lines that share the rate, from 1 to [`MAX_LINES`](crate::limits::MAX_LINES).
     #[must_use]
     pub fn lines(self) -> u8 {
         u8::try_from(self.0.div_ceil(LINE_CALLS_PER_SECOND)).unwrap_or(u8::MAX)
     }
 
-    /// The rate of one line. The sum over all lines never exceeds the whole rate.
+    /// The rate of one line. The lines together never exceed the whole rate.
     #[must_use]
     pub fn of_line(self) -> Self {
         Self(self.0 / u32::from(self.lines()))
     }
 
-    /// The duration of the turns of this many calls, in microseconds, rounded up.
+    /// The duration of the slots of this many calls, in microseconds, rounded up.
     #[must_use]
     pub fn span_us(self, calls: u32) -> i64 {
         (i64::from(calls) * 1_000_000 + i64::from(self.0) - 1) / i64::from(self.0)
@@ -106,58 +106,60 @@ impl FromStr for CallRate {
     }
 }
 
-/// A request for turns.
+/// A worker's request for call slots on one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallsWanted {
     /// The index of the line, from 0.
     pub line: u8,
-    /// The rate of this line.
+    /// The rate of the line, not of all lines.
     pub rate: CallRate,
-    /// The number of calls.
+    /// The number of calls that the worker wants to make.
     pub calls: u32,
-    /// The current time.
+    /// The current time by the worker's clock.
     pub now: Timestamp,
-    /// The latest time at which the turns may begin.
+    /// The latest time at which the slots may begin.
     pub latest: Timestamp,
 }
 
-/// The answer to a request for turns.
+/// The answer to a request for call slots: whether the slots were granted, and the time at which they begin.
+/// Not to be confused with [`saga::Turn`](crate::saga::Turn), the side that must act next on an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// The calls may be made from this time on.
+    /// The slots were granted: the calls may be made from this time on.
     From(Timestamp),
-    /// No turn was taken: the turns would begin at this time, which is too late.
+    /// No slot was granted: the slots would begin at this time, which is after [`CallsWanted::latest`].
     Later(Timestamp),
 }
 
-/// The time in microseconds since 1970, the unit of a line.
+/// The microseconds from 1970 to `moment`. A line is stored in this unit.
 #[must_use]
 pub const fn micros(moment: Timestamp) -> i64 {
     moment.as_millis().saturating_mul(1_000)
 }
 
-/// The first millisecond that is not before `us`.
+/// The first whole millisecond that is not before `us`, in microseconds since 1970.
 #[must_use]
 pub const fn from_micros(us: i64) -> Timestamp {
     Timestamp::from_millis(us.saturating_add(999).div_euclid(1_000))
 }
 
 impl CallsWanted {
-    /// When the turns of these calls begin, in microseconds, if the line is at `line`: now if no earlier turn
-    /// is left. A line that is more than [`MAX_LINE_MS`] ahead was written by a wrong clock and is ignored.
+    /// The time at which the slots of these calls begin, in microseconds since 1970, if the line is at
+    /// `line`: the end of the granted slots, or now if that end has passed. A line that is more than
+    /// [`MAX_LINE_MS`] ahead was written by a wrong clock and is ignored.
     #[must_use]
     pub fn begins_us(&self, line: Option<i64>) -> i64 {
         let (now, farthest) = (micros(self.now), micros(self.farthest()));
         line.filter(|line| (now..=farthest).contains(line)).unwrap_or(now)
     }
 
-    /// The largest time by which a line may be ahead of now.
+    /// The latest time at which a line may be; a line that is further ahead is ignored.
     #[must_use]
     pub const fn farthest(&self) -> Timestamp {
         self.now.plus_millis(MAX_LINE_MS)
     }
 
-    /// The answer to the request if the line is at `line`, and the line's next position.
+    /// The answer to the request if the line is at `line`, and the line's position after the request.
     #[must_use]
     pub fn take(&self, line: Option<i64>) -> (Turn, Option<i64>) {
         let begins = self.begins_us(line);
@@ -274,7 +276,8 @@ mod tests {
             for (at, _) in &begun {
                 let within = begun.iter().filter(|(other, _)| (0..1_000).contains(&other.millis_since(*at)));
                 let calls: u32 = within.map(|(_, calls)| calls).sum();
-                // The calls of one request begin together, at whole milliseconds.
+                // The calls of one request begin together, at a whole millisecond, so a second may have a few
+                // calls more than the rate.
                 prop_assert!(calls <= rate + 8 + rate.div_ceil(1_000), "{calls} calls in a second at {rate}");
             }
         }

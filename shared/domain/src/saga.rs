@@ -1,8 +1,8 @@
-//! The saga of an order: one table of its transitions, and the history from which its state follows.
+//! Defines the saga of an order: one table of its transitions, and the history from which its state follows.
 //!
-//! A status names the *action* that comes next and the *compensation* that must come first if the order is to
-//! end unpaid ([`step`]). A [`Cause`] takes an order from one status to the next ([`State::after`]); a cause
-//! that the table does not have for a status is refused.
+//! A status determines the next *action*, and the *compensation* that must come before the order may end
+//! unpaid ([`step`]). A [`Cause`] changes an order's status ([`State::after`]). A cause is refused if the
+//! table has no transition for it from the current status.
 //!
 //! | status | whose turn | action | compensation |
 //! |---|---|---|---|
@@ -12,21 +12,21 @@
 //! | payment_failed | shopper | wait for another card | cancel the payment at the gateway |
 //!
 //! **Time.** The shopper has `shopper_left_ms` in all. This time runs only in the shopper's turn. The first
-//! decline sets it to the time for other cards. After that only a long wait for the gateway adds to it
+//! decline sets it to the time for other cards. After that only a long wait for the gateway adds to this time
 //! ([`RETURN_MS`]), since a shopper who has waited for [`LONG_WAIT_MS`] has probably left the page. In the
-//! gateway's turn the order waits without a time limit. After `gateway_wait_seconds`, the operator keeps it
-//! or ends it.
+//! gateway's turn the order waits without a time limit. After `gateway_wait_seconds`, the operator keeps the
+//! order or ends it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::limits::{LONG_WAIT_MS, MAX_CARDS, MAX_DECLINES, RETURN_MS};
-use crate::order::{EndReason, NotPossible, OrderStatus, StockEffect};
+use crate::order_status::{EndReason, NotPossible, OrderStatus, StockEffect};
 use crate::time::Timestamp;
 use crate::{named, serde_as_text};
 
 named! {
-    /// Who must act next.
+    /// Who must act next on an open order.
     pub enum Turn {
         /// The shopper: the shopper's time for payment runs.
         Shopper = "shopper",
@@ -36,19 +36,19 @@ named! {
 }
 
 named! {
-    /// A cause that changes an order's status, its turn, or the request to end it.
+    /// The cause of a change of an order's status, of its turn, or of the request to end it.
     pub enum Cause {
         /// The order was placed, with its first card.
         Placed = "placed",
-        /// The gateway's payment was stored.
+        /// The order stored the gateway's id of its payment.
         Created = "created",
         /// The gateway requires an action of the shopper.
         ActionNeeded = "action_needed",
         /// The shopper acted, and the gateway processes the payment.
         Acted = "acted",
-        /// A temporary decline: the same card is tried again.
+        /// A temporary decline, after which the system tries the same card again.
         TriedAgain = "tried_again",
-        /// The card was declined.
+        /// The gateway declined the card, and the shopper may submit another card.
         Declined = "declined",
         /// The shopper submitted another card.
         AnotherCard = "another_card",
@@ -56,35 +56,37 @@ named! {
         GiveUpDeclined = "give_up_declined",
         /// The order is to end because the shopper's time is over.
         GiveUpDeadline = "give_up_deadline",
-        /// The shopper requests the cancellation.
+        /// The order is to end because the shopper requests the cancellation.
         GiveUpByShopper = "give_up_by_shopper",
-        /// The drop was cancelled.
+        /// The order is to end because the drop was cancelled.
         GiveUpDropCancelled = "give_up_drop_cancelled",
-        /// The operator ends the order, which waited for the gateway for too long.
+        /// The order is to end because the operator decided so after a long wait for the gateway.
         GiveUpGateway = "give_up_gateway",
         /// The operator lets the order wait for the gateway for longer.
         Kept = "kept",
-        /// The operator states that the gateway does not know the payment of an order that is to end.
+        /// The operator states that the gateway does not know the payment of an order whose end
+        /// was requested.
         NotAtGateway = "not_at_gateway",
-        /// The money was taken.
+        /// The money was taken, and the order is paid.
         Paid = "paid",
-        /// The order ended: no card is left, or the payment was cancelled at the gateway by another user.
+        /// The order ended: no card may be tried any more, or the payment was cancelled at the gateway, but
+        /// not by this system.
         EndedDeclined = "ended_declined",
-        /// The order ended: the shopper's time has passed.
+        /// The order ended: the shopper's time to pay has passed.
         EndedDeadline = "ended_deadline",
-        /// The order ended: the shopper requested it.
+        /// The order ended: the shopper requested the cancellation.
         EndedByShopper = "ended_by_shopper",
         /// The order ended: the drop was cancelled.
         EndedDropCancelled = "ended_drop_cancelled",
         /// The order ended: the gateway was unavailable for too long.
         EndedGateway = "ended_gateway",
-        /// The money was refunded.
+        /// The money was refunded to the shopper.
         Refunded = "refunded",
     }
 }
 
 impl Cause {
-    /// The request to end an order for `reason`.
+    /// The cause that requests the end of an order for `reason`.
     #[must_use]
     pub const fn give_up(reason: EndReason) -> Self {
         match reason {
@@ -96,7 +98,7 @@ impl Cause {
         }
     }
 
-    /// The end of an order for `reason`.
+    /// The cause that ends an order for `reason`.
     #[must_use]
     pub const fn ended(reason: EndReason) -> Self {
         match reason {
@@ -108,7 +110,8 @@ impl Cause {
         }
     }
 
-    /// The effect of the cause on an order of any status.
+    /// Whether the cause requests an end, ends the order, or is another step. This does not depend on the
+    /// order's status.
     fn kind(self) -> Kind {
         let reason = |cause: fn(EndReason) -> Self| EndReason::ALL.into_iter().find(|r| cause(*r) == self);
         reason(Self::give_up)
@@ -131,22 +134,23 @@ pub enum Action {
     Create,
     /// Confirm the payment by the current try.
     Confirm,
-    /// Look the payment up: the shopper is at the bank's page.
+    /// Look the payment up at the gateway, since the shopper may have acted at the bank's page.
     LookUp,
-    /// None, until the shopper submits another card or their time has passed.
+    /// No action, until the shopper submits another card or the shopper's time has passed.
     AwaitCard,
 }
 
-/// The compensation that must come before an open order's units may be returned.
+/// The compensation that must come before the units of an open order may be returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compensation {
     /// Nothing: no payment of the order was ever confirmed.
     None,
-    /// The gateway must say that the payment is cancelled.
+    /// The gateway must confirm that the payment is cancelled.
     CancelPayment,
 }
 
-/// The action and the compensation of a status; `None` when the order has ended.
+/// The action and the compensation for an open order's status; `None` for a status in which the order
+/// has ended.
 #[must_use]
 pub const fn step(status: OrderStatus) -> Option<(Action, Compensation)> {
     match status {
@@ -158,10 +162,10 @@ pub const fn step(status: OrderStatus) -> Option<(Action, Compensation)> {
     }
 }
 
-/// An order's time limits and its number of cards. Set when the order is placed.
+/// An order's time limits and its number of cards, which are set when the order is placed.
 ///
-/// Stored as one text, `120/60/7200/1`: an order's item stays below one write unit. Without the last number,
-/// the number of cards is [`MAX_CARDS`].
+/// Stored as one text, for example `120/60/7200/1`, so that an order's item stays below one write unit.
+/// Without the last number, the number of cards is [`MAX_CARDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// The shopper's whole time for actions that the first card requires, in seconds.
@@ -170,14 +174,15 @@ pub struct Terms {
     pub retry_seconds: u32,
     /// The time that the order waits for the gateway before the operator must decide, in seconds.
     pub gateway_wait_seconds: u32,
-    /// The number of cards that may be tried, 0 to [`MAX_CARDS`]. With 0, the gateway is not called.
+    /// The number of cards that may be tried, 0 to [`MAX_CARDS`]. With 0, the order ends without a call to
+    /// the gateway.
     pub cards: u32,
 }
 
 impl Terms {
-    /// The number of cards that a shopper's order accepts: all for the first order in the drop, otherwise
-    /// one, and none after `declined` cards of the shopper were declined in the drop. This prevents card
-    /// testing.
+    /// The number of cards that a shopper's order accepts: [`MAX_CARDS`] for the shopper's first order in the
+    /// drop, 1 for a later order, and 0 for a later order after [`MAX_DECLINES`] declined cards of the
+    /// shopper in the drop (`declined`). This limits the testing of stolen cards.
     #[must_use]
     pub const fn cards_of(is_first: bool, declined: u32) -> u32 {
         if is_first {
@@ -190,7 +195,7 @@ impl Terms {
     }
 }
 
-/// A stored text is not an order's terms.
+/// The error for a stored text that is not an order's [`Terms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an order's terms")]
 pub struct TermsError;
@@ -234,22 +239,24 @@ serde_as_text!(Terms);
 pub struct State {
     /// The order's status.
     pub status: OrderStatus,
-    /// The reason why it ended without payment.
+    /// The reason why the order ended unpaid; `None` while it is open, and for a paid or refunded order.
     pub reason: Option<EndReason>,
-    /// The reason why the order is to end unpaid, once the gateway reports that no money was taken.
+    /// The reason why the order is to end unpaid; `None` while no end is requested. The order ends only once
+    /// the gateway reports that no money was taken.
     pub cancel_requested: Option<EndReason>,
-    /// Who must act next.
+    /// Who must act next on the order.
     pub turn: Turn,
-    /// The rest of the shopper's time when the turn began, in milliseconds.
+    /// The rest of the shopper's time when `payment_deadline` was last set, in milliseconds.
     pub shopper_left_ms: i64,
-    /// The end of the turn: the end of the shopper's time, or of the wait for the gateway.
+    /// The end of the turn: of the shopper's time in the shopper's turn, of the wait for the
+    /// gateway otherwise.
     pub payment_deadline: Timestamp,
     /// The number of further cards that the shopper may submit.
     pub cards_left: u32,
 }
 
 impl State {
-    /// The state of an order that was placed at `at`.
+    /// The state of an order that is placed at `at`.
     #[must_use]
     pub fn placed(at: Timestamp, terms: &Terms) -> Self {
         Self {
@@ -263,7 +270,7 @@ impl State {
         }
     }
 
-    /// When the wait for the gateway began, while it is the gateway's turn.
+    /// The time at which the wait for the gateway began. It is valid only in the gateway's turn.
     #[must_use]
     pub fn wait_began(&self, terms: &Terms) -> Timestamp {
         self.payment_deadline
@@ -274,7 +281,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`NotPossible`] when the table has no such transition.
+    /// [`NotPossible`] when the table has no transition for `cause` from the current status.
     pub fn after(
         &self,
         cause: Cause,
@@ -328,7 +335,8 @@ impl State {
                 {
                     Paying
                 }
-                // Money that was taken is reported in any state.
+                // The money was taken, so the payment counts in every open status, also after a request
+                // to end.
                 (open, Cause::Paid) if open.is_open() => Paid,
                 (Paid, Cause::Refunded) => Refunded,
                 _ => return not_possible,
@@ -365,22 +373,25 @@ impl State {
     }
 }
 
-/// The history of an order: causes, the oldest first, each with its time in milliseconds after the placing.
+/// The history of an order: its causes from the oldest to the newest, each with the milliseconds from the
+/// placing to the change.
 ///
-/// Stored as one text, `placed:0,created:412,paid:1200`. The table allows a few changes for each card. A
-/// gateway that changes its answer endlessly is refused at [`History::MOST`].
+/// Stored as one text, for example `placed:0,created:412,paid:1200`. A normal order has a few changes for
+/// each card. [`History::MOST`] bounds the text when a gateway keeps changing its answer: further changes
+/// are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History(Vec<(Cause, i64)>);
 
-/// A stored text is not a history.
+/// The error for a stored text that is not a [`History`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a history")]
 pub struct HistoryError;
 
 impl History {
-    /// The largest number of stored changes.
+    /// The largest number of changes in a history.
     pub const MOST: usize = 40;
-    /// The room that is reserved for a request to end and an end.
+    /// The last places of a history, reserved for a request to end, an end, a payment and a refund, so that a
+    /// full history cannot prevent the order's end.
     const ENDS: usize = 3;
 
     /// The history of an order that was just placed.
@@ -389,7 +400,7 @@ impl History {
         Self(vec![(Cause::Placed, 0)])
     }
 
-    /// The history with one more change; `None` when there is no room.
+    /// The history with one more change; `None` when the history is full.
     #[must_use]
     pub fn with(&self, cause: Cause, after_ms: i64) -> Option<Self> {
         let room = match cause.kind() {
@@ -404,19 +415,20 @@ impl History {
         Some(longer)
     }
 
-    /// The last change.
+    /// The cause of the last change.
     #[must_use]
     pub fn last(&self) -> Option<Cause> {
         self.0.last().map(|(cause, _)| *cause)
     }
 
-    /// The number of changes with this cause.
+    /// The number of changes that have this cause.
     #[must_use]
     pub fn count(&self, cause: Cause) -> usize {
         self.0.iter().filter(|(one, _)| *one == cause).count()
     }
 
-    /// The state that follows from the history of an order that was placed at `placed_at`; `None` when the table does not allow it.
+    /// The state that follows from the history of an order that was placed at `placed_at`; `None` when the
+    /// table does not allow the history.
     #[must_use]
     pub fn fold(&self, placed_at: Timestamp, terms: &Terms) -> Option<State> {
         let ((Cause::Placed, 0), rest) = self.0.split_first()? else {

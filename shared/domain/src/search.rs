@@ -1,18 +1,19 @@
-//! The search for units: the steps of one request until it has a reservation or a refusal.
+//! Defines the search for units: the steps of one request until it has a reservation or a refusal.
 //!
-//! A search is a state machine without I/O. Each [`Step`] names the next action and consumes its result to return the
-//! step after it, so a result of the wrong kind does not compile. The caller does the reads and writes:
+//! A search is a state machine without I/O. Each [`Step`] names the next action, and takes the action's
+//! result to return the next step. A result of the wrong kind does not compile. The caller does the reads
+//! and writes:
 //!
 //! | step | action | result | next |
 //! |---|---|---|---|
-//! | [`Write`] in the first shard | claim without a read: this process saw the shard [well filled](well_filled) a moment ago | taken | done: reserved |
+//! | [`Write`] in the first shard | claim if this process saw it [well filled](well_filled) | taken | done: reserved |
 //! | | | refused, the image contains a claim that settles the request | done, as the claim determines |
 //! | | | refused | read the shopper's shards |
-//! | [`Look`] at the shopper's shards | peek at the two shards and the purchase counter | a claim that settles the request | done, as the claim determines |
-//! | | | the purchases reach the limit | done: limit reached |
-//! | | | more than one hold of the shopper expired unused recently | done: wait |
+//! | [`Look`] at the own shards | read both, and the counter | a claim that settles | done, as the claim determines |
+//! | | | no such claim, and the drop is paused or over | done: paused or closed |
+//! | | | orders and request together exceed the limit | done: limit reached |
+//! | | | a waiting time of the shopper, since holds expired unused | done: wait |
 //! | | | a shard that allows a write | write there, best shard first |
-//! | | | none of these, and the drop is paused or over | done: paused or closed |
 //! | | | no shard that allows a write, and scarcity was known | done: scarce, or order in progress |
 //! | | | no shard that allows a write | count |
 //! | [`Write`] after a look | claim free units, or take an expired hold over | taken | done: reserved |
@@ -22,28 +23,31 @@
 //! | [`Count`] | read the conductor's free counts | other shards have enough units | read them |
 //! | | | no shard has enough | not found |
 //! | [`Look`] at further shards | as above | as above | as above, finally: not found |
-//! | not found | | more units were counted or seen than could be claimed | done: all held, since units may be free again soon |
-//! | | | the counts could not be read | done: all held, and scarce for the process's next requests |
+//! | not found | | more units were counted or seen than could be claimed | done: all held, as units may return |
+//! | | | the counts could not be read | done: all held; cached as scarce for later requests |
 //! | | | an order of the shopper occupies the shard | done: order in progress |
 //! | | | some shard has fewer units | done: fewer left |
-//! | | | no units | survey |
+//! | | | no units | read the status |
 //! | [`ReadStatus`] | read the drop's status document | every unit of the plan is paid for | done: gone |
 //! | | | anything else | done: all held |
 //!
-//! **Claims that settle a request.** The request's own claim answers it while it can be checked out or is an order: a
-//! repeat finds the reservation of the first attempt, also while the drop is paused or has just ended. Another live
-//! hold of the shopper refuses the request. An order in progress only occupies its shard. An expired hold of the
-//! shopper is taken over once any shopper may do so, also by a request with the key that made it: a key that is used
-//! again after its reservation has ended makes a new one.
+//! **Claims that settle a request.** The request's own claim settles it while the claim can be checked out or
+//! is an order. So a repeat finds the reservation of the first attempt, also while the drop is paused or has
+//! just ended. Another live hold of the shopper refuses the request. An order in progress of another request
+//! only occupies its shard. An expired hold of the shopper is taken over once any shopper may do so, also by
+//! a request with the idempotency key that made the hold. So a key that is used again after its reservation
+//! has ended makes a new reservation.
 //!
 //! **Invariants.**
-//! * At most [`MOST_WRITES`] writes, two looks, one count and one survey, whatever the results.
+//! * At most [`MOST_WRITES`] writes, two looks, one read of the counts and one read of the status, whatever
+//!   the results.
 //! * A look reads distinct shards of the plan, and at most [`MOST_LOOKED_AT`].
-//! * After a look, each write is one that the *last seen* image of its shard allows. A refusal replaces the image. So a
-//!   shard that refused a write gets another one only if the image of the refusal, or of a later look, allows it.
-//! * Every write contains the same claim. A write with an unknown outcome is repeated unchanged on the same shard: the
-//!   step stays the same until it is answered. If the lost write took effect, the refusal of its repeat contains the
-//!   claim.
+//! * After a look, each write is allowed by the *last seen* image of its shard. A refusal replaces the image.
+//!   So a shard that refused a write receives another write only if the image of the refusal, or of a later
+//!   look, allows it.
+//! * Every write contains the same claim. The caller repeats a write with an unknown outcome unchanged, on
+//!   the same shard, until the outcome is known. If the lost write took effect, the refusal of its repeat
+//!   contains the claim.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -59,40 +63,40 @@ use crate::shard::Shard;
 use crate::status::{Availability, SkuCounts};
 use crate::time::Timestamp;
 
-/// The largest number of conditional writes of one request. The first one usually suffices. When many requests compete
-/// for the last units, the number of writes must stay bounded.
+/// The largest number of conditional writes of one request. The first write usually suffices. The limit
+/// bounds the number of writes when many requests compete for the last units.
 pub const MOST_WRITES: u32 = 3;
 
-/// The largest number of shards in one look: the further ones, and the shopper's two again.
+/// The largest number of shards in one look: the further shards, and the shopper's own two again.
 pub const MOST_LOOKED_AT: usize = crowd::MOST_FURTHER + 2;
 
-/// A request for units.
+/// A shopper's request to reserve units of one SKU.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The drop.
+    /// The drop that sells the units.
     pub drop: DropId,
-    /// The SKU.
+    /// The SKU of the units.
     pub sku: SkuId,
-    /// The number of units.
+    /// The number of units that the shopper wants.
     pub units: u32,
-    /// The shopper.
+    /// The shopper who sends the request.
     pub shopper: ShopperId,
     /// The idempotency key, the same for every repeat of the request.
     pub idempotency_key: String,
 }
 
-/// A valid reservation.
+/// A reservation that can be checked out, or that an order was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
     /// The reservation's identifier.
     pub id: ReservationId,
-    /// The claim.
+    /// The claim that the shard contains.
     pub claim: Claim,
     /// The price of one unit.
     pub price: Money,
 }
 
-/// Why there is no reservation.
+/// Why a request gets no reservation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{self:?}")]
 pub enum Refused {
@@ -100,40 +104,41 @@ pub enum Refused {
     UnknownDrop,
     /// The drop has no such SKU.
     UnknownSku,
-    /// Zero, or more than one shopper may buy.
+    /// The number of units is zero, or larger than the number that one shopper may buy.
     BadQuantity {
-        /// The drop's limit.
+        /// The largest number of units that one shopper may buy.
         limit: u32,
     },
     /// The drop has not started yet.
     NotOpen {
-        /// Milliseconds until the start.
+        /// The milliseconds until the start.
         in_ms: i64,
     },
     /// An operator has paused reservations.
     Paused,
     /// The drop is over or cancelled.
     Closed,
-    /// No unit is free.
+    /// No unit is free. The availability says whether units may return.
     SoldOut(Availability),
-    /// No shard has enough units for the request; the largest number that one shard has.
+    /// No shard has enough units for the request. The number is the largest that one shard has.
     FewerLeft(u32),
-    /// The shopper has bought the largest allowed number of units.
+    /// The shopper's orders and the requested units together exceed the drop's limit for one shopper.
     LimitReached,
     /// The shopper holds another reservation of this SKU.
     Exists(ReservationId),
     /// Units are free only in a shard in which the shopper has an order in progress, and a shard has one claim per
     /// shopper. This reservation became that order.
     OrderInProgress(ReservationId),
-    /// The same key was used for another quantity.
+    /// The shopper used the same idempotency key for another quantity.
     OtherRequest,
-    /// All units are held, or the process has made the looks that the expected crowd leaves it. The crowd is spread over the time in
-    /// which it can look.
+    /// All units are held, or the process has no look left in the budget that follows from the expected
+    /// crowd. The waiting times spread the shoppers, so that no more of them ask at a time than the process
+    /// can look for.
     Crowded {
-        /// Milliseconds until the shopper asks again.
+        /// The milliseconds until the shopper should ask again.
         in_ms: i64,
     },
-    /// Holds of the shopper expired unused, so the shopper must wait before a further one.
+    /// Holds of the shopper expired unused, so the shopper must wait before a further hold.
     HoldsUnused {
         /// The waiting time in milliseconds.
         in_ms: i64,
@@ -141,8 +146,9 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Whether a newer document of the drop may make it untrue: the drop may have been published, resumed, extended or restocked.
-    /// A process that goes by a stale copy of the drop does not say it.
+    /// Whether a newer document of the drop may contradict the refusal, since the drop may have been
+    /// published, resumed, extended or restocked. A process with an outdated copy of the drop must not answer
+    /// with such a refusal.
     #[must_use]
     pub const fn needs_the_newest_drop(&self) -> bool {
         matches!(
@@ -152,12 +158,13 @@ impl Refused {
     }
 }
 
-/// A search found fewer than `units` of a SKU.
+/// The finding of a search that no shard has `units` units of a SKU. The process may cache it for
+/// later requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scarcity {
-    /// The number of units requested.
+    /// The number of units that the request wanted.
     pub units: u32,
-    /// The largest number that one shard could have given.
+    /// The largest number of units that one shard could have given.
     pub available: u32,
     /// The availability that shoppers see.
     pub availability: Availability,
@@ -172,7 +179,8 @@ impl From<Scarcity> for Refused {
     }
 }
 
-/// A request that its drop admits. It stays unchanged during the search.
+/// A request that the drop admits, at least to find an earlier reservation. It stays unchanged during
+/// the search.
 #[derive(Debug)]
 pub struct Wanted<'a> {
     /// The claim that every write of the search contains.
@@ -182,7 +190,8 @@ pub struct Wanted<'a> {
     sku: &'a Sku,
     choice: Choice,
     now: Timestamp,
-    /// Why the drop admits no new reservation at present. A repeat still finds its reservation.
+    /// Why the drop admits no new reservation at present; `None` if it admits one. A repeat still finds
+    /// its reservation.
     shut: Option<Refused>,
 }
 
@@ -190,7 +199,7 @@ impl<'a> Wanted<'a> {
     /// Checks the request against its drop at `now`.
     ///
     /// # Errors
-    /// [`Refused`], when the reason is known without a search.
+    /// [`Refused`], when the request can be refused without a search.
     pub fn check(request: &'a Request, drop: &'a Drop, now: Timestamp) -> Result<Self, Refused> {
         let shut = match drop.phase(now) {
             None => return Err(Refused::UnknownDrop),
@@ -219,7 +228,8 @@ impl<'a> Wanted<'a> {
         let nonce = Nonce::of_request(drop_id, sku_id, shopper, idempotency_key, now);
         Ok(Self {
             hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
-            // A restock does not change a shopper's shards; otherwise a repeat after it would read the wrong shards.
+            // A restock must not change a shopper's shards; otherwise a repeat after the restock would read
+            // the wrong shards.
             choice: Choice::of(drop_id, sku_id, shopper, sku.plan.first_shards()),
             request,
             drop,
@@ -229,17 +239,18 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// The shopper's first shard.
+    /// The first of the shopper's two shards.
     #[must_use]
     pub fn first_shard(&self) -> ShardKey {
         self.key(self.choice.pair().0)
     }
 
-    /// The first step. `scarcity`, and the units `free` in the [first shard](Self::first_shard), are cached by this
-    /// process within the last [`CACHE_MS`](crate::limits::CACHE_MS).
+    /// The first step of the search. `scarcity`, and the `free` units of the [first
+    /// shard](Self::first_shard), are values that this process cached within the last
+    /// [`CACHE_MS`](crate::limits::CACHE_MS).
     #[must_use]
     pub fn search(&'a self, scarcity: Option<Scarcity>, free: Option<u32>) -> Step<'a> {
-        // A failed search for more units says nothing about fewer.
+        // A failed search for more units says nothing about a request for fewer units.
         let scarcity = scarcity.filter(|scarcity| scarcity.units <= self.hold.units);
         if scarcity.is_some_and(|scarcity| scarcity.availability == Availability::Gone) {
             return Step::refused(Refused::SoldOut(Availability::Gone));
@@ -289,30 +300,32 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// The result that an earlier claim of the shopper in this shard gives; `None` if it settles nothing.
+    /// The result that an earlier claim of the shopper in this shard determines; `None` if no claim settles
+    /// the request.
     fn settled_by(&self, key: &ShardKey, shard: &Shard) -> Option<Result<Reserved, Refused>> {
         let mine = shard.claims.get(&self.request.shopper)?;
         let live = mine.is_live(self.now);
         match mine.state {
-            // An expired hold no longer belongs to a request: its key makes a new reservation.
+            // An expired hold no longer belongs to a request: the same idempotency key makes a
+            // new reservation.
             ClaimState::Held if !live => None,
             _ if mine.nonce.is_same_request(&self.hold.nonce) => Some(if mine.units == self.hold.units {
                 Ok(self.reserved(key, mine))
             } else {
                 Err(Refused::OtherRequest)
             }),
-            // An order in progress occupies only this shard. The order's transaction decides whether the shopper may
-            // buy more.
+            // An order in progress occupies only its shard. The order's transaction decides whether the
+            // shopper may buy more.
             ClaimState::Ordered => None,
             ClaimState::Held => Some(Err(Refused::Exists(reservation(key, mine)))),
         }
     }
 
-    /// The write that the shard's image allows.
+    /// The write that the shard's image allows; `None` if it allows none.
     fn allowed_by(&self, shard: &Shard) -> Option<Act> {
         let (units, shopper) = (self.hold.units, &self.request.shopper);
         match shard.claims.get(shopper) {
-            // A shopper may renew an expired hold no earlier than others may take the units.
+            // A shopper may renew an own expired hold no earlier than other shoppers may take it over.
             Some(mine) => (mine.is_returnable(self.now) && shard.free + mine.units >= units)
                 .then(|| Act::take_over((shopper, mine))),
             None if shard.free >= units => Some(Act::Claim),
@@ -328,10 +341,10 @@ fn reservation(shard: &ShardKey, claim: &Claim) -> ReservationId {
     }
 }
 
-/// The next action.
+/// The next action of a search.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// Read some shards.
+    /// Read some shards and the shopper's purchase counter.
     Look(Look<'a>),
     /// Write to one shard.
     Write(Write<'a>),
@@ -339,7 +352,7 @@ pub enum Step<'a> {
     Count(Count<'a>),
     /// Read the status document of the drop.
     ReadStatus(ReadStatus<'a>),
-    /// None: the search has ended with this result. The process may cache the scarcity for
+    /// No action: the search has ended with this result. The process may cache the scarcity for
     /// [`CACHE_MS`](crate::limits::CACHE_MS).
     Done(Result<Reserved, Refused>, Option<Scarcity>),
 }
@@ -354,29 +367,30 @@ impl Step<'_> {
     }
 }
 
-/// A known reason that answers the request, unless a claim in the shopper's shards settles it.
+/// A reason that is known before the look and refuses the request, unless the look at the shopper's shards
+/// finds a claim or units.
 #[derive(Debug)]
 enum Known<'a> {
-    /// A recent search in all shards failed.
+    /// A recent search in all shards failed. The look may still find units.
     Scarce(Scarcity),
-    /// The drop admits no new reservation.
+    /// The drop admits no new reservation, so the look is only for an earlier claim.
     Shut(&'a Refused),
 }
 
-/// The stage of a search.
+/// The shards at which the search is.
 #[derive(Debug)]
 enum Stage<'a> {
-    /// At the shopper's shards; only for an earlier claim if `known` is set.
+    /// The shopper's own two shards. `known` is a reason that ends the search after this stage.
     Own { known: Option<Known<'a>> },
-    /// At further shards, chosen by the free units counted in each.
+    /// Further shards, chosen by the free units that were counted in each.
     Further {
         counted: Vec<u32>,
-        /// Whether the conductor's counts could be read; otherwise each shard's whole allocation counts.
+        /// Whether the conductor's counts could be read. If not, each shard counts with its whole allocation.
         known: bool,
     },
 }
 
-/// The state that is passed from step to step.
+/// The state that one step passes to the next.
 #[derive(Debug)]
 struct Search<'a> {
     wanted: &'a Wanted<'a>,
@@ -394,7 +408,7 @@ impl<'a> Search<'a> {
         Step::Look(Look { shards, search: self })
     }
 
-    /// A write to a shard that has `free` units, as far as known.
+    /// The step that writes to a shard. `free` is the number of its free units, as far as known.
     fn write(
         mut self,
         shard: ShardKey,
@@ -418,7 +432,8 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The next write that the candidates allow; else the step that follows when none does.
+    /// The next write that the candidates' images allow; if there is none, the step that follows from
+    /// the stage.
     fn try_in(mut self, mut candidates: Candidates) -> Step<'a> {
         while let Some((shard, image)) = candidates.pop_front() {
             match self.wanted.allowed_by(&image) {
@@ -444,18 +459,19 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The findings in the shards that were read.
+/// The findings of the search in the shards that it read.
 #[derive(Debug, Default)]
 struct Shown {
     looked_at: Vec<u16>,
-    /// The largest number of units that one of them could give to this shopper.
+    /// The largest number of units that one of the read shards could give to this shopper.
     best_offer: u32,
-    /// The reservation whose order in progress keeps the shopper from units that were seen.
+    /// The reservation of the shopper's order in progress that occupies a shard with enough units; `None` if
+    /// none does.
     in_the_way: Option<ReservationId>,
 }
 
 impl Shown {
-    /// Records the offer of a shard in which no write will be tried any more.
+    /// Records the offer of a shard to which this search will not write any more.
     fn note(&mut self, wanted: &Wanted<'_>, key: &ShardKey, shard: &Shard) {
         let units = wanted.hold.units;
         let offer = match shard.claims.get(&wanted.request.shopper) {
@@ -471,8 +487,8 @@ impl Shown {
         self.best_offer = self.best_offer.max(offer);
     }
 
-    /// The step when no shard is left to try. It reports the available amount by what was seen, and by the free units
-    /// `counted` in the shards that were not read.
+    /// The step when no shard is left to try. The available amount follows from the shards that were read,
+    /// and from the free units `counted` in the other shards.
     fn explain_refusal<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32], known: bool) -> Step<'a> {
         let unseen = (0u16..)
             .zip(counted)
@@ -481,8 +497,9 @@ impl Shown {
         let (units, available) = (wanted.hold.units, counted.max(self.best_offer));
         if available >= units {
             let availability = Availability::AllHeld;
-            // Other requests were faster, or the count is outdated: units may be free again soon. Where there is no count, what the
-            // looks showed is remembered: otherwise each request would look at as many shards in vain.
+            // Other requests were faster, or the count is outdated, so units may be free again soon. Without
+            // counts, the process must cache the failed search; otherwise each of its requests would read as
+            // many shards without a result.
             return match (known, &self.in_the_way) {
                 (false, None) if self.best_offer < units => Step::learnt(Scarcity {
                     units,
@@ -506,7 +523,7 @@ impl Shown {
     }
 }
 
-/// A read of some shards and of the shopper's purchase counter.
+/// A step that reads some shards and the shopper's purchase counter.
 #[derive(Debug)]
 pub struct Look<'a> {
     /// The shards to read: distinct, from 1 to [`MOST_LOOKED_AT`].
@@ -515,14 +532,14 @@ pub struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// Whether the request has looked before.
+    /// Whether this is the second look of the search, at further shards.
     #[must_use]
     pub const fn is_further(&self) -> bool {
         matches!(self.search.stage, Stage::Further { .. })
     }
 
-    /// Takes the result of the read: the existing shards, in the requested order; the units of the drop that the
-    /// shopper has `purchased` in open or paid orders; and the number of the shopper's holds that expired unused.
+    /// Takes the result of the read: the shards that exist, in the requested order; the units of the drop
+    /// that the shopper has `purchased` in open or paid orders; and the shopper's [`Lapses`] in the drop.
     #[must_use]
     pub fn showed(
         self,
@@ -565,16 +582,16 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The kind of a write. Both kinds take the units of [`Wanted::hold`].
+/// The kind of a write. A write of either kind takes the units of [`Wanted::hold`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Takes free units.
+    /// Takes free units of the shard.
     Claim,
-    /// Replaces an expired hold, exactly as it was seen.
+    /// Replaces an expired hold, on condition that the hold is still stored exactly as it was read.
     TakeOver {
-        /// The owner of the hold; it may be the same shopper.
+        /// The owner of the expired hold, who may be the same shopper.
         victim: ShopperId,
-        /// The hold.
+        /// The expired hold as it was read.
         seen: Claim,
     },
 }
@@ -586,30 +603,31 @@ impl Act {
     }
 }
 
-/// One conditional write. While its outcome is unknown, the same write is repeated.
+/// A step that makes one conditional write. While the outcome is unknown, the caller repeats the same write.
 #[derive(Debug)]
 pub struct Write<'a> {
     /// The shard to write to.
     pub shard: ShardKey,
     /// The kind of the write.
     pub act: Act,
-    /// The free units of the shard after the write has taken effect, as far as known.
+    /// The number of the shard's free units once the write has taken effect, as far as known.
     pub free_after: u32,
     search: Search<'a>,
-    /// The image that allows this write; `None` if the shard was not read.
+    /// The image of the shard that allows this write; `None` if the search did not read the shard.
     image: Option<Shard>,
     others: Candidates,
 }
 
 impl<'a> Write<'a> {
-    /// The write took effect.
+    /// Takes the result that the write took effect.
     #[must_use]
     pub fn taken(self) -> Step<'a> {
         let wanted = self.search.wanted;
         Step::Done(Ok(wanted.reserved(&self.shard, &wanted.hold)), None)
     }
 
-    /// The write was refused. `found` is the current shard, `None` if it does not exist.
+    /// Takes the result that the write was refused. `found` is the current shard; `None` if the shard does
+    /// not exist.
     #[must_use]
     pub fn refused(self, found: Option<Shard>) -> Step<'a> {
         let (mut search, mut others, shard) = (self.search, self.others, self.shard);
@@ -626,14 +644,15 @@ impl<'a> Write<'a> {
     }
 }
 
-/// A read of the conductor's free counts.
+/// A step that reads the conductor's free counts of the SKU.
 #[derive(Debug)]
 pub struct Count<'a>(Search<'a>);
 
 impl<'a> Count<'a> {
-    /// Takes the free units by shard index, and the time of the count; `None` if unknown. Counts only guide the search:
-    /// without one, the whole allocation may be free. At most `most_further` further shards are read; with 0 none is, and
-    /// neither are the shopper's own again.
+    /// Takes the free units by shard index, and the time of the count; `None` if the counts could not be
+    /// read. Counts only guide the search: a shard without a count counts with its whole allocation. The
+    /// search reads at most `most_further` further shards. With 0 it reads none, nor the shopper's own
+    /// shards again.
     #[must_use]
     pub fn showed(self, counts: Option<(Timestamp, &[u8])>, most_further: usize) -> Step<'a> {
         let mut search = self.0;
@@ -647,8 +666,8 @@ impl<'a> Count<'a> {
             .collect();
         let mut further = wanted.choice.further(&counted, units, most_further);
         if as_of > wanted.now && most_further > 0 {
-            // The counts may be newer than the read of the shopper's shards, for which this request waited: those
-            // shards may have changed since.
+            // The counts are newer than the start of this request, so they may be newer than its look at the
+            // shopper's own shards: units may have returned there since.
             let enough = |index: &u16| {
                 counted
                     .get(usize::from(*index))
@@ -664,13 +683,13 @@ impl<'a> Count<'a> {
     }
 }
 
-/// A read of the status document.
+/// A step that reads the drop's status document.
 #[derive(Debug)]
 pub struct ReadStatus<'a>(&'a Wanted<'a>);
 
 impl<'a> ReadStatus<'a> {
-    /// Takes the SKU's counts of the last survey; `None` if unknown. *Gone* is reported only when every unit of the
-    /// current plan is paid for.
+    /// Takes the SKU's counts of the last survey; `None` if they could not be read. The search reports *gone*
+    /// only when every unit of the current plan is paid for.
     #[must_use]
     pub fn showed(self, counts: Option<&SkuCounts>) -> Step<'a> {
         let planned = self.0.sku.plan.units();

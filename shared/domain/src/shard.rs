@@ -1,8 +1,8 @@
-//! A stock shard and its five operations.
+//! Defines a stock shard and its five operations.
 //!
-//! Every operation is conditional on exactly what the caller read, so that a repeat changes nothing. The database
-//! adapter expresses the same conditions in the database's own language, and one set of contract tests checks both
-//! against these rules.
+//! Every operation is conditional on exactly what the caller read, so that a repeat changes nothing. The
+//! database adapter expresses the same conditions as the database's condition expressions. The same contract
+//! tests check that adapter and an adapter that uses these rules.
 
 use std::collections::BTreeMap;
 
@@ -10,40 +10,40 @@ use crate::claim::{Claim, ClaimState};
 use crate::ids::ShopperId;
 use crate::time::Timestamp;
 
-/// A stock shard: `free + sold + Σ claims == allocated`, always.
+/// A stock shard: some units of one SKU. At every time, `free + sold + Σ claims == allocated`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shard {
-    /// Units given to this shard when the plan was frozen. Never changes.
+    /// The number of units that the shard received when the plan was frozen. It never changes.
     pub allocated: u32,
-    /// Units that any shopper may claim.
+    /// The number of units that any shopper may claim.
     pub free: u32,
-    /// Sold units, that is, paid ones.
+    /// The number of units that are paid for.
     pub sold: u32,
-    /// The claims; one per shopper.
+    /// The claims; at most one for each shopper.
     pub claims: BTreeMap<ShopperId, Claim>,
 }
 
-/// Why a claim was refused.
+/// Why a claim was refused. A refused claim changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimRefused {
-    /// The shopper already has a claim in this shard.
+    /// The shopper already has the contained claim in this shard.
     #[error("the shopper has a claim in this shard")]
     Mine(Claim),
-    /// Too few units are free.
+    /// Fewer units are free than the claim needs.
     #[error("{free} units are free")]
     Short {
-        /// The free units.
+        /// The number of free units.
         free: u32,
     },
 }
 
-/// The shard differs from what the caller read; nothing was changed.
+/// The error for an operation on a shard that differs from what the caller read. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the shard is not as it was seen")]
 pub struct NotAsSeen;
 
 impl Shard {
-    /// A new shard with all units free.
+    /// A new shard, in which all `units` are free.
     #[must_use]
     pub fn allocated(units: u32) -> Self {
         Self {
@@ -54,13 +54,13 @@ impl Shard {
         }
     }
 
-    /// Units held or ordered.
+    /// The number of units that are held or ordered.
     #[must_use]
     pub fn claimed(&self) -> u32 {
         self.claims.values().map(|claim| claim.units).sum()
     }
 
-    /// Whether the shard equation holds: no unit appears or disappears.
+    /// Whether `free + sold + Σ claims == allocated`, so that no unit was lost or added.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         u64::from(self.free) + u64::from(self.sold) + u64::from(self.claimed()) == u64::from(self.allocated)
@@ -69,7 +69,7 @@ impl Shard {
     /// Takes `claim.units` free units for `shopper`.
     ///
     /// # Errors
-    /// [`ClaimRefused`] with the reason.
+    /// [`ClaimRefused`] when the shopper has a claim in this shard, or too few units are free.
     pub fn claim(&mut self, shopper: &ShopperId, claim: Claim) -> Result<(), ClaimRefused> {
         if let Some(mine) = self.claims.get(shopper) {
             return Err(ClaimRefused::Mine(mine.clone()));
@@ -82,10 +82,12 @@ impl Shard {
         Ok(())
     }
 
-    /// Replaces the expired hold of `victim`, exactly as `seen`, by `claim` for `shopper` (who may be the same).
+    /// Replaces the expired hold of `victim` by `claim` for `shopper`, who may be the same shopper. The hold
+    /// must be exactly as `seen`. The caller must have checked that it may be taken over.
     ///
     /// # Errors
-    /// [`NotAsSeen`] when the hold has changed, the shopper has another claim, or too few units come free.
+    /// [`NotAsSeen`] when the hold has changed, `shopper` has another claim in this shard, or the hold's
+    /// units and the free units are too few.
     pub fn take_over(
         &mut self,
         shopper: &ShopperId,
@@ -106,20 +108,22 @@ impl Shard {
         Ok(())
     }
 
-    /// Returns the units of `shopper`'s claim, exactly as `seen`: a release, an expiry, or an order that ends unpaid.
+    /// Returns the units of `shopper`'s claim, which must be exactly as `seen`: after a release, an expiry,
+    /// or an order that ends unpaid.
     ///
     /// # Errors
-    /// [`NotAsSeen`] when the claim is gone or differs.
+    /// [`NotAsSeen`] when the claim is absent or differs.
     pub fn give_back(&mut self, shopper: &ShopperId, seen: &Claim) -> Result<(), NotAsSeen> {
         self.remove(shopper, seen)?;
         self.free += seen.units;
         Ok(())
     }
 
-    /// Turns `shopper`'s hold, exactly as `seen`, into `ordered`.
+    /// Replaces `shopper`'s hold, which must be exactly as `seen`, by the claim `ordered`.
     ///
     /// # Errors
-    /// [`NotAsSeen`] when the hold is gone or differs, or the order has other units or another reservation.
+    /// [`NotAsSeen`] when the hold is absent or differs, or `ordered` is not an order's claim with the same
+    /// units and the same reservation.
     pub fn order(&mut self, shopper: &ShopperId, seen: &Claim, ordered: Claim) -> Result<(), NotAsSeen> {
         let same = ordered.state == ClaimState::Ordered
             && ordered.units == seen.units
@@ -131,17 +135,18 @@ impl Shard {
         Ok(())
     }
 
-    /// Turns the units of `shopper`'s claim, exactly as `seen`, into sold ones.
+    /// Turns the units of `shopper`'s claim, which must be exactly as `seen`, into sold units.
     ///
     /// # Errors
-    /// [`NotAsSeen`] when the claim is gone or differs.
+    /// [`NotAsSeen`] when the claim is absent or differs.
     pub fn settle(&mut self, shopper: &ShopperId, seen: &Claim) -> Result<(), NotAsSeen> {
         self.remove(shopper, seen)?;
         self.sold += seen.units;
         Ok(())
     }
 
-    /// A returnable hold whose units, together with the free ones, are at least `units`; the smallest such hold.
+    /// The smallest returnable hold whose units and the free units together are at least `units`, and of
+    /// equal holds the oldest; `None` if there is none.
     #[must_use]
     pub fn returnable(&self, units: u32, now: Timestamp) -> Option<(&ShopperId, &Claim)> {
         self.claims
@@ -166,7 +171,8 @@ mod tests {
     use crate::limits::{CLOCK_SKEW_MS, MAX_SHARD_UNITS};
     use proptest::prelude::*;
 
-    /// One step of a random history. Shoppers, actions and units are drawn from small sets so that steps collide.
+    /// One step of a random history. Shoppers, keys and units are drawn from small sets, so that steps affect
+    /// the same claims.
     #[derive(Debug, Clone)]
     enum Step {
         Claim { who: u8, units: u32, key: u8 },

@@ -1,4 +1,4 @@
-//! The status of a drop for shoppers: one small document that the conductor writes and all clients read.
+//! Defines the status of a drop: one small document that the conductor writes and all clients read.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +9,12 @@ use crate::survey::Tally;
 use crate::time::Timestamp;
 
 named! {
-    /// The availability of a SKU.
+    /// The availability of a SKU to shoppers.
     pub enum Availability {
-        /// Units are free.
+        /// At least one unit is free.
         Available = "available",
-        /// Every unit is held or in an open order. Some may return, so waiting makes sense.
+        /// Every unit is held, in an open order or sold, and at least one is not sold. Units may return, so
+        /// waiting makes sense.
         AllHeld = "all_held",
         /// Every unit is paid for, or the drop is over: no unit will return.
         Gone = "gone",
@@ -21,7 +22,7 @@ named! {
 }
 
 impl Availability {
-    /// The availability by a count, while the drop is not over.
+    /// The availability that follows from a count of the units, while the drop is not over.
     #[must_use]
     pub const fn of(tally: &Tally) -> Self {
         if tally.free > 0 {
@@ -34,25 +35,25 @@ impl Availability {
     }
 }
 
-/// The counts of one SKU in the last survey.
+/// The units of one SKU by state, as the last survey counted them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkuCounts {
-    /// The SKU.
+    /// The SKU whose units are counted.
     pub sku: SkuId,
-    /// Units allocated.
+    /// Units allocated to shards.
     pub allocated: u32,
-    /// Units free.
+    /// Units that any shopper may claim.
     pub free: u32,
-    /// Units held.
+    /// Units in holds.
     pub held: u32,
-    /// Units in open orders.
+    /// Units in open orders, which are neither held nor sold.
     pub ordered: u32,
-    /// Units sold.
+    /// Units that are paid for.
     pub sold: u32,
 }
 
 impl SkuCounts {
-    /// The counts as a tally.
+    /// The same counts as a [`Tally`].
     #[must_use]
     pub const fn tally(&self) -> Tally {
         Tally {
@@ -65,21 +66,22 @@ impl SkuCounts {
     }
 }
 
-/// The status document of a drop.
+/// The status document of a drop, as the conductor stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropStatus {
-    /// The drop.
+    /// The drop whose units are counted.
     pub drop: DropId,
-    /// When it was surveyed.
+    /// The time of the survey that counted the units.
     pub as_of: Timestamp,
-    /// The fencing number of the lease under which it was written; a lower one never overwrites a higher one.
+    /// The fencing number of the lease under which the document was written. A document with a lower number
+    /// never replaces one with a higher number.
     pub fencing: u64,
-    /// The counts by SKU, in the drop's order.
+    /// The units of each SKU by state, in the order of the drop's SKUs.
     pub skus: Vec<SkuCounts>,
 }
 
 impl DropStatus {
-    /// The counts of one SKU.
+    /// The units of one SKU by state; `None` if the document does not contain the SKU.
     #[must_use]
     pub fn of(&self, sku: &SkuId) -> Option<&SkuCounts> {
         self.skus.iter().find(|counts| counts.sku == *sku)
@@ -92,8 +94,8 @@ impl DropStatus {
     }
 }
 
-/// The number of seconds after which a client should ask again: short near the opening and while units may return, long
-/// otherwise. `None` once nothing will change.
+/// The number of seconds after which a client should read the status again: few near the opening and while
+/// units may return, more otherwise. `None` once nothing will change.
 #[must_use]
 pub fn next_poll_seconds(phase: Phase, starts_at: Timestamp, gone: bool, now: Timestamp) -> Option<u32> {
     match phase {

@@ -1,4 +1,4 @@
-//! The conductor's evaluation of the shards: counts, holds to return, and surplus claims.
+//! Evaluates the shards of a drop for the conductor: counts their units, and selects the holds to return.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use crate::ids::{ShardKey, ShopperId};
 use crate::shard::Shard;
 use crate::time::Timestamp;
 
-/// The units of one SKU by state.
+/// The number of units of one SKU in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Units allocated to shards.
+    /// The number of units that are allocated to shards.
     pub allocated: u32,
-    /// Units that any shopper may claim.
+    /// The number of units that any shopper may claim.
     pub free: u32,
-    /// Units in holds.
+    /// The number of units in holds.
     pub held: u32,
-    /// Units in open orders.
+    /// The number of units in open orders.
     pub ordered: u32,
-    /// Units paid for.
+    /// The number of units that are paid for.
     pub sold: u32,
 }
 
 impl Tally {
-    /// Adds a shard's units.
+    /// Adds the units of one shard.
     pub fn add(&mut self, shard: &Shard) {
         self.allocated += shard.allocated;
         self.free += shard.free;
@@ -43,14 +43,15 @@ impl Tally {
     }
 }
 
-/// A claim as it was read in a shard, for the condition of a write.
+/// A claim as it was read in a shard. A write is conditional on it: if the stored claim differs, the write
+/// changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenClaim {
-    /// The shard of the claim.
+    /// The shard that contains the claim.
     pub shard: ShardKey,
-    /// The owner of the claim.
+    /// The shopper who owns the claim.
     pub shopper: ShopperId,
-    /// The claim.
+    /// The claim as it was read.
     pub claim: Claim,
 }
 
@@ -59,17 +60,17 @@ pub struct SeenClaim {
 pub enum ReturnReason {
     /// The claim's deadline has passed on every clock.
     Expired,
-    /// The claim's shopper has newer claims that reach the limit, or a newer one on the same SKU.
+    /// The shopper's other claims reach the limit, or the shopper has a newer hold of the same SKU.
     Surplus,
     /// The drop was cancelled.
     DropCancelled,
 }
 
-/// The holds that must be returned now, among all claims of one drop. Ordered claims are never returned here, since
-/// their orders decide.
+/// The holds that must be returned now, among all claims of one drop. Ordered claims are not returned here,
+/// since only an order's end may return its units.
 ///
-/// A shopper with concurrent requests may hold more than the limit; the newest holds are kept. Only the order enforces
-/// the limit, so a surplus hold only delays other shoppers.
+/// A shopper with concurrent requests may hold more units than the limit. Then the newest holds are kept. A
+/// surplus hold only delays other shoppers, since the order's transaction enforces the limit.
 #[must_use]
 pub fn holds_to_return(
     claims: &[SeenClaim],
@@ -89,7 +90,8 @@ pub fn holds_to_return(
         }
     }
     for mut of_one in by_shopper.into_values().filter(|claims| claims.len() > 1) {
-        // Orders first, then the newest hold (the latest deadline). The shard breaks a tie, always in the same way.
+        // Orders come first, then the newest hold (the latest deadline). The shard decides between equal
+        // deadlines, so that each survey keeps the same hold.
         of_one.sort_by(|a, b| {
             let rank = |s: &SeenClaim| {
                 (

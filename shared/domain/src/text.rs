@@ -1,6 +1,7 @@
-//! Types with one text form for storage, messages and reports.
+//! Contains macros for types that have one text form, in storage, messages and reports.
 
-/// Implements serde by `Display` and `FromStr`, so that a type has one text form and one parser.
+/// Implements serde for a type by its `Display` and `FromStr`, so that the type has one text form and
+/// one parser.
 #[macro_export]
 macro_rules! serde_as_text {
     ($type:ty) => {
@@ -19,7 +20,7 @@ macro_rules! serde_as_text {
     };
 }
 
-/// Declares an enum with one name for each variant, used by `Display`, `FromStr` and serde.
+/// Declares an enum whose variants have names. `Display`, `FromStr` and serde use these names.
 #[macro_export]
 macro_rules! named {
     ($(#[$of_type:meta])* pub enum $type:ident { $($(#[$of_variant:meta])* $variant:ident = $name:literal,)* }) => {
@@ -31,7 +32,7 @@ macro_rules! named {
             /// All variants, in the order of their declaration.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
 
-            /// The variant's name.
+            /// The variant's name in its text form.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
@@ -59,7 +60,7 @@ macro_rules! named {
 #[doc(hidden)]
 pub use serde;
 
-/// A text that is not a name of the type.
+/// The error for a text that is no variant's name. It contains the name of the enum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of a known {0}")]
 pub struct UnknownName(pub &'static str);

@@ -1,4 +1,4 @@
-//! Moments and durations. Every moment comes from the caller: this module reads no clock.
+//! Defines the type for moments. Every moment comes from the caller: this module reads no clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,37 +8,38 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment `ms` milliseconds after the beginning of 1970.
+    /// The moment that is `ms` milliseconds after the beginning of 1970 (UTC).
     #[must_use]
     pub const fn from_millis(ms: i64) -> Self {
         Self(ms)
     }
 
-    /// Milliseconds since the beginning of 1970.
+    /// The number of milliseconds since the beginning of 1970 (UTC).
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the beginning of 1970, rounded down.
+    /// The number of whole seconds since the beginning of 1970 (UTC), rounded down.
     #[must_use]
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// This moment, `ms` milliseconds later (earlier if negative). It saturates at the ends of the range.
+    /// The moment `ms` milliseconds after this one, or before it if `ms` is negative. The result saturates at
+    /// the ends of the range.
     #[must_use]
     pub const fn plus_millis(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// This moment, `seconds` later.
+    /// The moment `seconds` seconds after this one.
     #[must_use]
     pub const fn plus_seconds(self, seconds: u32) -> Self {
         self.plus_millis(seconds as i64 * 1000)
     }
 
-    /// Milliseconds from `earlier` to this moment; negative if `earlier` is later.
+    /// The milliseconds from `earlier` to this moment; negative if `earlier` is the later one.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)

@@ -1,4 +1,4 @@
-//! Reads many items at once.
+//! Reads many items, of one or more tables, with one call of `BatchGetItem`.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,8 @@ use crate::item::{Item, KEY, s};
 /// The largest number of keys in one `BatchGetItem`.
 pub(crate) const MOST_KEYS: usize = 100;
 
-/// How often unprocessed keys are requested again at once. After that the caller must wait, since only the caller has a
-/// clock.
+/// How often unprocessed keys are requested again without a wait. After that the caller must wait, since only the
+/// caller has a clock.
 const REPEATS: u32 = 1;
 
 /// The keys to read from one table; they must be distinct.
@@ -29,7 +29,8 @@ pub(crate) fn keys(
     .build()
 }
 
-/// The existing items by table. A failure is logged with `table`, the main table of the read.
+/// Reads items from several tables, and returns the items that exist, by table. A failure is logged with `table`, the
+/// main table of the read.
 pub(crate) async fn batch_get(
     client: &Client,
     table: &str,

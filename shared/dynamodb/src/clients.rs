@@ -1,5 +1,5 @@
-//! The client of every store. It sends each request once: the callers repeat, since they know whether a repeat is safe and how much
-//! time is left.
+//! Holds the client that every store of this crate uses. Each request is sent once: the callers repeat requests, since
+//! they know whether a repeat is safe and how much time is left.
 
 use std::sync::Arc;
 

@@ -1,10 +1,11 @@
-//! The orders of a drop in which a card was declined: one item for each card.
+//! Stores the orders of a drop in which a card was declined: one item for each card.
 //!
 //! | key | item |
 //! |---|---|
 //! | `#card#{drop}#{the card's fingerprint}` | `orders`: a set of order ids |
 //!
-//! It is in the table of the purchases. A counter's key begins with its drop's id, so no counter can have such a key.
+//! The item is in the table `purchases`. A purchase counter's key begins with its drop's id, so no counter can have the
+//! key of such an item.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::ids::{DropId, OrderId};

@@ -1,5 +1,5 @@
-//! The drop ports: a drop is one document, written conditionally on its version, and once it is published with its copies in one
-//! transaction; the calendar is a sparse index.
+//! Implements the drop ports: a drop is one document, written conditionally on its version. One transaction writes a
+//! published drop with all its copies. The calendar is a sparse index.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
@@ -21,7 +21,7 @@ use crate::transact;
 const TABLE: &str = "drops";
 const CALENDAR_INDEX: &str = "calendar";
 
-/// The value of the attribute `listed`, the index's partition key.
+/// The value of the attribute `listed`, the partition key of the index `calendar`.
 const fn part(listing: Listing) -> &'static str {
     match listing {
         Listing::Listed => "1",
@@ -42,8 +42,8 @@ impl DropStore {
         }
     }
 
-    /// Writes the drop's item. A drop stays on the calendar in all later states, so only the state that adds it writes the
-    /// calendar's attribute.
+    /// Writes the drop's item. A drop stays on the calendar in all later states, so only a write in the state
+    /// `Scheduled` sets the calendar's attribute `listed`.
     fn update(&self, drop: &Drop, doc: &AttributeValue) -> UpdateBuilder {
         let update = Update::builder()
             .table_name(&self.clients.tables.drops)
@@ -91,7 +91,7 @@ fn copy_key(id: &DropId, copy: u8) -> String {
     format!("{id}#copy#{copy}")
 }
 
-/// The drop in the item under `key`, which is its own or that of a copy.
+/// The drop in the item under `key`, which is the drop's own key or the key of a copy.
 fn drop_of(item: &Item, key: &str) -> Result<Drop, StoreError> {
     let drop: Drop = document(TABLE, item)?;
     let of = text(TABLE, item, KEY)?;

@@ -28,16 +28,16 @@ where
     }
 }
 
-/// The result of a conditional write of one item.
+/// Whether a conditional write of one item was done, or refused by its condition.
 pub(crate) enum Written<T> {
     Done(T),
-    /// The condition did not hold. Contains the existing item, if it was requested.
+    /// The condition did not hold. The value is the existing item, if the write requested it.
     Refused(Option<Item>),
 }
 
-/// An error of an operation that may be a refused condition.
+/// The error type of a conditional write, which includes the refusal by the condition.
 pub(crate) trait Refusal: ProvideErrorMetadata + Error + Sized + 'static {
-    /// The item in the refusal.
+    /// The existing item that the refusal contains, if any.
     fn refused(self) -> Option<Item>;
     /// Whether the error is a refused condition.
     fn is_refusal(&self) -> bool;
@@ -80,7 +80,7 @@ pub(crate) fn written<T, E: Refusal>(
     }
 }
 
-/// The same, without the item of the refusal.
+/// Separates a refused condition from a failure as [`written`] does, without the item of the refusal.
 pub(crate) fn conditional<T, E: Refusal>(
     operation: &'static str,
     table: &str,

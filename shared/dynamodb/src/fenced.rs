@@ -8,8 +8,8 @@ use crate::clients::Clients;
 use crate::error::conditional;
 use crate::item::{KEY, ms, n, s};
 
-/// Stores `value` as `name`, unless the existing one was written under a newer lease, or under the same lease by a
-/// later survey: a delayed write must not undo a later one.
+/// Stores `value` as `name`, unless the existing value was written under a newer lease, or under the same lease with a
+/// later `as_of`: a delayed write must not undo a later write.
 pub(crate) async fn replace(
     clients: &Clients,
     table: &str,

@@ -1,13 +1,15 @@
-//! The ports of the issuers' documents: two documents in the table of drops, each in copies under keys that no drop can have.
+//! Implements the ports of the issuers' documents: two documents in the table of drops, each in copies under keys that
+//! no drop can have.
 //!
 //! | key | item |
 //! |---|---|
 //! | `issuers#shoppers#{copy}`, `issuers#operators#{copy}` | `doc`: the token issuers with their keys; `version` |
 //!
-//! One transaction writes all copies of a document: 36 of the largest one are 4.0 MB, and a transaction may have 4.2 (4 MiB).
+//! One transaction writes all copies of a document: 36 copies of the largest document have 4.0 MB, and a transaction
+//! may have 4.2 MB (4 MiB).
 //!
-//! They are in the table of drops, which nearly every function that checks tokens reads anyway, over the same
-//! connection. They have none of the calendar's attributes, so the index does not contain them.
+//! The documents are in the table of drops, which nearly every function that checks tokens reads anyway, over the same
+//! connection. The items have no attribute of the calendar, so the calendar's index does not contain them.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::Put;

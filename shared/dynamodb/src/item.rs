@@ -18,12 +18,12 @@ pub(crate) const KEY: &str = "pk";
 /// The attribute that holds a whole document as JSON.
 pub(crate) const DOC: &str = "doc";
 
-/// A text attribute.
+/// Makes a text attribute (type `S` of DynamoDB).
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// A number attribute.
+/// Makes a number attribute (type `N` of DynamoDB).
 pub(crate) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
@@ -33,7 +33,7 @@ pub(crate) fn ms(moment: Timestamp) -> AttributeValue {
     n(moment.as_millis())
 }
 
-/// A binary attribute.
+/// Makes a binary attribute (type `B` of DynamoDB).
 pub(crate) fn b(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
@@ -61,7 +61,7 @@ pub(crate) fn document<T: DeserializeOwned>(table: &'static str, item: &Item) ->
     serde_json::from_str(text(table, item, DOC)?).map_err(|_| unreadable(table, DOC))
 }
 
-/// `value` as JSON; `what` names it in the error.
+/// `value` as JSON; `what` names the value in an error.
 pub(crate) fn json(what: &str, value: &impl Serialize) -> Result<AttributeValue, StoreError> {
     let text = serde_json::to_string(value);
     text.map(s)

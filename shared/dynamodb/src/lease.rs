@@ -1,4 +1,4 @@
-//! Leases: one item each. The fencing number grows when the holder changes.
+//! Stores leases, each in one item. The fencing number grows when the holder changes.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::status::{StatusStore, TABLE};
 
 pub(crate) struct LeaseItem<'a> {
     pub(crate) clients: &'a Clients,
-    /// The purpose of the table.
+    /// The purpose of the table, for errors.
     pub(crate) what: &'static str,
     pub(crate) table: &'a str,
     pub(crate) key: String,
@@ -42,14 +42,16 @@ impl LeaseItem<'_> {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// Renews or takes the lease, and returns the whole resulting item; or the lease of its current holder.
+    /// Renews or takes the lease, and returns the whole resulting item. While another holder has the lease, the result
+    /// is that holder's lease.
     pub(crate) async fn take(
         &self,
         holder: &str,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Item, Lease>, StoreError> {
-        // A renewal keeps the fencing number, so it is a separate write; for the conductor it is the common case.
+        // A renewal keeps the fencing number, so it is another write than taking the lease. The renewal is tried first,
+        // since most calls of the conductor renew.
         let keep = self
             .update(holder, until)
             .update_expression("SET #until = :until")

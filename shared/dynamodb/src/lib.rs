@@ -1,22 +1,23 @@
-//! The DynamoDB adapters of the stock, order, drop, status and pre-scaling ports.
+//! Implements the stock, order, drop, status and pre-scaling ports on DynamoDB.
 //!
 //! **The problem.** Thousands of units must be assigned within seconds, each exactly once, in a database that charges
-//! for every write, including refused ones, and that may not answer after a request was sent.
+//! for every write, including refused writes, and that may not answer after a request was sent.
 //!
 //! **The model.** Each port method is one request: a conditional write where one item is enough, a transaction where an
 //! order and the stock change together. Conditions describe what the caller read, so a repeat changes nothing. A
 //! refused condition is a normal outcome; the refusal contains the existing item at no further cost.
 //!
-//! **A walk through.** [`StockStore`] claims units by one `UpdateItem` and looks at shards by one `BatchGetItem`;
-//! [`OrderStore`] places an order by one `TransactWriteItems` over claim, purchase counter, order and address, and
-//! advances it the same way, and keeps the lines of the calls to the gateway; [`DropStore`] keeps drops and the calendar; [`StatusStore`] keeps what the conductor
-//! publishes, and its lease; [`IssuerStore`] keeps who may sign tokens; [`PrescaleStore`] keeps lease and record of pre-scaling's runs, their changes, and how ready
-//! drops are. All are built from a [`Client`] and [`Tables`], and are cheap to clone.
-//! [`orders::order_from_stream_json`] reads an order out of the table's stream.
+//! **A walk through.** [`StockStore`] claims units by one `UpdateItem` and reads shards by one `BatchGetItem`.
+//! [`OrderStore`] places an order by one `TransactWriteItems` over claim, purchase counter, order and address. It also
+//! advances orders, and keeps the lines of the calls to the gateway. [`DropStore`] keeps drops and the calendar.
+//! [`StatusStore`] keeps the documents that the conductor publishes, and the conductor's lease. [`IssuerStore`] keeps
+//! the documents of token issuers. [`PrescaleStore`] keeps the lease and the record of pre-scaling's runs, the runs'
+//! changes, and the readiness of drops. All stores are built from a [`Client`] and [`Tables`], and are cheap to clone.
+//! [`orders::order_from_stream_json`] reads an order from a record of the table's stream.
 //!
-//! **Retries.** Each request is sent once. Of a write the SDK reports the last attempt only, so a throttled second attempt
-//! would hide that the first may have been applied; and repeats of the SDK would multiply the caller's own. The caller
-//! decides about retries by the kind of error.
+//! **Retries.** Each request is sent once. If the SDK repeated a write, it would report only the last attempt, and a
+//! throttled second attempt would hide that the first attempt may have been applied. Repeats by the SDK would also
+//! multiply the caller's repeats. The caller decides about a repeat by the kind of error.
 //!
 //! **What it does not do.** It creates no tables, waits for nothing, and contains no rules of the domain except the
 //! conditions.
@@ -51,20 +52,21 @@ pub use stock::StockStore;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
     pub stock: String,
-    /// Units in open and paid orders, by drop and shopper; the lines of the calls to the payment gateway.
+    /// The purchase counters of shoppers in drops, the orders by declined card, and the lines of the calls to the
+    /// payment gateway.
     pub purchases: String,
     /// Orders; the table's stream is the outbox.
     pub orders: String,
     pub addresses: String,
     /// Drops and token issuers.
     pub drops: String,
-    /// Status documents, free counts, leases.
+    /// Status documents, free counts, and the conductors' leases.
     pub status: String,
     /// The stored state of pre-scaling.
     pub prescale: String,
 }
 
-/// A table; [`Tables`] describes each one.
+/// One of the tables that [`Tables`] describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     Stock,

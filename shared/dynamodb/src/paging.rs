@@ -6,8 +6,8 @@ use ports::StoreError;
 use crate::error::store_error;
 use crate::item::Item;
 
-/// The first `most` items of a query from `from` on, however many answers they need: one answer has at most 1 MB. A
-/// failure is logged with the `table`.
+/// The first `most` items of a query after the key `from`. Several requests may be necessary, since one answer has at
+/// most 1 MB. A failure is logged with the `table`.
 pub(crate) async fn query(
     query: QueryFluentBuilder,
     table: &str,

@@ -1,4 +1,4 @@
-//! The pre-scaling ports for stored state.
+//! Implements the pre-scaling ports for stored state.
 //!
 //! | key | item |
 //! |---|---|
@@ -49,15 +49,15 @@ fn lesson_key(drop: &DropId) -> String {
     format!("learned#{drop}")
 }
 
-/// The record in an item, if there is one. An unreadable record counts as none: the next run stores its own, and until
-/// then nothing is reduced.
+/// The record in an item, if there is one. An unreadable record is treated as missing: the run then reduces nothing,
+/// and stores its own record.
 fn record_of(item: &Item) -> Option<Record> {
     let Some(AttributeValue::S(json)) = item.get("record") else {
         return None;
     };
     let record = serde_json::from_str(json);
     if record.is_err() {
-        tracing::warn!("the record of the last run cannot be read, and counts as none");
+        tracing::warn!("the record of the last run cannot be read; this run decides without it");
     }
     record.ok()
 }
@@ -78,7 +78,7 @@ impl PrescaleStore {
         self.clients.get(self.table(), key, Consistency::Strong).await
     }
 
-    /// A write on the run's item while `lease` is the current one.
+    /// A write on the run's item that is refused unless `lease` is the current lease.
     async fn under(
         &self,
         lease: &Lease,

@@ -1,5 +1,5 @@
-//! A shard's item: `a`, `f`, `s` and the map `c`. The names are short because every byte counts towards the one write
-//! unit of a claim.
+//! Reads and writes a shard's item: the counts `a` (allocated), `f` (free) and `s` (sold), and the map `c` of claims.
+//! The names are short because every byte counts towards the one write unit of a claim.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,8 @@ use ports::StoreError;
 use crate::item::{Item, KEY, n, number, parsed, s, unreadable};
 
 pub(crate) const TABLE: &str = "stock";
-/// Far more than [`domain::limits::MAX_SHARD_UNITS`], which may grow, and too few for sums to overflow.
+/// The largest accepted count of units: far more than [`domain::limits::MAX_SHARD_UNITS`], which may grow, and too few
+/// for sums to overflow.
 const MOST_UNITS: u32 = u16::MAX as u32;
 
 pub(crate) fn shard_item(key: &ShardKey, shard: &Shard) -> Item {
@@ -104,7 +105,7 @@ mod tests {
                 let deadline = Timestamp::from_millis(deadline);
                 let held = Claim::held(units, deadline, nonce);
                 let claim = if ordered { held.ordered(Timestamp::from_millis(-1), deadline).unwrap() } else { held };
-                // Refused once the shard is full.
+                // A full shard refuses the claim and does not change.
                 let _ = shard.claim(&shopper.parse().unwrap(), claim);
             }
             let sold = sold.min(shard.free);
@@ -145,7 +146,7 @@ mod tests {
             index: 4095,
         };
         let bytes = item_size(&shard_item(&key, &shard));
-        // The bound allows more digits than the counts of this shard have.
+        // `FULL_SHARD_BYTES` includes 3 bytes for counts that have more digits than the counts of this shard.
         assert_eq!(bytes + 3, domain::limits::FULL_SHARD_BYTES);
         assert!(bytes < WRITE_UNIT_BYTES);
     }

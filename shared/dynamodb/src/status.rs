@@ -1,4 +1,4 @@
-//! The status ports: the conductor's survey, written under the fencing number of its lease.
+//! Implements the status ports: the conductor's survey, written under the fencing number of its lease.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -44,7 +44,8 @@ impl StatusStore {
         self.clients.get(table, &key, Consistency::Eventual).await
     }
 
-    /// Replaces so many copies of a document by `value`, as `name`; `key` is the key of each.
+    /// Replaces each of `copies` copies of a document by `value`, as the attribute `name`. `key` returns the key of a
+    /// copy.
     async fn replace(
         &self,
         (copies, key): (u8, impl Fn(u8) -> String),
@@ -61,7 +62,8 @@ impl StatusStore {
         for outcome in join_all(writes).await {
             match outcome {
                 Ok(Conditional::Done) => {}
-                // A newer lease is visible in one copy before it is in all.
+                // The holder of a newer lease may have written this copy and not yet the others, so one refusal is
+                // enough.
                 Ok(Conditional::Refused(())) => return Ok(Conditional::Refused(())),
                 Err(error) => failed = failed.or(Some(error)),
             }

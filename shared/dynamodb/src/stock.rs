@@ -1,4 +1,4 @@
-//! The stock ports: every write is one conditional write of one item, and a refusal returns the shard.
+//! Implements the stock ports: every write is one conditional write of one item, and a refusal returns the shard.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -54,13 +54,14 @@ impl StockStore {
 }
 
 pub(crate) const PURCHASES: &str = "purchases";
-/// Units in open or paid orders.
+/// The attribute for the number of units in open or paid orders.
 const PURCHASED: &str = "n";
 /// The attribute for the number of holds that expired unused.
 pub(crate) const LAPSES: &str = "l";
-/// How many cards of the shopper were declined in the drop, in orders that ended unpaid; absent while it is none.
+/// The attribute for the number of the shopper's cards that were declined in the drop, in orders that ended unpaid;
+/// absent while the number is 0.
 pub(crate) const DECLINED: &str = "d";
-/// The deadline of the last of them.
+/// The attribute for the deadline of the last hold that expired unused.
 pub(crate) const LAPSED_AT: &str = "la";
 
 /// The key of a shopper's purchase counter. Neither part can contain `#`.
@@ -104,7 +105,7 @@ impl PeekStock for StockStore {
             }
         }
         let counter = found.get(&tables.purchases).and_then(|items| items.first());
-        // Each attribute may exist without the other.
+        // The purchases and the lapses are stored by different writes, so either may be absent.
         let of = |name| counter.filter(|item| item.contains_key(name));
         let purchased = of(PURCHASED).map_or(Ok(0), |item| number(PURCHASES, item, PURCHASED))?;
         let lapses = of(LAPSES).map(|item| {
@@ -126,7 +127,7 @@ fn built<E>(keys: Result<KeysAndAttributes, E>) -> Result<KeysAndAttributes, Sto
     keys.map_err(|_| StoreError::Broken("BatchGetItem: no request could be built".to_owned()))
 }
 
-/// Sends a write, and reads the shard from its refusal.
+/// Sends a conditional write. If it is refused, the result is the shard in the refusal.
 async fn send(
     table: &str,
     update: UpdateItemFluentBuilder,

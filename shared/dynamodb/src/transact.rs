@@ -1,4 +1,4 @@
-//! Transactions: all writes or none, with the reasons of a cancellation.
+//! Makes transactions: all writes or none, with the reasons of a cancellation.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
@@ -12,12 +12,12 @@ use crate::item::Item;
 
 const OPERATION: &str = "TransactWriteItems";
 
-/// The result of one write in a cancelled transaction.
+/// The reason that DynamoDB gives for one write of a cancelled transaction.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reason {
-    /// No reason to cancel was found.
+    /// This write was no reason for the cancellation.
     Fine,
-    /// The condition did not hold. Contains the existing item, if it was requested.
+    /// The condition did not hold. The value is the existing item, if the write requested it.
     Condition(Option<Item>),
     /// Another write conflicted, or the table was throttled.
     Busy,
@@ -29,7 +29,7 @@ pub(crate) enum Reason {
 pub(crate) enum Transacted {
     /// All writes were done.
     Done,
-    /// No write was done; a reason for each write, in their order.
+    /// No write was done. The value has one reason for each write, in the order of the writes.
     Cancelled(Vec<Reason>),
 }
 
@@ -49,9 +49,9 @@ fn unbuilt() -> StoreError {
 
 /// Sends a transaction once. A failure is logged with `table`, the table of the first write.
 ///
-/// The request's `ClientRequestToken` is a random one from the SDK. DynamoDB remembers a token for ten minutes. With a token made
-/// of the order, a repeat would be answered as done where the port promises a refusal with the order, and a repeat with
-/// a later deadline would be refused as a different request. The conditions alone make a repeat harmless.
+/// The request's `ClientRequestToken` is a random token from the SDK. DynamoDB remembers a token for ten minutes. With
+/// a token made of the order, a repeat would be answered as done where the port promises a refusal with the order, and
+/// a repeat with a later deadline would be refused as a different request. The conditions alone make a repeat harmless.
 pub(crate) async fn transact(
     client: &Client,
     table: &str,
@@ -90,7 +90,8 @@ impl From<CancellationReason> for Reason {
     }
 }
 
-/// The error of a cancelled transaction whose conditions explain nothing: permanent failures before temporary ones.
+/// The error of a transaction that was cancelled for other reasons than its conditions: a permanent failure before a
+/// temporary failure. `None` if there are only conditions.
 ///
 /// If any write conflicted, the other reasons are unreliable: a transaction in progress appears as a conflict on one
 /// item and as a changed condition on another.
@@ -104,7 +105,8 @@ pub(crate) fn not_conditions(reasons: &[Reason]) -> Option<StoreError> {
         .or_else(|| reasons.contains(&Reason::Busy).then_some(StoreError::Busy))
 }
 
-/// Sends a transaction once whose conditions all mean the same: they held, or the writes are refused.
+/// Sends a transaction once. All its conditions have the same meaning, so the result does not say which of them
+/// refused.
 pub(crate) async fn conditional(
     client: &Client,
     table: &str,

@@ -1,4 +1,5 @@
-//! Hints: messages that name an order to check, without the change that happened to it.
+//! Defines hints: messages that name an order whose payment must be checked, without the change of the
+//! payment.
 
 use domain::ids::OrderId;
 use domain::time::Timestamp;
@@ -6,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EventError, EventType, MAX_EVENT_BYTES, OrderEvent, rfc3339};
 
-/// The `source` of hints.
+/// The `source` of every hint.
 pub const HINT_SOURCE: &str = "/stampede/payments";
-/// The `type` of hints.
+/// The `type` of every hint.
 const HINT_TYPE: &str = "com.stampede.payment.hint";
 
-/// The gateway reports a change of an order's payment. The hint does not contain the change. Its consumer
-/// reads the order, and asks the gateway if the order is open.
+/// The gateway has reported a change of an order's payment. The hint does not contain the change. Its
+/// consumer reads the order and, if the order is open, asks the gateway for the payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentHint {
-    /// The gateway's id of its event.
+    /// The gateway's id of the event in which it reported the change.
     pub event: String,
-    /// The order.
+    /// The order whose payment changed.
     pub order: OrderId,
-    /// The time at which the gateway's event arrived.
+    /// The time at which the gateway's event arrived, in milliseconds since 1970.
     pub at: Timestamp,
 }
 
@@ -35,10 +36,10 @@ struct Envelope {
 }
 
 impl PaymentHint {
-    /// The hint as CloudEvents JSON, without `data`.
+    /// The hint as a CloudEvent in JSON, without `data`.
     ///
     /// # Errors
-    /// [`EventError`] when its time is outside the calendar.
+    /// [`EventError`] when the hint's time cannot be written as a date.
     pub fn encode(&self) -> Result<String, EventError> {
         let envelope = Envelope {
             specversion: "1.0".to_owned(),
@@ -55,9 +56,9 @@ impl PaymentHint {
 /// A message of the payments queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentWork {
-    /// An order was changed, or its next check is due.
+    /// The order was changed, or its next check is due.
     Event(Box<OrderEvent>),
-    /// The gateway reports a change of this order's payment.
+    /// The gateway has reported a change of the payment of this order.
     Hint(OrderId),
 }
 
@@ -66,7 +67,7 @@ impl PaymentWork {
     ///
     /// # Errors
     ///
-    /// [`EventError`] when it is neither an order event nor a hint.
+    /// [`EventError`] when the message is neither an order event nor a hint.
     pub fn decode(text: &str) -> Result<Self, EventError> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(EventError("too long"));
@@ -88,7 +89,8 @@ impl PaymentWork {
         }
     }
 
-    /// For a reminder: the time of the next reminder ([`OrderEvent::next_due`]).
+    /// The time of the next reminder ([`OrderEvent::next_due`]), if the message is a reminder;
+    /// otherwise `None`.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         match self {
@@ -106,7 +108,7 @@ impl PaymentWork {
         }
     }
 
-    /// Whether the message is the first one about a change of the order, so neither a reminder nor a hint.
+    /// Whether the message is the first about a change of the order, and not a reminder or a hint.
     #[must_use]
     pub fn is_first(&self) -> bool {
         match self {
@@ -115,7 +117,7 @@ impl PaymentWork {
         }
     }
 
-    /// Whether the order's payment must be checked.
+    /// Whether `process-order` must check the order's payment.
     #[must_use]
     pub fn advances_payment(&self) -> bool {
         match self {

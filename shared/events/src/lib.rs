@@ -1,10 +1,12 @@
-//! The order events that leave the outbox, as CloudEvents 1.0 in structured JSON.
+//! Defines the order events that the outbox and the sweeper send, as CloudEvents 1.0 in structured JSON.
 //!
-//! An event carries the whole order at one version, so a consumer needs no other data and can apply versions
-//! in any order of arrival. The highest version replaces lower ones, and a version that was applied before
-//! changes nothing. What an event may contain is an allow-list: no address, no e-mail, no payment method.
+//! An event contains the whole order at one version, so a consumer needs no other data, and can apply
+//! versions in any order. The highest version replaces lower versions, and a version that was applied
+//! before changes nothing. The data of an event is an allow-list: it contains no address, no e-mail and no
+//! payment method.
 //!
-//! Decoding requires every member that is used and ignores unknown members, so that a producer may add members.
+//! Decoding requires every member that is used, and ignores unknown members, so that a later release may
+//! add members.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -19,53 +21,54 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The `source` of every event.
+/// The `source` of every order event.
 pub const SOURCE: &str = "/stampede/orders";
 
 /// The longest event that is decoded, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
 
-/// The change of the order.
+/// The kind of an order event: the change of the order that it reports, or a reminder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventType {
-    /// The order was placed. The payment may begin.
+    /// The order was placed, and its payment may begin.
     #[serde(rename = "com.stampede.order.placed")]
     Placed,
-    /// A change that requires no action: a payment id was stored.
+    /// The order changed, but no consumer except the ledger must act: for example, a payment id was stored.
     #[serde(rename = "com.stampede.order.updated")]
     Updated,
     /// The shopper submitted another card, which must be charged.
     #[serde(rename = "com.stampede.order.card_added")]
     CardAdded,
-    /// The shopper must act.
+    /// The shopper must act before the payment can continue.
     #[serde(rename = "com.stampede.order.action_required")]
     ActionRequired,
     /// The shopper or the operator requested the cancellation, or the operator stated that the gateway does
-    /// not have the payment. The gateway must be asked.
+    /// not have the payment. `process-order` must ask the gateway whether money was taken.
     #[serde(rename = "com.stampede.order.cancel_requested")]
     CancelRequested,
-    /// The card was declined. The shopper may submit another card.
+    /// The gateway declined the card. The shopper may submit another card.
     #[serde(rename = "com.stampede.order.payment_failed")]
     PaymentFailed,
-    /// The order was paid.
+    /// The money was taken, and the order is paid.
     #[serde(rename = "com.stampede.order.paid")]
     Paid,
-    /// The payment was refused.
+    /// The payment was declined, and the order has ended.
     #[serde(rename = "com.stampede.order.declined")]
     Declined,
-    /// The order was cancelled.
+    /// The order was cancelled, and has ended.
     #[serde(rename = "com.stampede.order.cancelled")]
     Cancelled,
     /// The money was refunded.
     #[serde(rename = "com.stampede.order.refunded")]
     Refunded,
-    /// The order is open and its next check is due. The sweeper sends this event; the outbox does not.
+    /// The order is open, and its next check is due. The sweeper sends this event as a reminder; the outbox
+    /// does not.
     #[serde(rename = "com.stampede.order.due")]
     Due,
 }
 
 impl EventType {
-    /// The last part of the event's type, for log lines.
+    /// The last part of the CloudEvents `type`, for log lines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -84,7 +87,7 @@ impl EventType {
     }
 
     /// Whether `process-order` must act on the event. The other events report its own changes, or require no
-    /// action. They go to the ledger only; if one reaches `process-order`, it is acknowledged.
+    /// action. They are not sent to `process-order`, which acknowledges them if it receives one.
     #[must_use]
     pub const fn advances_payment(self) -> bool {
         match self {
@@ -99,7 +102,7 @@ impl EventType {
         }
     }
 
-    /// The news that the shopper gets by mail for the event; `None` for no mail.
+    /// The news that the shopper gets by mail for the event; `None` if no mail is sent.
     #[must_use]
     pub const fn news(self) -> Option<News> {
         match self {
@@ -118,23 +121,23 @@ impl EventType {
     }
 }
 
-/// The news that a shopper gets by mail.
+/// The kind of news that a shopper gets by mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum News {
-    /// The order is paid.
+    /// The order is paid and thereby confirmed.
     Confirmed,
     /// The shopper must act before the payment can continue.
     ActNow,
-    /// The card was declined. The shopper may submit another card.
+    /// The gateway declined the card. The shopper may submit another card.
     CardDeclined,
-    /// The payment was refused, and the order has ended.
+    /// The payment was declined, and the order has ended.
     Declined,
-    /// The order was cancelled.
+    /// The order was cancelled, and has ended.
     Cancelled,
 }
 
 impl News {
-    /// The name in log lines and in the stored list of sent news.
+    /// The name of the news in log lines, and in the stored list of the news that were sent.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -147,59 +150,60 @@ impl News {
     }
 }
 
-/// The order at one version, with the data that consumers may see.
+/// The part of an order, at one version, that consumers may see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderData {
-    /// The order.
+    /// The order's identifier.
     pub order_id: OrderId,
     /// The order's version.
     pub version: u32,
     /// The order's status.
     pub status: OrderStatus,
-    /// The reason for an end without payment.
+    /// The reason why the order ended unpaid; `None` while it is open, and for a paid or refunded order.
     pub reason: Option<EndReason>,
     /// The reservation that became the order.
     pub reservation_id: ReservationId,
-    /// The drop.
+    /// The drop that sells the units.
     pub drop_id: DropId,
-    /// The SKU.
+    /// The SKU of the units.
     pub sku: SkuId,
-    /// The shopper: a hash of the token's issuer and subject.
+    /// The shopper's identifier: a hash of the token's issuer and subject.
     pub shopper_id: ShopperId,
-    /// The number of units.
+    /// The number of ordered units.
     pub quantity: u32,
-    /// The amount, in minor units.
+    /// The amount for all units, in minor units of the currency.
     pub amount_minor: i64,
-    /// The currency.
+    /// The currency's code in ISO 4217.
     pub currency: String,
-    /// The gateway's id of the payment, if a payment exists.
+    /// The gateway's id of the payment; `None` if no payment was created.
     pub payment_id: Option<String>,
-    /// The time of the order, in milliseconds since 1970.
+    /// The time at which the order was placed, in milliseconds since 1970.
     pub placed_at_ms: Timestamp,
-    /// The time of this version, in milliseconds since 1970.
+    /// The time of the change that made this version, in milliseconds since 1970.
     pub updated_at_ms: Timestamp,
 }
 
-/// An order event.
+/// An order event: the change of an order, or a reminder, with the order's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderEvent {
-    /// The change.
+    /// The kind of the event.
     pub kind: EventType,
-    /// The order after it.
+    /// The order's data after the change.
     pub data: OrderData,
-    /// The purchase that the order belongs to; none for an order that was stored without one.
+    /// The correlation id of the purchase; `None` for an order that was stored without one.
     pub correlation: Option<CorrelationId>,
-    /// For a reminder: the time of the next reminder, after which this reminder is stale.
+    /// The time of the next reminder, after which this reminder is outdated; `None` for an event that is not
+    /// a reminder.
     pub next_due: Option<Timestamp>,
 }
 
-/// The message is not an event of this project. The error contains no content of the message, which may be
-/// personal.
+/// The error for a message that is not an event of this project. It contains no part of the message, which
+/// may be personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an order event: {0}")]
 pub struct EventError(&'static str);
 
-/// The envelope, with the attributes that CloudEvents 1.0 requires and the ones that this project uses.
+/// The envelope of an event: the attributes that CloudEvents 1.0 requires, and those that this project uses.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     specversion: String,
@@ -210,11 +214,12 @@ struct Envelope {
     subject: String,
     time: String,
     datacontenttype: String,
-    /// The attribute of the extension "Correlation":
+    /// The attribute of the CloudEvents extension "Correlation":
     /// <https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/correlation.md>.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     correlationid: Option<CorrelationId>,
-    /// This project's own attribute, in reminders only: [`OrderEvent::next_due`] in milliseconds since 1970.
+    /// This project's own attribute, which only reminders have: [`OrderEvent::next_due`] in milliseconds
+    /// since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nextduems: Option<Timestamp>,
     data: OrderData,
@@ -235,7 +240,7 @@ impl OrderEvent {
             {
                 EventType::CancelRequested
             }
-            // A further page of the bank.
+            // The bank requires an action on a further page.
             OrderStatus::ActionRequired
                 if before.is_some_and(|b| b.page() != after.page() && after.page().is_some()) =>
             {
@@ -273,7 +278,8 @@ impl OrderEvent {
         }
     }
 
-    /// The event's `id`. It is the same each time the event is sent.
+    /// The event's `id`. It is the same each time that the event is sent, so that consumers can
+    /// recognise repeats.
     #[must_use]
     pub fn id(&self) -> String {
         let suffix = match self.next_due {
@@ -283,11 +289,11 @@ impl OrderEvent {
         format!("{}:{}{suffix}", self.data.order_id, self.data.version)
     }
 
-    /// The event as CloudEvents JSON.
+    /// The event as a CloudEvent in JSON.
     ///
     /// # Errors
     ///
-    /// [`EventError`] when its time is outside the calendar.
+    /// [`EventError`] when the event's time cannot be written as a date.
     pub fn encode(&self) -> Result<String, EventError> {
         let envelope = Envelope {
             specversion: "1.0".to_owned(),
@@ -304,12 +310,12 @@ impl OrderEvent {
         serde_json::to_string(&envelope).map_err(|_| EventError("encoding"))
     }
 
-    /// Reads an event.
+    /// Reads an event from a CloudEvent in JSON.
     ///
     /// # Errors
     ///
-    /// [`EventError`] when the text is too long, is not a CloudEvent 1.0, has another source, or does not
-    /// contain an order.
+    /// [`EventError`] when the text is too long, is not a CloudEvent 1.0, has another source, contains no
+    /// order, or has a subject other than the order's id.
     pub fn decode(text: &str) -> Result<Self, EventError> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(EventError("too long"));
@@ -330,7 +336,7 @@ impl OrderEvent {
     }
 }
 
-/// A time as CloudEvents writes it.
+/// The time in RFC 3339, as CloudEvents requires.
 fn rfc3339(at: Timestamp) -> Result<String, EventError> {
     let nanos = i128::from(at.as_millis()) * 1_000_000;
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| EventError("time"))?;
@@ -444,9 +450,9 @@ mod tests {
         );
     }
 
-    /// Checks every change of an order from every state. `process-order` must act on the events of a new
-    /// order, of a granted cancellation request that is still open, and of the sweeper's reminder, and on
-    /// none that its own changes cause.
+    /// Tries every change of an order from every state. `process-order` must act on the events of a new
+    /// order, of a further card, of a cancellation request for an order that is still open, and of the
+    /// sweeper's reminder. It must not act on the events of its own changes.
     #[test]
     fn a_payment_is_driven_by_what_others_want_of_it_in_every_state() {
         use OrderStatus::{

@@ -1,4 +1,4 @@
-//! The database's address.
+//! Parses the database's address from a URL.
 
 use std::str::FromStr;
 
@@ -44,7 +44,7 @@ impl FromStr for Address {
         if !is_url {
             return Err(UrlError::Unreadable);
         }
-        // The driver does not know `verify-full`.
+        // The driver does not know `verify-full`, so `sslmode` is removed from the URL.
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {

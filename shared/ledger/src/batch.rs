@@ -1,4 +1,4 @@
-//! The parameters of a batch, column by column, and the meaning of its result.
+//! Makes the parameters of a batch, column by column, and reads its result.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -84,12 +84,12 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The statement's result for one event.
+/// One event's row in the result of [`STATEMENT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
-    /// The order's history did not have this version.
+    /// Whether the order's history did not have this version.
     pub(crate) is_new: bool,
-    /// The order is now at the highest version of the batch.
+    /// Whether the order is now at the highest version of the batch.
     pub(crate) moved_on: bool,
     /// The order's version before the batch.
     pub(crate) before: Option<i64>,
@@ -121,7 +121,8 @@ pub(crate) fn answers(events: &[OrderEvent], written: &[Written]) -> Vec<Project
         answers.push(match (is_new, is_higher && written.moved_on) {
             (false, _) => Projected::Known,
             (true, true) => Projected::Latest,
-            // The version is lower than the stored one, or than one that another transaction wrote in the meantime.
+            // The version is lower than the stored version, or than a version that another transaction wrote in the
+            // meantime.
             (true, false) => Projected::Late,
         });
     }

@@ -1,4 +1,4 @@
-//! One signed-in connection over TLS.
+//! Opens a connection over TLS, and signs in.
 
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -20,7 +20,7 @@ pub enum ConnectError {
     Refused(#[from] tokio_postgres::Error),
 }
 
-/// The driver's error with its causes. They name the server's certificate and contain nothing that was sent.
+/// The driver's error with its causes. The causes name the server's certificate and contain nothing that was sent.
 fn causes(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -63,8 +63,8 @@ impl Database {
         }
     }
 
-    /// Opens a connection and signs in with a fresh password or token. If the server refuses a password, it is read
-    /// again and tried once more.
+    /// Opens a connection and signs in with a fresh password or token. If the server refuses a password, the password
+    /// is read again and the connection is tried once more.
     ///
     /// # Errors
     /// [`ConnectError`]. Only the TCP connection has a time limit.

@@ -13,8 +13,8 @@ pub(crate) fn ledger_error(error: &tokio_postgres::Error) -> LedgerError {
 }
 
 /// Classes are those of PostgreSQL's appendix A. Classes 22 (data exception) and 23 (constraint violation) are
-/// permanent faults of the event. All others may pass: a lost connection, a deadlock, a table that a migration has not
-/// created yet.
+/// permanent faults of the event. Errors of all other classes may be temporary: a lost connection, a deadlock, a table
+/// that a migration has not created yet.
 fn of_state(state: &SqlState, constraint: Option<&str>) -> LedgerError {
     let code = state.code();
     match code.get(..2) {

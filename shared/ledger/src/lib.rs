@@ -1,4 +1,4 @@
-//! The PostgreSQL adapter of the ledger port, with its migrations.
+//! Implements the ledger port on PostgreSQL, with its migrations.
 //!
 //! **The problem.** Events arrive in batches, more than once, late and in any order. Some may contradict the ledger.
 //! The final rows must be the same in every case, and one bad event must not block the others.

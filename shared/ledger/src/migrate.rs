@@ -18,9 +18,9 @@ mod embedded {
 const LOCK: &str = "SELECT pg_advisory_lock(727465)";
 /// How long a migration waits for another migration, in milliseconds.
 const WAIT_MS: u64 = 30_000;
-/// How long a migration's statement waits for a table that others use, in milliseconds. Statements that come later
-/// queue behind it for the same time, the projection of orders included. The projection's time limit for a write is 2
-/// s, so this limit is lower.
+/// How long a migration's statement waits for a table that others use, in milliseconds. Later statements, the
+/// projection of orders included, queue behind the migration's statement for the same time. The projection's time limit
+/// for a write is 2 s, so this limit is lower.
 const TABLE_WAIT_MS: u64 = 1_500;
 
 #[derive(Debug, thiserror::Error)]
@@ -71,22 +71,23 @@ impl fmt::Display for Role {
     }
 }
 
-/// The result of a migration.
+/// The migrations that a call of [`migrate`] applied, and the resulting version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
-    /// The migrations that this call applied, in order: `V1__ledger`.
+    /// The migrations that this call applied, in order, by names such as `V1__ledger`.
     pub applied: Vec<String>,
     /// The version of the newest applied migration.
     pub version: i32,
 }
 
 /// Applies the missing migrations in order, each in a transaction, and grants `writer` the sign-in and exactly the
-/// rights that the projection needs. Several processes may call it at once: they wait for each other for up to half a
-/// minute. It takes `limit` at most.
+/// rights that the projection needs. Several processes may call this function at the same time: they wait for each
+/// other for up to half a minute. A call takes `limit` at most.
 ///
 /// A migration that waits too long for a table in use fails, so that the table's users continue.
 ///
-/// The address must be the database's own and not that of RDS Proxy, since the lock belongs to the session.
+/// The address must be the database's own address and not the address of RDS Proxy, since the lock belongs to the
+/// session.
 ///
 /// # Errors
 /// [`MigrationError`]. Migrations applied before the error stay applied.
@@ -100,7 +101,7 @@ pub async fn migrate(
     let work = async {
         let (mut client, running) = database.connect().await?;
         let migrated = on_connection(&mut client, writer, limit).await;
-        // Ends the session and so releases the lock.
+        // Without the client, the server ends the session, which releases the lock.
         drop(client);
         running.abort();
         migrated

@@ -1,4 +1,4 @@
-//! Few connections, with time limits.
+//! Keeps a pool of few connections, with time limits.
 
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use crate::connect::{ConnectError, Database};
 /// Time limits, and the largest number of connections of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For connecting, in milliseconds.
+    /// The time limit for connecting, in milliseconds.
     pub connect_ms: u64,
-    /// For waiting for a connection that another batch uses, in milliseconds.
+    /// The time limit for waiting for a connection that another batch uses, in milliseconds.
     pub wait_ms: u64,
-    /// For one statement, in milliseconds.
+    /// The time limit for one statement, in milliseconds.
     pub statement_ms: u64,
-    /// Connections of one process. A process serves few batches at a time, and there are many processes.
+    /// The largest number of connections of one process. A process serves few batches at a time, and there are many
+    /// processes.
     pub connections: usize,
 }
 
@@ -39,7 +40,8 @@ impl Default for Limits {
 /// A batch that waited longer than this for a connection is logged, in milliseconds.
 const LONG_WAIT_MS: u128 = 1_000;
 
-/// Opens the pool's connections. The manager of `deadpool-postgres` keeps one fixed password and cannot omit it.
+/// Opens the pool's connections. The manager of `deadpool-postgres` keeps one fixed password and cannot omit a
+/// password.
 #[derive(Debug)]
 pub(crate) struct Connections(Database);
 
@@ -52,7 +54,8 @@ impl Manager for Connections {
         Ok(client)
     }
 
-    /// No round trip before each use: a dead connection costs one failed statement, which is repeated.
+    /// A connection is not checked with a round trip before each use: a dead connection costs one failed statement,
+    /// which is repeated.
     async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<ConnectError> {
         if client.is_closed() {
             return Err(RecycleError::message("the connection is closed"));

@@ -23,7 +23,7 @@ pub struct PostgresLedger {
     statement: Duration,
 }
 
-/// How often a statement is sent when the server keeps aborting it.
+/// The largest number of attempts of a statement that the server keeps aborting.
 const MOST_GIVEN_WAY: u32 = 5;
 
 /// The server's error codes for a statement aborted in favour of another transaction.
@@ -34,7 +34,7 @@ const GIVE_WAY: [SqlState; 2] = [
 
 /// Why a statement wrote nothing.
 enum WriteError {
-    /// The server aborted it in favour of another transaction.
+    /// The server aborted the statement in favour of another transaction.
     GaveWay,
     Failed(LedgerError),
 }
@@ -46,7 +46,7 @@ impl From<LedgerError> for WriteError {
 }
 
 impl PostgresLedger {
-    /// The ledger in `database` with the default [`Limits`]. It connects with the first events.
+    /// The ledger in `database` with the default [`Limits`]. The ledger connects with the first events.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self::with_limits(database, Limits::default())
@@ -62,7 +62,7 @@ impl PostgresLedger {
     }
 
     /// Writes all events in one statement, or none. A statement that the server aborted in favour of another
-    /// transaction (a deadlock) was certainly not done and is repeated at once.
+    /// transaction (a deadlock) was certainly not done and is repeated immediately.
     async fn write(&self, events: &[OrderEvent]) -> Result<Vec<Projected>, LedgerError> {
         for _ in 0..MOST_GIVEN_WAY {
             match self.write_once(events).await {
@@ -85,7 +85,7 @@ impl PostgresLedger {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => {
                 // After an error that the server reported, the connection is intact. Any other error may have broken
-                // it.
+                // the connection.
                 if error.as_db_error().is_none() {
                     drop(Object::take(client));
                 }
@@ -107,7 +107,7 @@ impl PostgresLedger {
         }
     }
 
-    /// Writes the events as one batch, or else each event separately.
+    /// Writes the events as one batch. If a constraint refuses the batch, writes each event separately.
     async fn write_each(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
         match self.write(events).await {
             Ok(written) => written.into_iter().map(Ok).collect(),

@@ -1,4 +1,4 @@
-//! How a connection signs in: with a token made for it, with a password, or without either.
+//! Signs a connection in: with a token made for the connection, with a password, or with neither.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +18,7 @@ use crate::address::Address;
 /// How long a token is valid, in seconds: the longest time that RDS allows. An open connection may outlive its token.
 pub const TOKEN_SECONDS: u64 = 15 * 60;
 
-/// Why no password or token is available. No variant contains any part of it.
+/// Why no password or token is available. No variant contains any part of a password or token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
     /// No token could be made from the address and the credentials.
@@ -77,14 +77,14 @@ impl SignIn {
     }
 
     /// An IAM token, signed for each connection with these credentials at the time of `clock`. RDS and RDS Proxy accept
-    /// it as a password.
+    /// the token as a password.
     #[must_use]
     pub fn iam(keys: Credentials, region: String, clock: impl Clock) -> Self {
         let now = Box::new(move || clock.now());
         Self(How::Iam(Arc::new(Iam { keys, region, now })))
     }
 
-    /// A password. It is read for each connection, and read again when the server refuses it.
+    /// A password that is read for each connection, and read again when the server refuses it.
     #[must_use]
     pub fn secret(secret: impl ReadSecret + 'static) -> Self {
         Self(How::Secret(Arc::new(secret)))
@@ -99,7 +99,7 @@ impl SignIn {
         }
     }
 
-    /// The server refused the sign-in. Returns whether a retry may use another password.
+    /// Reports that the server refused the sign-in. Returns whether a retry may use another password.
     pub(crate) async fn refused(&self) -> bool {
         match &self.0 {
             How::Nothing | How::Iam(_) => false,
@@ -119,8 +119,8 @@ struct Iam {
 }
 
 impl Iam {
-    /// A token: the presigned URL of the action `connect` of the service `rds-db`, without its scheme. It names host,
-    /// port and user, and the server accepts it only for these.
+    /// A token: the presigned URL of the action `connect` of the service `rds-db`, without its scheme. The token names
+    /// host, port and user, and the server accepts the token only for these.
     fn token(&self, address: &Address) -> Result<SecretText, SignInError> {
         let user = form_urlencoded::byte_serialize(address.user.as_bytes());
         let user: String = user.collect();

@@ -1,4 +1,4 @@
-//! The certificate authorities that a connection trusts.
+//! Verifies servers by the certificate authorities that a connection trusts.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const RDS: &[u8] = include_bytes!("roots/rds.pem");
 pub struct RootsError;
 
 /// The certificate authorities that a connection trusts. The system's trust store is not used. The server must present
-/// a certificate that one of them signed for the requested name or address.
+/// a certificate that one of these authorities signed for the requested name or address.
 ///
 /// Parsed from a text: `rds-proxy`, `rds` (for a database without the proxy), or one or more certificates in PEM.
 #[derive(Clone)]

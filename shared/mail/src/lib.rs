@@ -1,15 +1,15 @@
-//! The mail port over Amazon SES (its API of version 2).
+//! Implements the mail port on Amazon SES (its API of version 2).
 //!
-//! **Problem.** A mail service refuses a mail in several ways, and one of them quotes the recipient's
-//! address. The address must reach no log.
+//! **Problem.** A mail service refuses a mail in several ways, and one of its refusals quotes the recipient's address.
+//! The address must reach no log.
 //!
-//! **Model.** [`SesMail`] sends one mail of plain text in UTF-8. A failure is a [`MailError`], made from the error's code
-//! alone: the service's message is neither logged nor kept.
+//! **Model.** [`SesMail`] sends one mail of plain text in UTF-8. A failure is a [`MailError`], made from the error's
+//! code alone: the service's message is neither logged nor kept.
 //!
 //! | answer | meaning |
 //! |---|---|
 //! | no connection, 429, `TooManyRequestsException`, `LimitExceededException` | `Busy` |
-//! | any other refusal: an unverified sender, paused sending, a missing permission, an address that is not taken | `Refused` |
+//! | any other refusal: unverified sender, paused sending, missing permission, address not accepted | `Refused` |
 //! | connection lost, time-out, 5xx | `Unknown` |
 //!
 //! Source: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>.
@@ -32,7 +32,7 @@ use aws_types::SdkConfig;
 use connector::{Failure, Kind};
 use ports::mail::{Mail, MailError, SendMail};
 
-/// The environment variable that replaces the endpoint, named by the SDKs' rule.
+/// The environment variable that replaces the endpoint, named by the rule of the AWS SDKs.
 pub const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SESV2";
 /// The time limit of one call, connecting included, in milliseconds.
 pub const SEND_TIMEOUT_MS: u64 = 3_000;
@@ -45,8 +45,7 @@ pub struct SesMail {
 }
 
 impl SesMail {
-    /// Sends mails from the address `from`. `aws` gives region, credentials and HTTP client. It sends no
-    /// request yet.
+    /// Sends mails from the address `from`. `aws` gives region, credentials and HTTP client. No request is sent yet.
     #[must_use]
     pub fn new(aws: &SdkConfig, from: String) -> Self {
         let whole = Duration::from_millis(SEND_TIMEOUT_MS);
@@ -71,7 +70,7 @@ fn content(mail: &Mail) -> Result<EmailContent, BuildError> {
 
 impl SendMail for SesMail {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
-        // A content with both members set can be built.
+        // Building a content fails only if a member is missing, and both members are set.
         let content = content(mail).map_err(|_| MailError::Refused)?;
         let to = Destination::builder().to_addresses(mail.to.expose()).build();
         let request = self
@@ -83,7 +82,7 @@ impl SendMail for SesMail {
         let sent = request.send().await;
         sent.map(drop).map_err(|error| {
             let failure = Failure::of("SendEmail", &error);
-            tracing::warn!(%failure, "the mail service did not take a mail");
+            tracing::warn!(%failure, "a mail was not confirmed as sent; the caller decides about a repeat");
             match failure.kind {
                 Kind::NotSent | Kind::Throttled | Kind::InProgress => MailError::Busy,
                 Kind::NotBuilt | Kind::Refused => MailError::Refused,

@@ -1,4 +1,4 @@
-//! What is sent to SES, and what its answers mean.
+//! Tests the requests to SES, and the result for each of its answers.
 #![cfg(test)]
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn mail() -> Mail {
     }
 }
 
-/// One request to a server that answers so: its first line, its body, and what came of it.
+/// Sends one mail to a server with this answer. Returns the request's first line and body, and the result.
 async fn send(status: u16, kind: &str, body: &str) -> (String, Value, Result<(), MailError>) {
     let headers = vec![
         ("content-type", "application/json".to_owned()),

@@ -1,4 +1,4 @@
-//! Access to the store beside the ports: to prepare the state of a test, and to check it afterwards.
+//! Gives tests access to the store beside the ports: to prepare the state of a test, and to check it afterwards.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl MemoryStore {
         self.state().readiness.insert(drop, readiness.clone());
     }
 
-    /// Stores a drop whatever its version, and a new shard for every allocation without one.
+    /// Stores a drop whatever its version, and a new shard for every allocation without a shard.
     pub fn put_drop(&self, drop: &Drop) {
         let mut state = self.state();
         for (key, units) in drop.allocations() {
@@ -77,18 +77,18 @@ impl MemoryStore {
         self.state().addresses.clone()
     }
 
-    /// Every change of an order since the store was made, in order, as the table's stream contains them.
+    /// Every change of an order that was not taken yet, in sequence, as the table's stream contains the changes.
     #[must_use]
     pub fn changes(&self) -> Vec<OrderChange> {
         self.state().changes.clone()
     }
 
-    /// Removes and returns the changes that were not yet taken, as a relay that handles them all.
+    /// Removes and returns the changes that were not yet taken, as a relay does that handles all changes.
     pub fn take_changes(&self) -> Vec<OrderChange> {
         std::mem::take(&mut self.state().changes)
     }
 
-    /// A copy of all current tables without planned faults: a stale read sees it later.
+    /// A copy of all current tables without planned faults, for tests of stale reads.
     #[must_use]
     pub fn snapshot(&self) -> Self {
         Self::with(self.state().clone())
@@ -118,7 +118,7 @@ impl MemoryStore {
             .count()
     }
 
-    /// The units allocated to a SKU's shards, and how many of them are sold.
+    /// The units allocated to a SKU's shards, and the number of sold units.
     #[must_use]
     pub fn allocated_and_sold(&self, drop: &DropId, sku: &SkuId) -> (u32, u32) {
         let state = self.state();
@@ -144,18 +144,18 @@ impl MemoryStore {
         self.state().purchases.insert(key, units);
     }
 
-    /// Stores a status, under whatever lease the former one was written.
+    /// Stores a status, whatever the lease under which the former status was written.
     pub fn put_status(&self, status: &DropStatus) {
         self.state().statuses.insert(status.drop.clone(), status.clone());
     }
 
-    /// Stores counts, under whatever lease the former ones were written.
+    /// Stores counts, whatever the lease under which the former counts were written.
     pub fn put_counts(&self, drop: &DropId, sku: &SkuId, counts: &FreeCounts) {
         let key = (drop.clone(), sku.clone());
         self.state().counts.insert(key, counts.clone());
     }
 
-    /// The progress of a drop.
+    /// The state of the stored drop; `None` if the store does not have the drop.
     #[must_use]
     pub fn drop_state(&self, drop: &DropId) -> Option<DropState> {
         self.state().drops.get(drop).map(|stored| stored.drop.state)
@@ -172,7 +172,7 @@ impl MemoryStore {
             .collect()
     }
 
-    /// Whether nothing of a drop is held and none of its orders is open.
+    /// Whether the drop's shards have no claim, and no order in the store is open.
     #[must_use]
     pub fn is_settled(&self, drop: &DropId) -> bool {
         let state = self.state();

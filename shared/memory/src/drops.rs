@@ -1,4 +1,4 @@
-//! The drop, status, lease and readiness ports.
+//! Implements the drop, status, lease and readiness ports.
 
 use std::cmp::Reverse;
 
@@ -112,8 +112,8 @@ impl ReadCounts for MemoryStore {
     }
 }
 
-/// Whether a write made under `fencing` at `as_of` may replace one made under `stored`: a newer lease always, the same
-/// one unless its survey is older.
+/// Whether a write under `fencing` at `as_of` may replace a write with the values `stored`. A write under a newer lease
+/// always may; a write under the same lease may unless its survey is older.
 fn may_replace(stored: Option<(u64, Timestamp)>, fencing: u64, as_of: Timestamp) -> bool {
     stored.is_none_or(|stored| stored <= (fencing, as_of))
 }

@@ -1,4 +1,4 @@
-//! Injected faults: which call of which port fails, and how.
+//! Plans injected faults: which call of which port fails, and how.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,65 +8,65 @@ use ports::StoreError;
 /// A method of a database port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
-    /// `PeekStock::peek`
+    /// The method `PeekStock::peek`.
     Peek,
-    /// `ClaimStock::claim`
+    /// The method `ClaimStock::claim`.
     Claim,
-    /// `ClaimStock::take_over`
+    /// The method `ClaimStock::take_over`.
     TakeOver,
-    /// `GiveBackStock::give_back`
+    /// The method `GiveBackStock::give_back`.
     GiveBack,
-    /// `CountLapse::count_lapse`
+    /// The method `CountLapse::count_lapse`.
     CountLapse,
-    /// `ReadClaim::read_claim`
+    /// The method `ReadClaim::read_claim`.
     ReadClaim,
-    /// `SurveyStock::survey`
+    /// The method `SurveyStock::survey`.
     Survey,
-    /// `AllocateStock::allocate`
+    /// The method `AllocateStock::allocate`.
     Allocate,
-    /// `PlaceOrder::place`
+    /// The method `PlaceOrder::place`.
     Place,
-    /// `ReadOrder::order`
+    /// The method `ReadOrder::order`.
     Order,
-    /// `ListOrders::orders_of`
+    /// The method `ListOrders::orders_of`.
     OrdersOf,
-    /// `FindDueOrders::due_orders`
+    /// The method `FindDueOrders::due_orders`.
     DueOrders,
-    /// `ListOpenOrders::open_orders`
+    /// The method `ListOpenOrders::open_orders`.
     OpenOrders,
-    /// `PutOff::put_off`
+    /// The method `PutOff::put_off`.
     PutOff,
-    /// `AdvanceOrder::advance`
+    /// The method `AdvanceOrder::advance`.
     Advance,
-    /// `TakeCalls::take_calls`
+    /// The method `TakeCalls::take_calls`.
     TakeCalls,
-    /// `NoteDecline::note_decline`
+    /// The method `NoteDecline::note_decline`.
     NoteDecline,
-    /// `KeepContact::contact`
+    /// The method `KeepContact::contact`.
     Contact,
-    /// `KeepContact::note_sent`
+    /// The method `KeepContact::note_sent`.
     NoteSent,
-    /// `ReadDrop::drop` and `ReadDrop::copy`
+    /// The methods `ReadDrop::drop` and `ReadDrop::copy`.
     Drop,
-    /// `ListDrops::published`
+    /// The method `ListDrops::published`.
     Published,
-    /// `StoreDrop::store`
+    /// The method `StoreDrop::store`.
     Store,
-    /// `ReadStatus::status`
+    /// The method `ReadStatus::status`.
     Status,
-    /// `ReadCounts::counts`
+    /// The method `ReadCounts::counts`.
     Counts,
-    /// `WriteStatus::write_counts`
+    /// The method `WriteStatus::write_counts`.
     WriteCounts,
-    /// `WriteStatus::write_status`
+    /// The method `WriteStatus::write_status`.
     WriteStatus,
-    /// `HoldLease::acquire`
+    /// The method `HoldLease::acquire`.
     Acquire,
-    /// `ReadReadiness::readiness`
+    /// The method `ReadReadiness::readiness`.
     Readiness,
-    /// `ReadIssuers::issuers`
+    /// The method `ReadIssuers::issuers`.
     Issuers,
-    /// `StoreIssuers::store_issuers`
+    /// The method `StoreIssuers::store_issuers`.
     StoreIssuers,
 }
 
@@ -84,7 +84,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The caller's error.
+    /// The error that the caller of the port gets for this fault.
     #[must_use]
     pub fn error(self) -> StoreError {
         match self {
@@ -104,7 +104,7 @@ impl Fault {
 /// Decides about every call, by its method and its number among the calls of that method, from 1.
 type Plan<O, F> = Box<dyn FnMut(O, u64) -> Option<F> + Send>;
 
-/// The planned faults of a port's methods, and the numbers of calls so far.
+/// The planned faults of a port's methods, and the number of calls of each method so far.
 pub(crate) struct Faults<O, F> {
     calls: BTreeMap<O, u64>,
     queued: BTreeMap<(O, u64), F>,
@@ -131,8 +131,8 @@ impl<O: Copy + Ord, F> Faults<O, F> {
         queued.or_else(|| self.plan.as_mut().and_then(|plan| plan(op, number)))
     }
 
-    /// Makes the `nth` call of `op` from now on (1 is the next) fail. If a fault is queued for that call already, the
-    /// later faults move back by one, so that each fault has its own call.
+    /// Makes the `nth` call of `op` from now on (1 is the next) fail. If this call has a queued fault already, the new
+    /// fault is queued for the next call without a fault, so that each fault has its own call.
     pub(crate) fn queue(&mut self, op: O, nth: u64, fault: F) {
         let mut number = self.calls(op) + nth.max(1);
         while self.queued.contains_key(&(op, number)) {

@@ -1,4 +1,4 @@
-//! The state with which handler tests begin.
+//! Makes the state with which handler tests begin.
 
 use domain::drops::{Drop, DropDraft, DropState, Sku};
 use domain::ids::{DropId, ShopperId, SkuId};

@@ -1,4 +1,5 @@
-//! A payment gateway in memory, with the outcome of each means of payment, injected faults, and a record of charges.
+//! Simulates a payment gateway in memory, with the outcome of each means of payment, injected faults, and a record of
+//! charges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,7 @@ pub enum PaymentOutcome {
     Succeed,
     /// The bank declines, with this code.
     Decline(&'static str),
-    /// The bank declines the payment's first confirmation, with this code; a later one takes the money.
+    /// The bank declines the payment's first confirmation, with this code; a later confirmation takes the money.
     DeclineOnce(&'static str),
     /// The shopper must act; [`MemoryGateway::finish_action`] is the shopper's action.
     RequireAction,
@@ -32,20 +33,20 @@ pub enum PaymentOutcome {
 /// A method of the gateway port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GatewayOp {
-    /// `PaymentGateway::create`
+    /// The method `PaymentGateway::create`.
     Create,
-    /// `PaymentGateway::confirm`
+    /// The method `PaymentGateway::confirm`.
     Confirm,
-    /// `PaymentGateway::find`
+    /// The method `PaymentGateway::find`.
     Find,
-    /// `PaymentGateway::cancel`
+    /// The method `PaymentGateway::cancel`.
     Cancel,
-    /// `PaymentGateway::refund`
+    /// The method `PaymentGateway::refund`.
     Refund,
 }
 
 impl GatewayOp {
-    /// Every method, so that a test can fail each in turn.
+    /// Every method, so that a test can make one after the other fail.
     pub const ALL: [Self; 5] = [
         Self::Create,
         Self::Confirm,
@@ -55,7 +56,7 @@ impl GatewayOp {
     ];
 }
 
-/// How a call fails.
+/// How a call of the gateway fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GatewayFault {
     /// Nothing is done, and the caller gets an error that says so.
@@ -66,22 +67,22 @@ pub enum GatewayFault {
     UnknownBefore,
     /// The call is done; the outcome is unknown to the caller.
     UnknownAfter,
-    /// Nothing is done; the gateway answers that it is failing.
+    /// Nothing is done; the gateway answers with a failure.
     UnavailableBefore,
-    /// The call is done; the gateway answers that it is failing.
+    /// The call is done; the gateway answers with a failure.
     UnavailableAfter,
     /// Nothing is done; the gateway refuses, and refuses each repeat.
     Refused,
     /// Nothing is done; the gateway refuses the API key.
     NoKey,
-    /// Nothing is done; the gateway answers a failure, and repeats it to each call under the key.
+    /// Nothing is done; the gateway answers a failure, and repeats this answer to each call under the key.
     StoredBefore,
-    /// The call is done; the gateway answers a failure, and repeats it to each call under the key.
+    /// The call is done; the gateway answers a failure, and repeats this answer to each call under the key.
     StoredAfter,
 }
 
 impl GatewayFault {
-    /// Every way to fail.
+    /// Every fault, so that a test can inject each.
     pub const ALL: [Self; 10] = [
         Self::NotSent,
         Self::Throttled,
@@ -95,7 +96,7 @@ impl GatewayFault {
         Self::StoredAfter,
     ];
 
-    /// The caller's error.
+    /// The error that the caller of the port gets for this fault.
     #[must_use]
     pub fn error(self) -> GatewayError {
         match self {
@@ -130,23 +131,21 @@ struct Stored {
     order: OrderId,
     payment: Payment,
     refunded_minor: i64,
-    /// The number of its confirmations.
+    /// The number of the payment's confirmations.
     confirms: usize,
-    /// The means of payment of its last confirmation.
+    /// The means of payment of the payment's last confirmation.
     method: Option<PaymentMethod>,
 }
 
-/// The events of an order's payments, counted when they happen, since a payment's later state replaces an earlier
-/// one.
+/// The events of an order's payments. Events are counted when they happen, since a payment's later state replaces the
+/// earlier state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PaymentEvents {
     /// The number of captures.
     pub charges: u32,
-    /// The number of declines.
     pub declines: u32,
     /// The number of required actions.
     pub actions: u32,
-    /// The number of cancellations.
     pub cancels: u32,
 }
 
@@ -183,7 +182,7 @@ type Announce = Box<dyn FnMut(&OrderId, PaymentChange) + Send>;
 
 #[derive(Default)]
 struct State {
-    /// Is called for every change.
+    /// The function that is called for every change of a payment.
     announce: Option<Announce>,
     payments: BTreeMap<PaymentId, Stored>,
     outcomes: BTreeMap<String, PaymentOutcome>,
@@ -198,10 +197,10 @@ struct State {
 
 /// The gateway port, in memory. Clones share the state.
 ///
-/// The token decides the outcome: Stripe's test tokens have the same outcome as there, others that of
-/// [`MemoryGateway::on`], and all others succeed. Each call first lets other tasks run, then happens in one step, or
-/// fails as planned. A repeat under an idempotency key gets the first answer, also a refusal; the answer of a lost
-/// call is stored only if the call took effect.
+/// The token of the means of payment decides the outcome: Stripe's test tokens have their outcome at Stripe, tokens of
+/// [`MemoryGateway::on`] have the outcome set there, and all other tokens succeed. Each call first lets other tasks
+/// run, then happens in one step, or fails as planned. A repeat under an idempotency key gets the answer that is stored
+/// under the key, which may be a refusal; the answer of a lost call is stored only if the call took effect.
 #[derive(Clone)]
 pub struct MemoryGateway {
     state: Arc<Mutex<State>>,
@@ -224,7 +223,6 @@ fn unexpected() -> GatewayError {
 }
 
 impl MemoryGateway {
-    /// A gateway without payments.
     #[must_use]
     pub fn new() -> Self {
         let gateway = Self {
@@ -262,8 +260,8 @@ impl MemoryGateway {
         self.fail_nth(op, 1, fault);
     }
 
-    /// Makes the `nth` call of `op` from now on fail; 1 is the next. If a fault is queued for that call already, the
-    /// later one moves back by one.
+    /// Makes the `nth` call of `op` from now on fail; 1 is the next. If this call has a queued fault already, the new
+    /// fault is queued for the next call without a fault.
     pub fn fail_nth(&self, op: GatewayOp, nth: u64, fault: GatewayFault) {
         self.state().faults.queue(op, nth, fault);
     }
@@ -292,8 +290,8 @@ impl MemoryGateway {
         state.failed.clear();
     }
 
-    /// The shopper acted, or the gateway finished processing: the money is taken, or the payment declined. Returns
-    /// whether there was a payment to finish.
+    /// Finishes a payment after the shopper's action or the gateway's processing: the money is taken, or the payment is
+    /// declined. Returns whether there was a payment to finish.
     pub fn finish_action(&self, id: &PaymentId, succeeds: bool) -> bool {
         let mut state = self.state();
         let Some(stored) = state.payments.get(id) else {

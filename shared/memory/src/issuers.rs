@@ -1,4 +1,4 @@
-//! The documents of issuers, and the parameters from which they are made.
+//! Stores the documents of issuers, and the parameters from which they are made.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ impl StoreIssuers for MemoryStore {
     }
 }
 
-/// Parameters that tests change. Clones share them.
+/// Parameters that tests change. Clones share the parameters.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryParameters(Arc<Mutex<Parameters>>);
 
@@ -56,12 +56,11 @@ impl MemoryParameters {
         self.lock().values.insert(name.to_owned(), value.into());
     }
 
-    /// Removes the parameter `name`.
     pub fn remove(&self, name: &str) {
         self.lock().values.remove(name);
     }
 
-    /// Sets whether the store answers from now on.
+    /// With `silent`, the parameter store does not answer from now on.
     pub fn set_silent(&self, silent: bool) {
         self.lock().silent = silent;
     }

@@ -1,4 +1,4 @@
-//! A ledger in memory that tests can read.
+//! Keeps a ledger in memory that tests can read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,13 @@ struct Rows {
     faults: VecDeque<Option<LedgerError>>,
 }
 
-/// The ledger, in memory. Clones share it.
+/// The ledger, in memory. Clones share its rows.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLedger {
     rows: Arc<Mutex<Rows>>,
 }
 
 impl MemoryLedger {
-    /// An empty ledger.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -50,8 +49,8 @@ impl MemoryLedger {
         self.lock().history.keys().cloned().collect()
     }
 
-    /// Queues the outcome of the next event without one: it fails with `error` and is not written, or is written with
-    /// `None`.
+    /// Queues the outcome of the next event that has no queued outcome: with an error, the event fails and is not
+    /// written; with `None`, it is written.
     pub fn fail_next(&self, error: Option<LedgerError>) {
         self.lock().faults.push_back(error);
     }

@@ -1,19 +1,20 @@
-//! In-memory adapters of every port.
+//! Implements every port in memory.
 //!
 //! **The problem.** Handlers are tested without a database, so the adapters in memory must behave as the real
 //! database does, including the order of two refusals and the answer to a repeat.
 //!
-//! **The model.** [`MemoryStore`] implements every database port by the domain's own rules, one atomic step at a time;
-//! [`MemoryQueues`] and [`MemoryLedger`] keep what they are given; [`MemorySecret`] is a secret that tests change;
-//! [`TestRuntime`] is a clock that tests move, with random numbers that follow from a seed. The crate `contracts` holds
-//! the tests that say what each port promises: they run on these adapters and on the real ones.
+//! **The model.** [`MemoryStore`] implements every database port by the domain's own rules, one atomic step at a time.
+//! [`MemoryQueues`] and [`MemoryLedger`] keep the events that they receive. [`MemorySecret`] is a secret that tests
+//! change. [`TestRuntime`] is a clock that tests move, with random numbers that follow from a seed. The crate
+//! `contracts` has the tests of what each port promises, which run on these adapters and on the adapters of real
+//! services.
 //!
-//! **A walk through.** Set the scene with [`MemoryStore::put_drop`]; run the handler on a clone of the store; let calls
-//! fail with [`MemoryStore::fail_next`] (or all of them by a [`MemoryStore::set_plan`]); check what is left with
+//! **A walk through.** A test prepares a drop with [`MemoryStore::put_drop`], and runs the handler on a clone of the
+//! store. It lets calls fail with [`MemoryStore::fail_next`] or [`MemoryStore::set_plan`], and checks the tables with
 //! [`MemoryStore::audit`].
 //!
-//! **What it does not do.** It is not slow, not partitioned and never stale: a read that the port allows to lag is up
-//! to date here. It stores nothing beyond the process.
+//! **What it does not do.** The adapters are not slow, not partitioned and never stale: a read that the port allows to
+//! be out of date is up to date here. They store nothing beyond the process.
 #![forbid(unsafe_code)]
 
 mod account;

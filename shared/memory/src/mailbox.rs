@@ -1,4 +1,4 @@
-//! A mailbox with a record of the sent mails.
+//! Simulates a mail service that records the sent mails.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ struct State {
     faults: VecDeque<MailFault>,
 }
 
-/// A mail service in memory. Clones share it.
+/// A mail service in memory. Clones share its mails.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryMailbox(Arc<Mutex<State>>);
 
@@ -42,7 +42,7 @@ impl MemoryMailbox {
         self.state().sent.clone()
     }
 
-    /// Queues a failure for the next mail without a decided outcome.
+    /// Queues a failure for the next mail that has no queued failure.
     pub fn fail_next(&self, fault: MailFault) {
         self.state().faults.push_back(fault);
     }

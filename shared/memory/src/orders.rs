@@ -1,4 +1,4 @@
-//! The order ports: each change of an order and of the stock in one step.
+//! Implements the order ports: each change of an order and of the stock in one step.
 
 use std::cmp::Reverse;
 
@@ -185,7 +185,7 @@ impl PutOff for MemoryStore {
             };
             let before = stored.clone();
             stored.due_at = due_at;
-            // The stream contains every write.
+            // The table's stream contains every write, so it contains this change of the due time, too.
             state.changes.push(OrderChange {
                 before: Some(before),
                 after: stored.clone(),

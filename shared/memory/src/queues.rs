@@ -1,4 +1,4 @@
-//! Queues with a record of the sent messages.
+//! Simulates queues that record the sent messages.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ struct Sent {
     park_faults: VecDeque<SendFault>,
 }
 
-/// The queues, in memory. Clones share them.
+/// The queues, in memory. Clones share their messages.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryQueues {
     sent: Arc<Mutex<Sent>>,
@@ -52,7 +52,7 @@ impl MemoryQueues {
         there.map(|(_, event)| event.clone()).collect()
     }
 
-    /// Removes and returns every event in the queue `to`, as a consumer that handles them all.
+    /// Removes and returns every event in the queue `to`, as a consumer does that handles all events.
     pub fn drain(&self, to: Destination) -> Vec<OrderEvent> {
         let mut sent = self.lock();
         let (there, rest) = std::mem::take(&mut sent.events)
@@ -74,12 +74,12 @@ impl MemoryQueues {
         self.lock().parked.clone()
     }
 
-    /// Queues the outcome of the next event or hint without one: a failure, or success with `None`.
+    /// Queues the outcome of the next event or hint that has no queued outcome: a failure, or success with `None`.
     pub fn fail_next_event(&self, fault: Option<SendFault>) {
         self.lock().event_faults.push_back(fault);
     }
 
-    /// Queues a failure for the next parked record without a decided outcome.
+    /// Queues a failure for the next parked record that has no queued failure.
     pub fn fail_next_park(&self, fault: SendFault) {
         self.lock().park_faults.push_back(fault);
     }

@@ -1,4 +1,4 @@
-//! A clock that tests set, and random numbers from a seed.
+//! Provides a clock that tests set, and random numbers from a seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -52,7 +52,7 @@ impl TestRuntime {
         self.advance(i64::from(seconds) * 1000);
     }
 
-    /// How many milliseconds everyone has slept, all together.
+    /// The total time of all sleeps, in milliseconds.
     #[must_use]
     pub fn slept_ms(&self) -> u64 {
         self.inner.slept_ms.load(Ordering::SeqCst)
@@ -70,7 +70,8 @@ impl Clock for TestRuntime {
         Timestamp::from_millis(self.inner.now_ms.load(Ordering::SeqCst))
     }
 
-    /// Gives others a turn, and moves the clock by `ms` at once. Sleepers at the same time add up: time passes as if they took turns.
+    /// Lets other tasks run, and moves the clock by `ms` immediately. Concurrent sleeps add up: time passes as if they
+    /// came one after the other.
     async fn sleep(&self, ms: u64) {
         yield_now().await;
         self.inner.slept_ms.fetch_add(ms, Ordering::SeqCst);

@@ -1,10 +1,10 @@
-//! A secret in memory, which tests change.
+//! Keeps a secret in memory, which tests change.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 
-/// A secret that is cached until it is refused, regardless of its age. Clones share it.
+/// A secret that is cached until it is refused, regardless of its age. Clones share the secret.
 #[derive(Debug, Clone)]
 pub struct MemorySecret(Arc<Mutex<State>>);
 
@@ -16,7 +16,7 @@ struct State {
 }
 
 impl MemorySecret {
-    /// The secret `text`.
+    /// A secret with the value `text`.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -30,7 +30,7 @@ impl MemorySecret {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores another text, which is read after the former one was refused.
+    /// Stores another text, which is read after the cached text was refused.
     pub fn rotate(&self, text: &str) {
         self.state().stored = Ok(SecretText::new(text.to_owned()));
     }
@@ -40,7 +40,7 @@ impl MemorySecret {
         self.state().stored = Err(error);
     }
 
-    /// The number of refusals.
+    /// The number of times that a caller reported the secret as refused.
     #[must_use]
     pub fn refusals(&self) -> usize {
         self.state().refusals

@@ -1,4 +1,4 @@
-//! The stock ports in memory, by the rules of `domain`.
+//! Implements the stock ports in memory, by the rules of `domain`.
 
 use std::collections::BTreeSet;
 

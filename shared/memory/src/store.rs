@@ -1,4 +1,4 @@
-//! The database in memory. One lock makes every call one atomic step, like a conditional write or a transaction.
+//! Keeps the database in memory. One lock makes every call one atomic step, like a conditional write or a transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,33 +21,33 @@ use crate::yielding::yield_now;
 /// An order's change, as in the table's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderChange {
-    /// The order before; `None` when it is new.
+    /// The order before the change; `None` for a new order.
     pub before: Option<Order>,
     pub after: Order,
 }
 
-/// A stored drop, and whether it is on the calendar: once it is, it stays there.
+/// A stored drop, and whether it is on the calendar. A drop stays on the calendar in all later states.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredDrop {
     pub(crate) drop: Drop,
     pub(crate) on_calendar: bool,
 }
 
-/// All tables.
+/// The contents of all tables of the database.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     pub(crate) shards: BTreeMap<ShardKey, Shard>,
     pub(crate) purchases: BTreeMap<(DropId, ShopperId), u32>,
     pub(crate) lapses: BTreeMap<(DropId, ShopperId), Lapses>,
-    /// Cards that were declined, in orders that ended unpaid.
+    /// The number of declined cards of each shopper in a drop, in orders that ended unpaid.
     pub(crate) declined: BTreeMap<(DropId, ShopperId), u32>,
-    /// The orders in which a card was declined.
+    /// The orders in which a card was declined, by drop and card.
     pub(crate) declined_cards: BTreeMap<(DropId, CardFingerprint), BTreeSet<OrderId>>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
-    /// The end of the last reserved turn at the gateway, in microseconds.
+    /// The end of the last call slot that was taken at the gateway, in microseconds since 1970, by line.
     pub(crate) lines: BTreeMap<u8, i64>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
-    /// The sent mails, by order.
+    /// The news that were sent by mail, by order.
     pub(crate) sent: BTreeMap<OrderId, BTreeSet<String>>,
     pub(crate) changes: Vec<OrderChange>,
     pub(crate) drops: BTreeMap<DropId, StoredDrop>,
@@ -71,7 +71,6 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty database.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -85,7 +84,7 @@ impl MemoryStore {
         }
     }
 
-    /// Makes the next call of `op` fail. A second call before that makes the call after it fail too.
+    /// Makes the next call of `op` fail. If a fault is queued for this call already, the call after it fails, too.
     pub fn fail_next(&self, op: Op, fault: Fault) {
         self.fail_nth(op, 1, fault);
     }

@@ -1,4 +1,4 @@
-//! The shop's configuration, read at run time from AWS Systems Manager Parameter Store.
+//! Reads the shop's configuration at run time from AWS Systems Manager Parameter Store.
 //!
 //! **Why.** A value that a template takes from Parameter Store reaches a function only with the next deployment. Values
 //! that the shop changes between deployments, such as the trusted token issuers, are read at run time.
@@ -12,7 +12,7 @@ use aws_types::SdkConfig;
 use connector::{Failure, Kind};
 use ports::issuers::{ParameterError, ReadParameter};
 
-/// The environment variable that replaces the endpoint, named by the SDKs' rule.
+/// The environment variable that replaces the endpoint, named by the rule of the AWS SDKs.
 pub const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SSM";
 
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct ParameterStore {
 }
 
 impl ParameterStore {
-    /// A client of the store. `aws` gives region, credentials, time limits and HTTP client. It sends no request yet.
+    /// A client of the store. `aws` gives region, credentials, time limits and HTTP client. No request is sent yet.
     #[must_use]
     pub fn new(aws: &SdkConfig) -> Self {
         Self {

@@ -1,14 +1,15 @@
-//! Drops as this process last read them.
+//! Caches drops, as this process last read them.
 //!
-//! The copies are in a [`TimedCache`]: a copy is *fresh* for [`CACHE_MS`], and read again by then, at a random time
-//! of this process. When the database does not answer, the process uses its copy for
-//! [`STALE_MS`](domain::limits::STALE_MS). With a *stale* copy it may accept
-//! reservations until the end in that copy, but must not make a statement that a newer document may refute.
-//! While one request reads a drop again, the other requests use the copy: the read ends before the next one is
-//! due, so one read of a drop is in progress at a time. Only a process without a copy waits for repeated reads.
+//! The copies are in a [`TimedCache`]. A copy is *fresh* for [`CACHE_MS`], and the process reads it again by
+//! then, at a random time of its own. When the database does not answer, the process uses its copy for
+//! [`STALE_MS`](domain::limits::STALE_MS). With a *stale* copy it may accept reservations until the end in
+//! that copy, but must not make a statement that a newer document may contradict. While one request reads a
+//! drop again, other requests use the copy. This read ends before the next read is due, so at most one read
+//! of a drop is in progress. Only a process without a copy waits for repeated reads.
 //!
-//! A process reads one of the copies of a drop's document, which it draws at its start, so that no key is
-//! hot. A drop without copies (a draft or an unknown id) is read from the document itself.
+//! A process reads one of the copies of a drop's document. It chooses the copy at random when it starts, so
+//! that no key receives too many reads. A drop without copies (a draft or an unknown id) is read from the
+//! document itself.
 
 use std::sync::Arc;
 
@@ -22,31 +23,31 @@ use crate::drops::ReadDrop;
 use crate::runtime::Runtime;
 use crate::timed_cache::{Found, TimedCache};
 
-/// The number of drops that a process caches, and the number of ids that it caches as absent.
+/// The largest number of drops that a process caches, and of ids that it caches as absent.
 const MOST: usize = 256;
 
-/// A drop from the cache.
+/// A drop as this process last read it, and whether the copy is still fresh.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// The drop.
+    /// The drop as this process last read it.
     pub drop: Arc<Drop>,
-    /// Whether the drop could not be read again in time. Then no statement is allowed that a newer document
-    /// may refute.
+    /// Whether the copy is no longer fresh, since it could not be read again in time. Then the process must
+    /// not make a statement that a newer document may contradict.
     pub is_stale: bool,
 }
 
-/// Reads drops, each at most once a second. The absence of a drop is cached too.
+/// Reads drops through a cache, each at most once a second. The absence of a drop is cached too.
 pub struct CachedDrops<D, R> {
     drops: D,
     runtime: R,
-    /// The copy of each document that this process reads.
+    /// The number of the copy that this process reads of each document.
     copy: u8,
     copies: TimedCache<DropId, Arc<Drop>>,
     absent: TimedCache<DropId, ()>,
 }
 
 impl<D: ReadDrop, R: Runtime> CachedDrops<D, R> {
-    /// A cache in front of `drops`.
+    /// An empty cache in front of `drops`.
     pub fn new(drops: D, runtime: R) -> Self {
         let drawn = runtime.random() % u64::from(DROP_COPIES);
         Self {
@@ -58,11 +59,11 @@ impl<D: ReadDrop, R: Runtime> CachedDrops<D, R> {
         }
     }
 
-    /// The drop: fresh, or stale while the database does not answer.
+    /// The drop: fresh, or stale while the database does not answer; `None` if the drop does not exist.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the drop had to be read and could not be.
+    /// [`StoreError`] when there is no usable copy and the read failed.
     pub async fn get(&self, id: &DropId) -> Result<Option<Known>, StoreError> {
         let now = self.runtime.now();
         if self.absent.fresh(id, now).is_some() {
@@ -88,7 +89,8 @@ impl<D: ReadDrop, R: Runtime> CachedDrops<D, R> {
         }
     }
 
-    /// When a copy that is read now is read again. It is no longer fresh then, or soon.
+    /// The time at which a copy that is read now must be read again: when it is no longer fresh, or a random
+    /// time before.
     fn due_at(&self, now: Timestamp) -> Timestamp {
         let early = self.runtime.random() % (REFRESH_JITTER_MS.unsigned_abs() + 1);
         now.plus_millis(CACHE_MS - i64::try_from(early).unwrap_or(0))

@@ -1,4 +1,5 @@
-//! The lines of the calls to the payment gateway: all workers share its rate.
+//! Defines the port by which workers get slots for calls to the payment gateway. All workers share the
+//! gateway's rate.
 
 use std::future::Future;
 
@@ -6,9 +7,10 @@ use domain::rate::{CallsWanted, Turn};
 
 use crate::StoreError;
 
-/// Grants turns for gateway calls.
+/// Grants slots for gateway calls ([`domain::rate`]). A call may be made when its slot begins.
 pub trait TakeCalls: Send + Sync {
-    /// Takes the next turns of one line, or none if they begin too late. If the answer is lost, the turns may
-    /// have been taken. A repeat then leaves some turns unused, which costs time and never exceeds the rate.
+    /// Takes the next slots of one line, or no slot if they would begin too late. If the answer is lost,
+    /// the slots may have been taken. A repeat then leaves some slots unused, which costs time but never
+    /// exceeds the rate.
     fn take_calls(&self, wanted: CallsWanted) -> impl Future<Output = Result<Turn, StoreError>> + Send;
 }

@@ -7,40 +7,41 @@ use crate::runtime::Runtime;
 use domain::ids::OrderId;
 use domain::order::{Order, OrderStep};
 
-/// The number of further reads when the order changed since it was read.
+/// The number of further attempts after the order changed between its read and the write.
 const ATTEMPTS: Policy = Policy::at_once(3);
 
-/// Why an order was not changed.
+/// Why a request did not change an order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotChanged<X> {
     /// The order does not exist, or the requester may not see it.
     #[error("no such order")]
     Unknown,
-    /// The order does not permit the change.
+    /// The order does not permit the change, for the contained reason.
     #[error("{0}")]
     Refused(X),
-    /// The order changed during every attempt.
+    /// The order changed during every attempt. Nothing was written.
     #[error("changed again and again")]
     Contended,
-    /// The database did not answer.
+    /// A call of the database failed. The error says whether the change may have been stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The result of a request.
+/// The result of deciding about a request: it is already fulfilled, or a step fulfils it.
 pub enum Change {
-    /// The request was fulfilled before.
+    /// The request has already been fulfilled, so nothing is to be written.
     Already(Order),
     /// The step that fulfils the request.
     Step(OrderStep),
 }
 
-/// Stores the result of `decide` for the order, if `may_see` allows the requester to see it. When the order
-/// changed since it was read, `decide` is called again.
+/// Stores the step that `decide` returns for the order, if `may_see` allows the requester to see the order.
+/// If the order changed since it was read, the order is read again and `decide` is called again. Returns the
+/// order after the change.
 ///
 /// # Errors
 ///
-/// [`NotChanged`].
+/// [`NotChanged`], with the reason.
 pub async fn change<O: ReadOrder + AdvanceOrder, R: Runtime, X>(
     orders: &O,
     runtime: &R,
@@ -55,7 +56,8 @@ pub async fn change<O: ReadOrder + AdvanceOrder, R: Runtime, X>(
             Change::Already(order) => return Ok(Attempt::Done(order)),
             Change::Step(step) => step,
         };
-        // A repeat of a step that was stored is refused; the next read then finds the step.
+        // If the answer to a stored step was lost, its repeat is refused. The next read then finds the step,
+        // and `decide` must recognise it.
         let stored = retry(runtime, IN_REQUEST, || orders.advance(&step)).await?;
         Ok(Attempt::of(stored, step.order))
     };

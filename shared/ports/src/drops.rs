@@ -1,4 +1,5 @@
-//! Drops, their status documents, the free counts by shard, and the conductor's lease.
+//! Defines the ports of drops, their status documents, the free counts of their shards, and the conductor's
+//! lease.
 
 use std::future::Future;
 
@@ -19,28 +20,30 @@ pub trait ReadDrop: Send + Sync {
     fn copy(&self, id: &DropId, copy: u8) -> impl Future<Output = Result<Option<Drop>, StoreError>> + Send;
 }
 
-/// One page of the calendar.
+/// One page of the list of published drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropPage {
-    /// Latest start first.
+    /// The drops of the page, the latest start first.
     pub drops: Vec<Drop>,
-    /// The start of the next page, if there is one: start and id of the last drop on this page.
+    /// The position after which the next page begins: start and id of the last drop on this page; `None` on
+    /// the last page.
     pub next: Option<(Timestamp, DropId)>,
 }
 
-/// The two parts of the calendar. They are separate so that a page of one part is never short because of
-/// drops in the other.
+/// The two parts of the list of published drops. They are stored separately, so that a page of one part is
+/// never short because of drops in the other part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
-    /// The drops that lists show.
+    /// The drops that lists show to shoppers.
     Listed,
-    /// The drops that lists do not show.
+    /// The drops that lists do not show to shoppers.
     Unlisted,
 }
 
-/// Lists published drops.
+/// Lists the published drops.
 pub trait ListDrops: Send + Sync {
-    /// Up to `limit` published drops of `listing`, latest start first, after `after`; eventually consistent.
+    /// Up to `limit` published drops of `listing` after the position `after`, the latest start first;
+    /// eventually consistent.
     fn published(
         &self,
         listing: Listing,
@@ -49,18 +52,19 @@ pub trait ListDrops: Send + Sync {
     ) -> impl Future<Output = Result<DropPage, StoreError>> + Send;
 }
 
-/// Stores drops.
+/// Stores drops and their copies.
 pub trait StoreDrop: Send + Sync {
-    /// Stores `drop` on condition that the stored version is the one before, or as a new drop at version 1.
-    /// Refused: another change came first. The copies of a published drop change in the same transaction, so
-    /// all of them have the same version at every moment. A drop is on the calendar, in the part that its
-    /// `listed` says, once it is scheduled.
+    /// Stores `drop` if the stored version is the one before, or as a new drop at version 1. Refused: another
+    /// change came first, and nothing was written. The copies of a published drop change in the same
+    /// transaction, so all copies always have the same version. Once the drop is scheduled, it is in the
+    /// list, in the part that its `listed` selects.
     fn store(&self, drop: &Drop) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Reads the status document.
+/// Reads the status document of a drop.
 pub trait ReadStatus: Send + Sync {
-    /// The given copy of the status document, counted from 0, eventually consistent; `None` before the first survey.
+    /// The given copy of the status document, counted from 0, eventually consistent; `None` before the
+    /// first survey.
     fn status(
         &self,
         drop: &DropId,
@@ -68,20 +72,21 @@ pub trait ReadStatus: Send + Sync {
     ) -> impl Future<Output = Result<Option<DropStatus>, StoreError>> + Send;
 }
 
-/// The free units of each shard of one SKU, as last surveyed.
+/// The free units of each shard of one SKU, as the last survey counted them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreeCounts {
-    /// The time of the survey.
+    /// The time of the survey that counted the units.
     pub as_of: Timestamp,
-    /// The lease under which they were written.
+    /// The fencing number of the lease under which the counts were written.
     pub fencing: u64,
-    /// Free units by shard index; each at most `domain::limits::MAX_SHARD_UNITS`.
+    /// The free units by shard index. Each is at most `domain::limits::MAX_SHARD_UNITS`.
     pub free: Vec<u8>,
 }
 
-/// Reads the free counts.
+/// Reads the free counts of a SKU.
 pub trait ReadCounts: Send + Sync {
-    /// The given copy of the free counts of a SKU, counted from 0, eventually consistent; `None` before the first survey.
+    /// The given copy of the free counts of a SKU, counted from 0, eventually consistent; `None` before the
+    /// first survey.
     fn counts(
         &self,
         drop: &DropId,
@@ -91,9 +96,9 @@ pub trait ReadCounts: Send + Sync {
 }
 
 /// Writes the results of a survey, in the number of copies that [`domain::crowd::status_copies`] gives for
-/// the drop. A write under an older lease never replaces one under a newer lease.
+/// the drop. A write under an older lease never replaces a write under a newer lease.
 pub trait WriteStatus: Send + Sync {
-    /// Stores every copy of the free counts of a SKU. Refused: a newer lease has written.
+    /// Stores every copy of the free counts of a SKU. Refused: a conductor with a newer lease has written.
     fn write_counts(
         &self,
         drop: &DropId,
@@ -102,7 +107,7 @@ pub trait WriteStatus: Send + Sync {
         copies: u8,
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 
-    /// Stores every copy of the status document. Refused: a newer lease has written.
+    /// Stores every copy of the status document. Refused: a conductor with a newer lease has written.
     fn write_status(
         &self,
         status: &DropStatus,
@@ -110,21 +115,22 @@ pub trait WriteStatus: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// The right to conduct a drop for a limited time.
+/// The right to do some work for a limited time: to conduct a drop, or to run pre-scaling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The holder.
+    /// The run that holds the lease, by a name that no other run has.
     pub holder: String,
-    /// Grows whenever the holder of the lease changes; part of every write under the lease.
+    /// The fencing number. It grows whenever the holder changes, and is part of every write under the lease.
     pub fencing: u64,
-    /// The time at which it ends.
+    /// The time at which the lease ends.
     pub until: Timestamp,
 }
 
-/// Takes and renews the lease.
+/// Takes and renews the conductor's lease of a drop.
 pub trait HoldLease: Send + Sync {
-    /// Takes the lease of `drop` for `holder` until `until`, if it is free at `now`, expired, or `holder`'s
-    /// own. A renewal keeps the fencing number. Refused: the current lease of another holder.
+    /// Takes the lease of `drop` for `holder` until `until`, if the lease is free at `now`, has expired, or
+    /// is `holder`'s own. A renewal keeps the fencing number. Refused: contains the current lease of
+    /// another holder.
     fn acquire(
         &self,
         drop: &DropId,

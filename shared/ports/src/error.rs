@@ -1,28 +1,29 @@
-//! The errors of database ports, and the outcomes of conditional writes.
+//! Defines the errors of database ports, and the outcomes of conditional writes.
 
-/// An error that may pass.
+/// Distinguishes the errors after which a repeat of the call may succeed.
 pub trait Transient {
     /// Whether a repeat of the same call may succeed and is harmless.
     fn is_transient(&self) -> bool;
 
-    /// The wait that the service requested, in milliseconds.
+    /// The shortest wait before a repeat that the service requested, in milliseconds; 0 if it requested none.
     fn wait_at_least_ms(&self) -> u64 {
         0
     }
 }
 
-/// Why a database port failed. A condition that did not hold is not an error.
+/// Why a call of a database port failed. A condition that does not hold is not an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Certainly not done: throttled, in conflict with another write, or never sent. A repeat may succeed
-    /// soon.
+    /// The call certainly had no effect: it was throttled, in conflict with another write, or never sent. A
+    /// repeat may succeed soon.
     #[error("the database refused for the moment")]
     Busy,
-    /// Sent without an answer: it may have been done. Repeat the same conditional write, or read the state.
+    /// The call was sent without an answer, so it may have had an effect. The caller must repeat the same
+    /// conditional write, or read the state.
     #[error("the outcome is unknown")]
     Unknown,
-    /// A fault of this project that a repeat cannot correct: a missing permission or table, or an unreadable
-    /// item.
+    /// A fault of this project that a repeat cannot correct: a permission or table is missing, or an item
+    /// is unreadable.
     #[error("the database cannot do that: {0}")]
     Broken(String),
 }
@@ -41,17 +42,17 @@ impl Transient for StoreError {
     }
 }
 
-/// How a conditional write ended.
+/// The outcome of a conditional write: done, or refused because the condition did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conditional<T> {
-    /// It was written.
+    /// The condition held, and the write was made.
     Done,
-    /// The condition did not hold and nothing was written. Contains the state that was found.
+    /// The condition did not hold, and nothing was written. Contains the state that was found.
     Refused(T),
 }
 
 impl<T> Conditional<T> {
-    /// The same outcome, with the result of `change` on the state that was found.
+    /// The same outcome, with `change` applied to the state that was found.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Conditional<U> {
         match self {
             Self::Done => Conditional::Done,
@@ -59,7 +60,7 @@ impl<T> Conditional<T> {
         }
     }
 
-    /// Whether it was written.
+    /// Whether the write was made.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         matches!(self, Self::Done)

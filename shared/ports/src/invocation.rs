@@ -1,5 +1,5 @@
-//! The interface of functions that events invoke. Lambda calls it through `startup`; replays and tests call
-//! it directly.
+//! Defines the interface of functions that events invoke. The crate `startup` calls a function for Lambda;
+//! replays and tests call it directly.
 
 use std::future::Future;
 
@@ -7,17 +7,17 @@ use domain::time::Timestamp;
 
 use crate::runtime::Random;
 
-/// One invocation.
+/// The data of one invocation of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
-    /// The platform's id of the request. A repeated invocation has the same id.
+    /// The platform's id of the invocation. A repeated invocation has the same id.
     pub request_id: String,
-    /// The time at which the platform ends the process at the latest.
+    /// The latest time at which the platform ends the process.
     pub deadline: Timestamp,
 }
 
 impl Invocation {
-    /// A name that no other invocation has, including repeats.
+    /// A name that no other invocation has, not even a repeat of the same invocation.
     pub fn unique_name(&self, random: &impl Random) -> String {
         format!("{}.{:016x}", self.request_id, random.random())
     }
@@ -25,14 +25,15 @@ impl Invocation {
 
 /// A function that events invoke.
 pub trait Handle: Send + Sync + 'static {
-    /// The event.
+    /// The type of the event.
     type Event: Send;
-    /// The function's answer.
+    /// The type of the function's answer.
     type Answer: Send;
-    /// Why the invocation failed as a whole. Its source decides whether the event is delivered again.
+    /// The error of an invocation that failed as a whole. The source of the event decides whether to deliver
+    /// it again.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Handles one event.
+    /// Handles one event within the invocation's deadline.
     fn handle(
         &self,
         event: Self::Event,

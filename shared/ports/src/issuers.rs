@@ -1,23 +1,24 @@
-//! Who may sign tokens: the documents of issuers with their keys, and the shop's configuration that they follow from.
+//! Defines the ports of the issuers that may sign tokens: stored documents with the issuers' keys, and the
+//! shop's parameters that the documents follow from.
 //!
-//! A document is a text here; the crate `tokens` reads and writes it.
+//! This crate treats a document as a text; the crate `tokens` reads and writes its contents.
 
 use std::future::Future;
 
 use crate::retry::Transient;
 use crate::{Conditional, StoreError};
 
-/// A list of issuers.
+/// A list of issuers, by the kind of user whose tokens they sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IssuerList {
-    /// Whose tokens make shoppers.
+    /// The issuers of shoppers' tokens.
     Shoppers,
-    /// Whose tokens make operators.
+    /// The issuers of operators' tokens.
     Operators,
 }
 
 impl IssuerList {
-    /// Both.
+    /// Both lists.
     pub const ALL: [Self; 2] = [Self::Shoppers, Self::Operators];
 
     /// The list's name in keys and logs.
@@ -30,22 +31,25 @@ impl IssuerList {
     }
 }
 
-/// A document as it is stored.
+/// A list's document as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuersDocument {
-    /// How many times it was stored, from 1.
+    /// The number of times that the document was stored, from 1.
     pub version: u64,
-    /// The document; at most 110 KB, which the crate `tokens` asserts of the largest one.
+    /// The contents of the document. They have at most 110 KB, which the crate `tokens` asserts for the
+    /// largest document.
     pub text: String,
 }
 
-/// How many copies of each document are stored. Each process of a crowd reads one when it starts: 20,000 starts in one second are 560 reads
-/// of each copy. Copies lie in partitions by chance, and a partition gives 3,000 read units a second.
+/// The number of stored copies of each document. Each process reads one copy when it starts: 20,000 starts in
+/// one second are 560 reads of each copy. The copies are in random partitions, and a partition gives 3,000
+/// read units a second.
 pub const ISSUER_COPIES: u8 = 36;
 
-/// Reads the documents.
+/// Reads the documents of the lists of issuers.
 pub trait ReadIssuers: Send + Sync {
-    /// One copy of a list's document, below [`ISSUER_COPIES`], eventually consistent; `None` before the first one was stored.
+    /// One copy (0 to [`ISSUER_COPIES`] - 1) of a list's document, eventually consistent; `None` before the
+    /// first document was stored.
     fn issuers(
         &self,
         list: IssuerList,
@@ -53,9 +57,10 @@ pub trait ReadIssuers: Send + Sync {
     ) -> impl Future<Output = Result<Option<IssuersDocument>, StoreError>> + Send;
 }
 
-/// Stores the documents.
+/// Stores the documents of the lists of issuers.
 pub trait StoreIssuers: Send + Sync {
-    /// Stores the document in all copies at once, over the version before its own, or as a new one at version 1. Refused: another change came first.
+    /// Stores the document in all its copies, or in none, if the stored version is the one before, or as a
+    /// new document at version 1. Refused: another change came first, and nothing was written.
     fn store_issuers(
         &self,
         list: IssuerList,
@@ -66,10 +71,10 @@ pub trait StoreIssuers: Send + Sync {
 /// Why a parameter cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
-    /// The store of parameters does not answer. Worth reading again.
+    /// The parameter store does not answer. A later read may succeed.
     #[error("the store of parameters does not answer")]
     Unavailable,
-    /// There is no such parameter, or the function may not read it.
+    /// The parameter does not exist, or the function may not read it.
     #[error("there is no such parameter, or the function may not read it")]
     Missing,
 }
@@ -82,6 +87,6 @@ impl Transient for ParameterError {
 
 /// Reads parameters of the shop's configuration.
 pub trait ReadParameter: Send + Sync {
-    /// The value of the parameter `name` as it is now.
+    /// The current value of the parameter `name`.
     fn parameter(&self, name: &str) -> impl Future<Output = Result<String, ParameterError>> + Send;
 }

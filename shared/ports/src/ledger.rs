@@ -1,4 +1,4 @@
-//! The ledger: every version of every order, and the latest.
+//! Defines the port of the ledger: every version of every order, and the latest version of each.
 
 use std::future::Future;
 
@@ -6,16 +6,16 @@ use events::OrderEvent;
 
 use crate::retry::Transient;
 
-/// Why an event is not in the ledger.
+/// Why an event was not written to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// The database cannot be reached or is too busy, or the outcome is unknown. Repeating is harmless.
+    /// The database cannot be reached or is too busy, or the outcome is unknown. A repeat is harmless.
     #[error("the ledger is not available: {0}")]
     Unavailable(String),
     /// The database gave no connection, so nothing was written.
     #[error("no connection to the ledger: {0}")]
     NoConnection(String),
-    /// The database refuses this event whatever happens: a constraint, by name.
+    /// The database refuses this event at every attempt: it violates the constraint that is named.
     #[error("the ledger refuses the event: {0}")]
     Refused(String),
 }
@@ -26,21 +26,21 @@ impl Transient for LedgerError {
     }
 }
 
-/// What writing an event changed.
+/// The effect of an event on the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projected {
-    /// The order is now at this version.
+    /// The event's version is now the order's latest version.
     Latest,
-    /// The version is new to the history, but a later one had arrived before.
+    /// The event's version was added to the history, but the ledger already had a later version.
     Late,
-    /// The version was known: nothing changed.
+    /// The ledger already had the event's version, so nothing was changed.
     Known,
 }
 
-/// Writes the ledger.
+/// Writes order events to the ledger.
 pub trait ProjectOrders: Send + Sync {
-    /// Writes each event by itself, in one round trip where possible, and answers for each in the same order. An
-    /// order's row never goes back to an older version.
+    /// Writes each event by itself, in one round trip where possible, and returns a result for each event in
+    /// the same order. The row of an order never returns to an older version.
     fn project(
         &self,
         events: &[OrderEvent],

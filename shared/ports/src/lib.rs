@@ -1,19 +1,21 @@
-//! What the functions need from the outside, one small trait per capability.
+//! Defines the ports: the capabilities that functions need from outside, as one small trait for each.
 //!
-//! A function names exactly the capabilities it uses, so that its type says what it can do: whoever gets
-//! [`stock::PeekStock`] cannot claim, and `reserve` cannot touch an order. Adapters implement the traits (DynamoDB, SQS,
-//! PostgreSQL, a payment gateway, memory) and pass the same contract tests.
+//! A function names exactly the capabilities that it uses, so its type shows what it can do. With
+//! [`stock::PeekStock`] a function cannot claim units, and `reserve` cannot change an order. The
+//! adapters (DynamoDB, SQS, PostgreSQL, a payment gateway, memory) implement the traits and pass the
+//! same contract tests.
 //!
-//! **Errors.** Every database port fails with [`StoreError`], which separates what was certainly not done from what may
-//! have been: a time-out after sending is [`StoreError::Unknown`], never a failure, and the caller repeats the same
-//! conditional write or reads. [`retry`] does so, bounded and with jitter. Refusals are not errors: a condition that
-//! does not hold is an outcome, with what was found.
+//! **Errors.** Every database port fails with a [`StoreError`]. It distinguishes a call that certainly had
+//! no effect from a call that may have had one. A time-out after sending is [`StoreError::Unknown`] and
+//! never a failure: the caller repeats the same conditional write, or reads. [`retry`] repeats calls, with
+//! jitter and a limit. A condition that does not hold is not an error but an outcome, which contains the
+//! state that was found.
 //!
-//! **Time and random numbers** come in through [`runtime::Clock`] and [`runtime::Random`], so that a whole drop replays
-//! from a seed.
+//! **Time and random numbers** come from [`runtime::Clock`] and [`runtime::Random`], so that a whole drop can
+//! be repeated from a seed.
 //!
-//! [`cached::CachedDrops`] and [`timed_cache::TimedCache`], on which it is built, bound how often a process reads the same
-//! thing.
+//! **Caches.** [`cached::CachedDrops`], which is built on [`timed_cache::TimedCache`], limits how often a
+//! process reads the same drop.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 

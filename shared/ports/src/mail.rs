@@ -1,4 +1,4 @@
-//! Mails to shoppers, and the record of sent mails.
+//! Defines the ports of mails to shoppers, and of the record of the mails that were sent.
 
 use std::fmt;
 use std::future::Future;
@@ -9,23 +9,23 @@ use domain::ids::OrderId;
 use crate::StoreError;
 use crate::retry::Transient;
 
-/// The longest address, in bytes (RFC 5321, 4.5.3.1.3, without its angle brackets).
+/// The longest address, in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
 const MAX_ADDRESS_BYTES: usize = 254;
 /// The longest part before the `@`, in bytes (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// An e-mail address in a form that every mail service accepts: ASCII, a dot-atom before the `@`, a domain
-/// with a dot after it. `Debug` does not show it.
+/// An e-mail address in a form that every mail service accepts: ASCII, a dot-atom before the `@`, and a
+/// domain that contains a dot. `Debug` does not show the address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MailAddress(String);
 
-/// A text that is not such an address. The error contains no part of it.
+/// The error for a text that is not a [`MailAddress`]. It contains no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an address that mail can be sent to")]
 pub struct MailAddressError;
 
 impl MailAddress {
-    /// The address as text. Pass it to the mail service only.
+    /// The address as text. It must only be passed to the mail service, and never logged.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -61,14 +61,14 @@ impl FromStr for MailAddress {
     }
 }
 
-/// A mail of plain text.
+/// A mail of plain text to one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// The recipient.
+    /// The address of the recipient.
     pub to: MailAddress,
-    /// The subject: one line.
+    /// The subject, which is one line.
     pub subject: String,
-    /// The text.
+    /// The text of the mail.
     pub text: String,
 }
 
@@ -82,7 +82,7 @@ pub enum MailError {
     /// sending is paused, a permission is missing, or the service does not accept the address.
     #[error("the mail service refused the mail")]
     Refused,
-    /// It may have been sent.
+    /// The service did not answer, so the mail may have been sent.
     #[error("the mail service did not answer; the outcome is unknown")]
     Unknown,
 }
@@ -95,17 +95,17 @@ impl Transient for MailError {
 
 /// Sends mails.
 pub trait SendMail: Send + Sync {
-    /// Sends one mail, without repeats.
+    /// Sends one mail, without a repeat after an error.
     fn send(&self, mail: &Mail) -> impl Future<Output = Result<(), MailError>> + Send;
 }
 
-/// Data beside an order that is in no stream: the shipping address, and the record of the mails to the
-/// shopper.
+/// Data of an order that is in no stream: the shipping address, and the record of the mails to the shopper.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contact {
-    /// The address as the order was placed with it, as JSON text.
+    /// The shipping address as the shopper's request contained it, as JSON text.
     pub address: String,
-    /// The names of the sent news.
+    /// The marks of the mails that were sent. A mark is the name of the news; if the news can occur again,
+    /// `:` and a text that distinguishes the occurrences follow.
     pub sent: Vec<String>,
 }
 
@@ -117,12 +117,12 @@ impl fmt::Debug for Contact {
     }
 }
 
-/// Reads and writes the record of sent mails.
+/// Reads the contact of an order, and records the mails that were sent.
 pub trait KeepContact: Send + Sync {
     /// The contact of an order, strongly consistent; `None` if the order does not exist.
     fn contact(&self, order: &OrderId) -> impl Future<Output = Result<Option<Contact>, StoreError>> + Send;
 
-    /// Records that the shopper got the news `what`. A repeat changes nothing.
+    /// Records that the news `what` were sent to the shopper. A repeat changes nothing.
     fn note_sent(&self, order: &OrderId, what: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

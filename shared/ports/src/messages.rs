@@ -1,4 +1,4 @@
-//! Queues: order events for the workers, and a queue for records that could not be relayed.
+//! Defines the ports of queues: order events for the workers, and records that could not be relayed.
 
 use std::future::Future;
 
@@ -6,18 +6,19 @@ use events::{OrderEvent, PaymentHint};
 
 use crate::retry::Transient;
 
-/// Where an event goes.
+/// The queue to which an event is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
-    /// To `process-order`, which advances the payment.
+    /// The queue of `process-order`, which advances the payment.
     Payments,
-    /// To `project-ledger`, which writes the ledger.
+    /// The queue of `project-ledger`, which writes the ledger.
     Ledger,
-    /// To `notify-shopper`, which sends the shopper a mail.
+    /// The queue of `notify-shopper`, which sends mails to shoppers.
     Mail,
 }
 
-/// An event was not accepted, or the outcome is unknown. Send it again, since consumers tolerate repeats.
+/// The queue did not accept a message, or the outcome is unknown. The message must be sent again, since
+/// consumers tolerate repeats.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the queue did not accept the message: {0}")]
 pub struct SendError(pub String);
@@ -28,9 +29,9 @@ impl Transient for SendError {
     }
 }
 
-/// Sends order events.
+/// Sends order events to the workers' queues.
 pub trait SendEvents: Send + Sync {
-    /// Sends `events` (any number) and returns a result for each, in the same order.
+    /// Sends `events` (any number), and returns a result for each event in the same order.
     fn send(
         &self,
         to: Destination,
@@ -38,15 +39,15 @@ pub trait SendEvents: Send + Sync {
     ) -> impl Future<Output = Vec<Result<(), SendError>>> + Send;
 }
 
-/// Parks records that the relay cannot read.
+/// Stores records that the relay cannot read, so that they are not lost.
 pub trait ParkRecord: Send + Sync {
-    /// Stores a raw stream record, as JSON text, where an engineer finds it.
+    /// Sends a raw stream record, as JSON text, to the queue in which engineers look for such records.
     fn park(&self, raw: &str) -> impl Future<Output = Result<(), SendError>> + Send;
 }
 
-/// Sends hints to `process-order`.
+/// Sends payment hints to `process-order`.
 pub trait SendHint: Send + Sync {
-    /// Sends `hint`, to be received about a second later. By then the answer to the system's own call is
-    /// stored with the order, and the gateway's event mostly repeats that answer, so no look-up is needed.
+    /// Sends `hint` so that it is received about a second later. By then the order contains the answer to the
+    /// system's own call. The gateway's event mostly repeats that answer, so no look-up is needed.
     fn hint(&self, hint: &PaymentHint) -> impl Future<Output = Result<(), SendError>> + Send;
 }

@@ -1,5 +1,5 @@
-//! Orders: placing, advancing and reading them. The effect of an order on the stock is part of the same
-//! transaction.
+//! Defines the ports of orders: placing, advancing and reading them. The effect of an order on the stock is
+//! part of the same transaction.
 
 use std::future::Future;
 
@@ -11,30 +11,31 @@ use domain::time::Timestamp;
 use crate::payment::CardFingerprint;
 use crate::{Conditional, StoreError};
 
-/// An order to place, with the conditions that the transaction checks.
+/// An order to place, with the data that the transaction checks and stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placing {
-    /// The order, at version 1.
+    /// The new order, at version 1.
     pub order: Order,
-    /// The hold from which it was made, exactly as read: it becomes `order.claim`.
+    /// The hold that becomes `order.claim`, exactly as the hold was read.
     pub hold: Claim,
-    /// The largest number of units that the shopper may have in open and paid orders of this drop, including this
-    /// order.
+    /// The largest number of units that the shopper may have in open and paid orders of this drop, including
+    /// the new order.
     pub per_shopper_limit: u32,
-    /// The shipping address as JSON text: stored apart from the order, and never streamed.
+    /// The shipping address as JSON text. It is stored apart from the order, so that no stream contains it.
     pub address: String,
 }
 
 /// Why an order was not placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotPlaced {
-    /// The reservation already has this order.
+    /// The reservation already has the contained order.
     Exists(Box<Order>),
-    /// The hold has changed since it was read: released, taken over, replaced, or expired and returned.
+    /// The hold differs from what was read: it was released, taken over or replaced, or it expired and
+    /// was returned.
     HoldChanged,
     /// The order would exceed the shopper's limit.
     LimitReached,
-    /// The order takes further cards, and the shopper has placed an order in the drop before.
+    /// The order accepts further cards, but the shopper has placed an order in the drop before.
     NotFirst {
         /// The number of cards that were declined in the shopper's orders that ended unpaid.
         declined: u32,
@@ -43,10 +44,10 @@ pub enum NotPlaced {
 
 /// Places orders.
 pub trait PlaceOrder: Send + Sync {
-    /// In one transaction: the hold becomes ordered, the purchase counter grows within the limit, and the
-    /// order and the address are stored. An existing order is reported before a changed claim or the limit,
-    /// so that a repeat finds its own order. An order that accepts more than one card is placed only as the
-    /// shopper's first in the drop.
+    /// Places the order in one transaction: the hold becomes ordered, the purchase counter grows within the
+    /// limit, and the order and the address are stored. An existing order is reported before a changed hold
+    /// or the limit, so that a repeat finds its own order. An order that accepts more than one card is placed
+    /// only if it is the shopper's first in the drop.
     fn place(
         &self,
         placing: &Placing,
@@ -62,15 +63,16 @@ pub trait ReadOrder: Send + Sync {
 /// One page of a shopper's orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderPage {
-    /// Newest first.
+    /// The orders of the page, the newest first.
     pub orders: Vec<Order>,
-    /// The start of the next page, if there is one: the placing time and id of the last order on this page.
+    /// The position after which the next page begins: placing time and id of the last order on this page;
+    /// `None` on the last page.
     pub next: Option<(Timestamp, OrderId)>,
 }
 
 /// Lists a shopper's orders.
 pub trait ListOrders: Send + Sync {
-    /// Up to `limit` orders of `shopper`, newest first, after `after`; eventually consistent.
+    /// Up to `limit` orders of `shopper` after the position `after`, the newest first; eventually consistent.
     fn orders_of(
         &self,
         shopper: &ShopperId,
@@ -79,10 +81,10 @@ pub trait ListOrders: Send + Sync {
     ) -> impl Future<Output = Result<OrderPage, StoreError>> + Send;
 }
 
-/// Finds open orders that are due.
+/// Finds the open orders that are due for a check.
 pub trait FindDueOrders: Send + Sync {
-    /// Up to `limit` ids of open orders in `bucket` with `due_at <= now`, the longest overdue first.
-    /// Eventually consistent, so the caller reads each order before acting.
+    /// Up to `limit` ids of open orders in `bucket` with `due_at <= now`, the longest overdue first. The
+    /// result is eventually consistent, so the caller must read each order before it acts.
     fn due_orders(
         &self,
         bucket: u8,
@@ -91,19 +93,19 @@ pub trait FindDueOrders: Send + Sync {
     ) -> impl Future<Output = Result<Vec<OrderId>, StoreError>> + Send;
 }
 
-/// One page of the open orders of a bucket.
+/// One page of the open orders in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPage {
-    /// Orders that are still open, the earliest due first.
+    /// The orders that are still open, the earliest due time first.
     pub orders: Vec<Order>,
-    /// The start of the next page, if there may be one.
+    /// The position after which the next page begins; `None` if there is certainly no next page.
     pub next: Option<(Timestamp, OrderId)>,
 }
 
 /// Lists open orders, whether they are due or not.
 pub trait ListOpenOrders: Send + Sync {
-    /// Up to `limit` open orders in `bucket` after `after`, each strongly consistent. The selection is
-    /// eventually consistent.
+    /// Up to `limit` open orders in `bucket` after the position `after`. Each order is read strongly
+    /// consistently, but the selection is eventually consistent.
     fn open_orders(
         &self,
         bucket: u8,
@@ -112,11 +114,11 @@ pub trait ListOpenOrders: Send + Sync {
     ) -> impl Future<Output = Result<OpenPage, StoreError>> + Send;
 }
 
-/// Changes an order's due time.
+/// Changes the due time of an open order.
 pub trait PutOff: Send + Sync {
-    /// Sets when the open order `seen` is due, without a new version or an event. Refused: the order has
-    /// another version or due time than `seen`, or has ended. The repeat of a write that was done is refused
-    /// too.
+    /// Sets the due time of the open order `seen`, without a new version or an event. Refused: the order
+    /// has another version or due time than `seen`, or has ended. The repeat of a write that was made is
+    /// refused too.
     fn put_off(
         &self,
         seen: &Order,
@@ -124,30 +126,31 @@ pub trait PutOff: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// The stock does not match the open order whose end should change it: a fault of this project.
+/// The error when the stock does not match the open order whose end must change it. This is a fault of
+/// this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EffectError {
-    /// The claim differs from the one that the order wrote.
+    /// The shard does not contain the claim that the order wrote.
     #[error("the claim of an open order is not in its shard")]
     NoClaim,
-    /// The counter would fall below zero.
+    /// The shopper's purchase counter would fall below zero.
     #[error("the purchase counter is smaller than the order")]
     CounterTooSmall,
 }
 
-/// Changes orders.
+/// Changes orders, together with the stock.
 pub trait AdvanceOrder: Send + Sync {
-    /// Stores `step.order` on condition that the version is `step.from_version`, in one transaction with its
-    /// effect on the claim and the purchase counter. Refused: the order has another version, so read it
-    /// again. The repeat of a step that was stored is refused too.
+    /// Stores `step.order` on condition that the stored version is `step.from_version`, in one transaction
+    /// with the effect on the claim and the purchase counter. Refused: the order has another version, so the
+    /// caller must read it again. The repeat of a step that was stored is refused too.
     fn advance(&self, step: &OrderStep) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Counts the orders of a drop in which one card was declined.
+/// Counts the orders of a drop in which the same card was declined.
 pub trait NoteDecline: Send + Sync {
-    /// Records that `card` was declined in `order`, and returns the number of the drop's orders in which it
-    /// was declined, including this one. An order counts once, and the count ends at
-    /// [`domain::limits::MAX_CARD_DECLINES`].
+    /// Records that `card` was declined in `order`. Returns the number of the drop's orders in
+    /// which the card was declined, including this one. An order counts once, and the count ends
+    /// at [`domain::limits::MAX_CARD_DECLINES`].
     fn note_decline(
         &self,
         drop: &DropId,

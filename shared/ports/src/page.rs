@@ -1,4 +1,4 @@
-//! Lists in pages.
+//! Cuts lists into pages.
 
 /// Reduces the found entries of a list to a page of at most `limit`, and returns the position of its last entry if
 /// there are more. The caller reads one entry more than `limit`, which shows whether there are more.

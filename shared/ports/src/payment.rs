@@ -1,13 +1,13 @@
-//! The payment gateway: takes and refunds money.
+//! Defines the port of the payment gateway, which takes and refunds money.
 //!
-//! **The order of things.** [`PaymentGateway::create`] makes a payment that takes no money; its id is stored
-//! with the order; only then [`PaymentGateway::confirm`] takes the money. So after any loss there is an id
-//! for [`PaymentGateway::find`]. Only the answer of `find` is authoritative: every other answer may be the
-//! replay of an earlier one.
+//! **The order of the calls.** [`PaymentGateway::create`] makes a payment that takes no money. The order
+//! stores the payment's id. Only then does [`PaymentGateway::confirm`] take the money. So after any lost
+//! answer there is an id for [`PaymentGateway::find`]. Only the answer of `find` is certain to be current:
+//! any other answer may be the replay of an earlier answer.
 //!
-//! **Keys.** Calls that make or move something carry an [`IdempotencyKey`] that follows from the order and the step alone,
-//! so that every process and every redelivery uses the same one. Where the gateway stored a failure under a key
-//! ([`GatewayError::StoredFailure`]), the order takes the next one.
+//! **Keys.** A call that creates a payment or moves money has an [`IdempotencyKey`]. The key follows from the
+//! order and the step alone, so that every process and every redelivery uses the same key. If the gateway
+//! stored a failure under a key ([`GatewayError::StoredFailure`]), the order changes to the next key.
 
 use std::fmt;
 use std::future::Future;
@@ -21,12 +21,12 @@ use domain::order::Try;
 
 use crate::retry::Transient;
 
-/// The longest reason or refusal code, in bytes; gateways name theirs in snake case.
+/// The longest code of a decline or a refusal, in bytes. Gateways use codes in snake case.
 pub const MAX_CODE_BYTES: usize = 64;
-/// The longest URL to which a shopper is sent, in bytes.
+/// The longest URL to which a shopper may be sent, in bytes.
 pub const MAX_URL_BYTES: usize = 2_048;
 
-/// A text has an invalid form or is too long.
+/// The error for a text that has an invalid form or is too long. It contains the expected kind of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a {0}")]
 pub struct TextError(&'static str);
@@ -36,12 +36,13 @@ fn is_name(text: &str, max: usize) -> bool {
     !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
 }
 
-/// The gateway's token for a means of payment, as the shopper's browser got it. Not shown by `Debug`: it can be charged.
+/// The gateway's token for a means of payment, which the shopper's browser received. `Debug` does not show
+/// the token, since it can be charged.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PaymentMethod(String);
 
 impl PaymentMethod {
-    /// The token as text. Send it to the gateway only.
+    /// The token as text. It must only be sent to the gateway.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -65,13 +66,13 @@ impl fmt::Debug for PaymentMethod {
     }
 }
 
-/// The gateway's fingerprint of a card, equal for all tokens of one card number. `Debug` does not show it, since it
-/// identifies a card.
+/// The gateway's fingerprint of a card, which is equal for all tokens of one card number. `Debug` does not
+/// show the fingerprint, since it identifies a card.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CardFingerprint(String);
 
 impl CardFingerprint {
-    /// The fingerprint as text, to be stored and never logged.
+    /// The fingerprint as text. It may be stored but must not be logged.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -95,13 +96,13 @@ impl fmt::Debug for CardFingerprint {
     }
 }
 
-/// A short code from the gateway that may be logged and stored: 1 to 64 letters, digits, `_` and `-`.
+/// A short code from the gateway that may be logged and stored. It has 1 to 64 letters, digits, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Code(String);
 
 impl Code {
-    /// The code, if it is valid; otherwise `unnamed`, since an invalid code of a gateway must not cause a
-    /// failure.
+    /// The code, if `text` has a valid form; otherwise the code `unnamed`, since an invalid code of a gateway
+    /// must not cause a failure.
     #[must_use]
     pub fn or_unnamed(text: &str) -> Self {
         Self(
@@ -127,20 +128,20 @@ impl fmt::Display for Code {
     }
 }
 
-/// Identifies repeats of one call to the gateway. It depends only on the order and the step, never on time or random
-/// numbers.
+/// Identifies the repeats of one call to the gateway. The key depends only on the order and the step, never
+/// on time or random numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The first key under which an order's payment is created.
+    /// The first key for the creation of an order's payment.
     #[must_use]
     pub fn create(order: &OrderId) -> Self {
         Self::create_after(order, 0)
     }
 
-    /// The key under which an order's payment is created after `used` used keys, as
-    /// [`domain::order::Order::create_keys_used`] stores it.
+    /// The key for the creation of an order's payment after `used` keys are used up, as
+    /// [`domain::order::Order::create_keys_used`] counts them.
     #[must_use]
     pub fn create_after(order: &OrderId, used: u32) -> Self {
         Self(match used {
@@ -149,137 +150,143 @@ impl IdempotencyKey {
         })
     }
 
-    /// The key under which an order's payment is confirmed by its `nth` try, from 1, as [`domain::order::Try::key`] stores it.
+    /// The first key for the confirmation of an order's payment by its `nth` try, from 1, as
+    /// [`domain::order::Try::key`] stores it.
     #[must_use]
     pub fn confirm(order: &OrderId, nth: u32) -> Self {
         Self(format!("{order}/confirm/{nth}"))
     }
 
-    /// The key that is stored with a try.
+    /// The key that an order's try has stored.
     #[must_use]
     pub fn of_try(order: &OrderId, one: &Try) -> Self {
         Self(format!("{order}/{}", one.key))
     }
 
-    /// The key of an order's `nth` refund.
+    /// The key for the `nth` refund of an order.
     #[must_use]
     pub fn refund(order: &OrderId, nth: u32) -> Self {
         Self(format!("{order}/refund/{nth}"))
     }
 
-    /// The key as sent.
+    /// The key as the gateway receives it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A payment to be created.
+/// A payment that the gateway must create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPayment {
-    /// The order that the payment belongs to. The gateway stores it with the payment, for the audit.
+    /// The order that the payment is for. The gateway stores its id with the payment, so that the audit can
+    /// compare both.
     pub order: OrderId,
-    /// The amount, which is positive.
+    /// The amount to pay, which must be positive.
     pub amount: Money,
 }
 
-/// The state of a payment.
+/// The state of a payment at the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentState {
-    /// The payment was not confirmed: no money was taken, and none will be without a confirmation.
+    /// No confirmation was made. No money was taken, and none will be without a confirmation.
     Unconfirmed,
-    /// The shopper must act at `url` first. No money was taken. It will be taken when the shopper acts,
-    /// unless the payment is cancelled.
+    /// The shopper must act at `url` first. No money was taken yet. It will be taken when the shopper acts,
+    /// unless the payment is cancelled before.
     ActionRequired {
-        /// The address to which the shopper is sent; at most [`MAX_URL_BYTES`].
+        /// The address to which the shopper is sent, with at most [`MAX_URL_BYTES`] bytes.
         url: String,
     },
-    /// The gateway is processing the payment. Look it up again later.
+    /// The gateway is processing the payment. The caller must look the payment up again later.
     Processing,
-    /// The money was captured.
+    /// The gateway took the money.
     Succeeded {
-        /// The captured amount.
+        /// The amount that was taken.
         captured: Money,
     },
-    /// Refused: no money moved. The payment may be confirmed again under another idempotency key, with another card.
+    /// The card was declined and no money was moved. The payment may be confirmed again with another
+    /// idempotency key, for example with another card.
     Declined {
-        /// The bank's or the gateway's code.
+        /// The code of the bank or the gateway for the decline.
         reason: Code,
-        /// The token of the declined card, if the gateway names it. A look-up may report an earlier
-        /// confirmation than the last.
+        /// The token of the declined card, if the gateway names it. A look-up may report the decline of an
+        /// earlier confirmation than the last.
         method: Option<PaymentMethod>,
-        /// The gateway's id of the declined charge, if there was one. Each confirmation has its own.
+        /// The gateway's id of the declined charge, if there was a charge. Each confirmation has its
+        /// own charge.
         charge: Option<PaymentId>,
-        /// The card that was declined, if the gateway names it.
+        /// The fingerprint of the declined card, if the gateway names it.
         card: Option<CardFingerprint>,
     },
-    /// No money was taken and none will ever be.
+    /// The payment was cancelled. No money was taken, and none will ever be.
     Cancelled,
 }
 
 /// A payment as the gateway reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
-    /// The gateway's id.
+    /// The gateway's id of the payment.
     pub id: PaymentId,
     /// The amount of the payment.
     pub amount: Money,
-    /// The payment's state.
+    /// The state of the payment.
     pub state: PaymentState,
 }
 
-/// A refund the gateway has accepted.
+/// A refund that the gateway has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
     /// The gateway's id of the refund.
     pub id: PaymentId,
-    /// The refunded amount.
+    /// The amount that was refunded.
     pub amount: Money,
 }
 
-/// Why the gateway gave no usable answer. A declined card is a [`PaymentState`] and not an error.
+/// Why a call to the gateway gave no usable answer. A declined card is a [`PaymentState`] and not an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayError {
-    /// Sent without a readable answer: it may have been done. **Never treat this as failed.** With an id, use
-    /// [`PaymentGateway::find`] and act on its answer. Without an id (a `create`), repeat the same call with
-    /// the same key. If that is unknown too, leave the order as it is and retry later.
+    /// The call was sent without a readable answer, so it may have been carried out. **Never treat this as
+    /// failed.** With a payment id, call [`PaymentGateway::find`] and act on its answer. Without an id (for
+    /// `create`), repeat the same call with the same key. If the repeat's outcome is unknown too, leave the
+    /// order as it is and try again later.
     #[error("sent, and its outcome is unknown")]
     Unknown,
-    /// The call certainly did not reach the gateway, so nothing was done. The same call may be repeated after
+    /// The call certainly did not reach the gateway, so it had no effect. The same call may be repeated after
     /// a pause.
     #[error("the gateway was not reached")]
     NotSent,
-    /// Nothing was done, because no accepted API key was available: the gateway refused the key, which may
-    /// have been replaced, or no key could be read. This gives no information about the payment. The same
-    /// call may be repeated, and then uses the key that is stored at that time.
+    /// The call had no effect, because the gateway refused the API key, which may have been replaced, or
+    /// because no key could be read. This error says nothing about the payment. A repeat of the call uses the
+    /// key that is stored at that time.
     #[error("there is no key that the gateway takes")]
     NoKey,
-    /// Nothing was sent: the API key has the wrong mode (live or test), or its mode is unknown. This gives no
-    /// information about the payment. The same call may be repeated, and then uses the key that is stored at
-    /// that time.
+    /// The call was not sent, because the API key has the wrong mode (live or test), or its mode is
+    /// unknown. This error says nothing about the payment. A repeat of the call uses the key that is stored
+    /// at that time.
     #[error("the key is not of the mode that the function is for")]
     WrongMode,
     /// The gateway refused the call because of a fault of this project (a bad parameter, or a payment in a
     /// later state). A repeat does not help. If a payment exists, `find` shows whether it is only in a later
-    /// state; otherwise an engineer must act.
+    /// state. If it is not, an engineer must act.
     #[error("the gateway refused: {code}")]
     Refused {
-        /// The gateway's code.
+        /// The gateway's code for the refusal.
         code: Code,
     },
-    /// Too many calls; this call was not carried out. Repeat it no sooner than the stated wait.
+    /// The gateway received too many calls and did not carry out this call. The caller must wait for the
+    /// stated time before it repeats the call.
     #[error("the gateway requires a pause of {retry_after_ms} ms")]
     Throttled {
-        /// The shortest wait, in milliseconds.
+        /// The shortest wait before a repeat, in milliseconds.
         retry_after_ms: u64,
     },
     /// The gateway reported an internal failure. A read may be repeated after a pause. For `create`,
-    /// `confirm`, `cancel` and `refund` the outcome is **unknown**, and must be treated so.
+    /// `confirm`, `cancel` and `refund` the outcome is **unknown**, and the caller must treat it so.
     #[error("the gateway is unavailable")]
     Unavailable,
-    /// The gateway repeated a failure that it stored under this idempotency key, and will repeat it for every
-    /// call with the key. Whether the call was carried out is **unknown**. When a look-up has shown that no
-    /// money was taken, the call is made with the next key.
+    /// The gateway returned a failure that it stored under this idempotency key, and will return it for every
+    /// call with the key. Whether the call was carried out is **unknown**. Once a look-up has shown that no
+    /// money was taken, the call may be made with the next key.
     #[error("the gateway repeats a failure that it stored under the key")]
     StoredFailure,
 }
@@ -308,20 +315,21 @@ impl Transient for GatewayError {
     }
 }
 
-/// Takes and refunds money.
+/// The operations of a payment gateway: it creates, confirms, finds, cancels and refunds payments.
 pub trait PaymentGateway: Send + Sync {
-    /// Makes a payment without taking money: [`PaymentState::Unconfirmed`]. A repeat with the same key and payment
-    /// returns the same payment.
+    /// Makes a payment in the state [`PaymentState::Unconfirmed`], without taking money. A repeat with the
+    /// same key and payment returns the same payment.
     fn create(
         &self,
         payment: &NewPayment,
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
-    /// Takes the money, or returns what prevents it: any state except [`PaymentState::Unconfirmed`]. The same
-    /// key returns its first answer, even if the payment has changed since. A declined payment may be
-    /// confirmed again with another key, at least [`domain::limits::MAX_TRIES`] times in all; after more
-    /// confirmations the gateway may cancel it.
+    /// Takes the money, or returns the state that prevents it: any state except
+    /// [`PaymentState::Unconfirmed`]. A repeat with the same key returns the first answer, even if the
+    /// payment has changed since. A declined payment may be confirmed again with another key, at least
+    /// [`domain::limits::MAX_TRIES`] times in all. After more confirmations, the gateway may cancel
+    /// the payment.
     fn confirm(
         &self,
         id: &PaymentId,
@@ -330,15 +338,16 @@ pub trait PaymentGateway: Send + Sync {
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
-    /// The current payment; `None` if the gateway has no payment with this id.
+    /// The payment in its current state; `None` if the gateway has no payment with this id.
     fn find(&self, id: &PaymentId) -> impl Future<Output = Result<Option<Payment>, GatewayError>> + Send;
 
-    /// Makes sure that no money will be taken, and returns the payment's resulting state. If the money was
-    /// taken first, the state is [`PaymentState::Succeeded`], so the caller must check it before it returns
-    /// any units.
+    /// Cancels the payment, so that no money will be taken, and returns the payment's resulting state. If the
+    /// money was taken before, the state is [`PaymentState::Succeeded`]. So the caller must check the state
+    /// before it returns any units.
     fn cancel(&self, id: &PaymentId) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
-    /// Refunds `amount` of a succeeded payment. An amount above what is not refunded yet is refused.
+    /// Refunds `amount` of a succeeded payment. The gateway refuses an amount above the part that is not
+    /// refunded yet.
     fn refund(
         &self,
         id: &PaymentId,

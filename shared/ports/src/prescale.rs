@@ -1,9 +1,10 @@
-//! Pre-scaling: reading the account, changing it, and the stored results of runs.
+//! Defines the ports of pre-scaling: reads of the account, changes of it, and the stored results of runs.
 //!
-//! Control planes are slow, have low rate limits and accept one change of a resource at a time. Their calls
-//! take no fencing token. So each port separates changes that were certainly not done
+//! Control planes are slow, have low rate limits and accept one change of a resource at a time. Their
+//! calls take no fencing token. So each port distinguishes changes that were certainly not made
 //! ([`ControlError::Busy`], [`ControlError::InProgress`]) from changes with an unknown outcome
-//! ([`ControlError::Unknown`]). A caller assumes nothing: the next read shows the state.
+//! ([`ControlError::Unknown`]). A caller must not assume that a change was made: the next read shows
+//! the state.
 
 use std::fmt;
 use std::future::Future;
@@ -29,72 +30,74 @@ use crate::{Conditional, StoreError};
 /// Why a control plane did not carry out a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// Certainly not done: throttled, or never sent. A repeat may succeed soon.
+    /// The change was certainly not made: the call was throttled or never sent. A repeat may succeed soon.
     #[error("the control plane refused for the moment")]
     Busy,
-    /// Certainly not done: another change of the same resource is in progress, perhaps for minutes. The next
-    /// run tries again.
+    /// The change was certainly not made: another change of the same resource is in progress, perhaps for
+    /// minutes. The next run tries again.
     #[error("another change is under way")]
     InProgress,
-    /// Certainly not done: a deployment is moving the alias from one version to another, and Lambda accepts
-    /// no provisioned concurrency until it has ended.
+    /// The change was certainly not made: a deployment is moving the alias from one version to another.
+    /// Lambda accepts no provisioned concurrency until the deployment has ended.
     #[error("a deployment is shifting the alias; it is left alone until that ends")]
     AliasShifting,
-    /// Sent without an answer: it may have been done. Read the state.
+    /// The call was sent without an answer, so the change may have been made. The caller must read the state.
     #[error("the outcome is unknown")]
     Unknown,
-    /// A repeat fails again: a missing permission or resource, or an invalid value.
+    /// A repeat would fail again: a permission or a resource is missing, or a value is invalid.
     #[error("the control plane cannot do that: {0}")]
     Broken(String),
 }
 
 impl Transient for ControlError {
-    /// An unknown change may be repeated, since every change sets a value whatever the former one is.
+    /// A change with an unknown outcome may be repeated, since every change sets a value whatever the former
+    /// value is.
     fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Unknown)
     }
 }
 
-/// Documents, or all mistakes in their text. Only the form is checked here; [`Documents::mistakes`] checks
-/// whether the documents are consistent.
+/// A document that was read, or all mistakes in its text. Only the form is checked here;
+/// [`Documents::mistakes`] checks whether the documents are consistent.
 pub type Readable<T> = Result<T, Vec<FieldError>>;
 
-/// Reads the declared documents (profile, baseline, budget, prices, calendar), each as a whole.
+/// Reads the declared documents: profile, baseline, budget, prices and calendar.
 pub trait ReadDocuments: Send + Sync {
-    /// All documents. A mistake begins with the name of its document: `calendar[2].starts_at`.
+    /// All documents. The path of a mistake begins with the name of its document, for example
+    /// `calendar[2].starts_at`.
     fn documents(&self) -> impl Future<Output = Result<Readable<Documents>, ControlError>> + Send;
 
-    /// The current calendar alone, for another read before a reduction.
+    /// The current calendar alone. A run reads it again before a reduction.
     fn calendar(&self) -> impl Future<Output = Result<Readable<Vec<CalendarDrop>>, ControlError>> + Send;
 }
 
 /// Reads the account's limits.
 pub trait ReadQuotas: Send + Sync {
-    /// The limits. Of the account's concurrency, the part that functions outside the baseline have reserved
-    /// or provisioned counts as used by others. Limits that no call returns (the payment gateway's) come from
-    /// a declared document.
+    /// The limits. Concurrency that functions outside the baseline have reserved or provisioned counts
+    /// as reserved by others. A limit that no call returns (the payment gateway's) comes from a
+    /// declared document.
     fn quotas(
         &self,
         baseline: &Baseline,
     ) -> impl Future<Output = Result<Readable<Quotas>, ControlError>> + Send;
 }
 
-/// Reads the state of the account.
+/// Reads the current state of the account's resources.
 pub trait Observe: Send + Sync {
-    /// Everything that the baseline names, by the baseline's names. A missing function or database is
-    /// `Broken`; a missing table or event source is inactive. `orders_draining` is `true` while orders are
-    /// open or messages wait, and when this cannot be read.
+    /// The state of all resources that the baseline names. A missing function or database is an error of the
+    /// kind `Broken`; a missing table or event source counts as inactive. `orders_draining` is `true` while
+    /// orders are open or messages wait, and also if this cannot be read.
     fn observe(&self, baseline: &Baseline) -> impl Future<Output = Result<Seen, ControlError>> + Send;
 }
 
-/// The outcome of a change.
+/// The outcome of a change that a control plane accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carried {
-    /// Complete.
+    /// The change is complete.
     Done,
-    /// Accepted; the change takes time, and a read shows its progress.
+    /// The change was accepted but takes time. A read shows its progress.
     Started,
-    /// The value was already set, and nothing was changed.
+    /// The value was already set, so nothing was changed.
     AlreadySo,
 }
 
@@ -108,21 +111,22 @@ impl fmt::Display for Carried {
     }
 }
 
-/// Changes the account.
+/// Changes the capacity of the account's resources.
 pub trait CarryOut: Send + Sync {
-    /// Carries out one step. It sets the step's value to `to`, whatever the former value is. Only a
-    /// fail-over, which sets no value, first checks whether `to` is already the writer. The call does not
-    /// wait for completion.
+    /// Carries out one step, without waiting for its completion. The call sets the step's value to `to`,
+    /// whatever the former value is. A failover sets no value, so the call first checks whether `to` is
+    /// already the writer.
     fn carry_out(&self, step: &Step) -> impl Future<Output = Result<Carried, ControlError>> + Send;
 }
 
-/// Measures the existing capacity, as opposed to its settings.
+/// Measures the capacity that really exists, beyond its settings.
 pub trait Measure: Send + Sync {
-    /// The ACU with which the Serverless v2 cluster ran in the newest minute of the last five up to `now`;
-    /// `None` if there is no figure, and for instances of a class.
+    /// The ACU with which the Serverless v2 cluster ran in the newest minute, of the last five before `now`,
+    /// that has a figure; `None` if no minute has a figure, and for a cluster of instances of a class.
     fn reached_acu(&self, now: Timestamp) -> impl Future<Output = Result<Option<f64>, ControlError>> + Send;
 
-    /// Invocations of the live alias beyond its provisioned concurrency from `since` to `until`.
+    /// The number of invocations of the live alias beyond its provisioned concurrency, from `since`
+    /// to `until`.
     fn spill_over(
         &self,
         function: &str,
@@ -131,11 +135,11 @@ pub trait Measure: Send + Sync {
     ) -> impl Future<Output = Result<u64, ControlError>> + Send;
 }
 
-/// Measures the load that a drop caused.
+/// Measures the load that a drop caused, for learning.
 pub trait MeasureDemand: Send + Sync {
     /// The load of the baseline's functions, tables and queues in the time of `drop`, by the calendar's
-    /// phases; `None` if there is no figure at all. Missing figures are left out. The numbers of shoppers and
-    /// sold units are not measured here: the expected shoppers and the units on sale replace them.
+    /// phases; `None` if there is no figure at all. Missing figures are omitted. Shoppers and sold units are
+    /// not measured here: the numbers of expected shoppers and of units on sale replace them.
     fn demand(
         &self,
         baseline: &Baseline,
@@ -143,14 +147,14 @@ pub trait MeasureDemand: Send + Sync {
     ) -> impl Future<Output = Result<Option<Measured>, ControlError>> + Send;
 }
 
-/// Changes the capacity profile.
+/// Reads and replaces the capacity profile.
 pub trait WriteProfile: Send + Sync {
-    /// The current profile and its version. A mistake begins with the name of its document.
+    /// The current profile and its version. The path of a mistake begins with the name of its document.
     fn profile(&self) -> impl Future<Output = Result<Readable<(CapacityProfile, u64)>, ControlError>> + Send;
 
-    /// Replaces the profile if `version` is still the current one. Refused: it is not, and nothing was
-    /// changed. A service that cannot compare and write in one step may overwrite a concurrent change. The
-    /// log reports this, and the service's own history keeps the overwritten text.
+    /// Replaces the profile if `version` is still the current version. Refused: the version has changed, and
+    /// nothing was written. A service that cannot compare and write in one step may overwrite a concurrent
+    /// change. The log then reports this, and the service's own history keeps the overwritten text.
     fn write_profile(
         &self,
         profile: &CapacityProfile,
@@ -158,13 +162,13 @@ pub trait WriteProfile: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, ControlError>> + Send;
 }
 
-/// Stores the lessons of drops.
+/// Stores the lessons that runs learned from drops.
 pub trait KeepLessons: Send + Sync {
-    /// The lesson that was stored last; `None` for a drop without one.
+    /// The lesson that was stored last for the drop; `None` if there is no lesson.
     fn lesson(&self, drop: &DropId) -> impl Future<Output = Result<Option<Lesson>, StoreError>> + Send;
 
     /// Stores the lesson under the lease with this fencing number. Refused: a run with a higher number has
-    /// stored one, or the same run a later one.
+    /// stored a lesson, or the same run has stored a later one.
     fn keep_lesson(
         &self,
         fencing: u64,
@@ -174,54 +178,56 @@ pub trait KeepLessons: Send + Sync {
 
 /// Calls a function's live alias to check whether it answers.
 pub trait CallFunction: Send + Sync {
-    /// Whether the function answered without an error to an event that changes nothing: a request for an
-    /// impossible drop, or a batch without records.
+    /// Whether the function answered an event that changes nothing, without an error. The event is a request
+    /// for an impossible drop, or a batch without records.
     fn answers(&self, function: &str) -> impl Future<Output = Result<bool, ControlError>> + Send;
 }
 
-/// A change, for the audit record.
+/// One change by a run, for the audit record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Audited {
-    /// The run's fencing number.
+    /// The fencing number of the run's lease.
     pub fencing: u64,
-    /// The index of the change in the run, from 1. With the fencing number it identifies the record, so a
+    /// The index of the change in the run, from 1. The fencing number and the index identify the record, so a
     /// second write replaces the record.
     pub number: u32,
-    /// The start of the change.
+    /// The time at which the change began.
     pub at: Timestamp,
-    /// The invocation that made the change.
+    /// The run that made the change, by the unique name of its invocation, which is also the holder of the
+    /// lease.
     pub run: String,
     /// The trigger of the run: `scheduled`, or the mode of a manual run.
     pub mode: String,
-    /// The drops for which capacity was wanted; none while capacity is reduced to the baseline.
+    /// The drops for which capacity was needed; empty while capacity is reduced to the baseline.
     pub drops: Vec<DropId>,
-    /// The change.
+    /// The step that was carried out.
     pub step: Step,
-    /// The outcome of the change; `None` before it is known.
+    /// The outcome of the change; `None` before the outcome is known.
     pub outcome: Option<Result<Carried, ControlError>>,
 }
 
 /// Writes the audit record of changes.
 pub trait WriteAudit: Send + Sync {
-    /// Stores the record, or replaces the one with the same name. It is written before the change without an
-    /// outcome, and again after it. A delayed write without an outcome never replaces a record that has one.
+    /// Stores the record, or replaces the record with the same fencing number and index. It is written before
+    /// the change, without an outcome, and again after the change. A delayed write without an outcome never
+    /// replaces a record that has one.
     fn audit(&self, change: &Audited) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// The basis of a run.
+/// The lease that a run has taken, and the record that the run before has stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
-    /// The right to run.
+    /// The lease, which is the right to run.
     pub lease: Lease,
-    /// The record of the last run.
+    /// The record of the last run; `None` if no run has stored one.
     pub record: Option<Record>,
 }
 
-/// Allows one run at a time, and passes a record to the next run.
+/// Lets one run at a time hold the lease, and passes a record to the next run.
 pub trait KeepRun: Send + Sync {
-    /// Takes the lease for `holder` until `until`, if it is free at `now`, expired, or `holder`'s own. A
-    /// renewal keeps the fencing number; any other taking raises it. Returns the stored record too. Refused:
-    /// the current lease of another holder.
+    /// Takes the lease for `holder` until `until`, if the lease is free at `now`, has expired, or is
+    /// `holder`'s own. A renewal keeps the fencing number; a new holder gets a higher number. Also returns
+    /// the stored record. Refused: contains the current lease of another holder.
     fn take(
         &self,
         holder: &str,
@@ -229,17 +235,18 @@ pub trait KeepRun: Send + Sync {
         until: Timestamp,
     ) -> impl Future<Output = Result<Result<Held, Lease>, StoreError>> + Send;
 
-    /// The lease as stored, strongly consistent.
+    /// The stored lease, strongly consistent; `None` if no run has taken it.
     fn lease(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
-    /// Stores the record under the lease. Refused: another lease has been taken since.
+    /// Stores the record under the lease. Refused: another run has taken the lease since.
     fn leave(
         &self,
         lease: &Lease,
         record: &Record,
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 
-    /// Ends the lease at `now`. Refused: it is no longer the current one.
+    /// Ends the lease at `now`, so that the next run can take it. Refused: the lease is no longer the
+    /// current one.
     fn release(
         &self,
         lease: &Lease,
@@ -250,7 +257,7 @@ pub trait KeepRun: Send + Sync {
 /// Stores the readiness of a drop.
 pub trait StoreReadiness: Send + Sync {
     /// Stores the readiness under the lease with this fencing number. Refused: a run with a higher number has
-    /// stored one, or the same run a later one.
+    /// stored a readiness, or the same run has stored a later one.
     fn store_readiness(
         &self,
         fencing: u64,
@@ -260,6 +267,6 @@ pub trait StoreReadiness: Send + Sync {
 
 /// Reads the readiness of a drop.
 pub trait ReadReadiness: Send + Sync {
-    /// The readiness that was stored last; `None` if no run has prepared the drop.
+    /// The readiness that was stored last for the drop; `None` if no run has prepared the drop.
     fn readiness(&self, drop: &DropId) -> impl Future<Output = Result<Option<Readiness>, StoreError>> + Send;
 }

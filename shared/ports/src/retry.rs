@@ -1,8 +1,8 @@
-//! Repeats of a call, limited in number and time, with jitter, by the caller's clock.
+//! Repeats calls, limited in number and time, with jitter, by the caller's clock.
 //!
-//! Every repeat in a function uses this module. [`retry`] repeats one call, [`retry_each`] a call about many
-//! items, some of which may succeed and others not, and [`retry_on_conflict`] a read, a decision and a conditional
-//! write.
+//! Every repeat in a function uses this module. [`retry`] repeats one call. [`retry_each`] repeats a call
+//! about many items, some of which may succeed and others not. [`retry_on_conflict`] repeats a read, a
+//! decision and a conditional write.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::Conditional;
 pub use crate::error::Transient;
 use crate::runtime::Runtime;
 
-/// The limits of the repeats of a call.
+/// The limits on the repeats of a call.
 ///
-/// The wait before the first repeat is `first_ms` to twice that, at random. Each further wait is up to twice
-/// as long, until `longest_ms` to twice that.
+/// The wait before the first repeat is a random time from `first_ms` to twice `first_ms`. The range doubles
+/// with each further wait, up to the range from `longest_ms` to twice `longest_ms`.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     retries: usize,
@@ -27,7 +27,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// At most `retries` repeats after the first try, with waits from `first_ms` to `longest_ms` milliseconds before jitter.
+    /// A policy of at most `retries` repeats after the first call. The waits grow from `first_ms` to
+    /// `longest_ms` milliseconds, before jitter.
     #[must_use]
     pub const fn new(retries: usize, first_ms: u64, longest_ms: u64) -> Self {
         Self {
@@ -38,15 +39,15 @@ impl Policy {
         }
     }
 
-    /// At most `retries` repeats after the first try, without waits: for conflicts of writers, one of which
+    /// A policy of at most `retries` repeats without waits. It is for conflicts of writers, of which one
     /// always succeeds.
     #[must_use]
     pub const fn at_once(retries: usize) -> Self {
         Self::new(retries, 0, 0)
     }
 
-    /// The same policy, but no repeat begins after `moment`, and no wait is begun that would end after it. The first try
-    /// is made in any case.
+    /// The same policy with a deadline: no wait begins that would end after `moment`, so no repeat begins
+    /// after it. The first call is made in any case.
     #[must_use]
     pub const fn until(self, moment: Timestamp) -> Self {
         Self {
@@ -55,20 +56,21 @@ impl Policy {
         }
     }
 
-    /// The budget: the longest sum of all waits, in milliseconds, jitter included.
+    /// The longest sum of all waits, in milliseconds, including jitter.
     #[must_use]
     pub const fn budget_ms(&self) -> u64 {
         2 * self.longest_ms * self.retries as u64
     }
 }
 
-/// Within an API request: at most about half a second of waiting, far below the function's time-out.
+/// The policy within an API request. The waits take at most about half a second, far below the function's
+/// time limit.
 pub const IN_REQUEST: Policy = Policy::new(4, 15, 120);
 
-/// In a worker that has time: at most some seconds.
+/// The policy in a worker, which has more time. The waits take at most about three seconds.
 pub const IN_WORKER: Policy = Policy::new(6, 25, 800);
 
-/// Sending messages that a queue did not accept.
+/// The policy for messages that a queue did not accept. The waits take at most about 1.5 seconds.
 pub const SENDING: Policy = Policy::new(4, 50, 400);
 
 const _: () = assert!(
@@ -76,7 +78,7 @@ const _: () = assert!(
     "a request's repeats must leave it time for its calls"
 );
 
-/// The waits between the tries of one call.
+/// The waits between the calls that one operation makes.
 struct Waits<'a, R> {
     runtime: &'a R,
     until: Timestamp,
@@ -98,8 +100,8 @@ impl<'a, R: Runtime> Waits<'a, R> {
         }
     }
 
-    /// Waits before another try, at least `at_least_ms`, with jitter. Returns false, without a wait, when no
-    /// further try is allowed.
+    /// Waits before the next call: the wait of the policy with jitter, and `at_least_ms` in addition. Returns
+    /// false, without a wait, when no further call is allowed.
     async fn next(&mut self, at_least_ms: u64) -> bool {
         let Some(wait) = self.waits.next() else {
             return false;
@@ -116,12 +118,12 @@ impl<'a, R: Runtime> Waits<'a, R> {
     }
 }
 
-/// Calls `operation` until it succeeds, fails permanently, or `policy` is used up. A repeat of the operation
-/// must be harmless: a read, or a conditional write.
+/// Calls `operation` until it succeeds or fails permanently, or until `policy` allows no further repeat. A
+/// repeat of the operation must be harmless: a read or a conditional write.
 ///
 /// # Errors
 ///
-/// The last error.
+/// The error of the last call.
 pub async fn retry<R, T, X, F>(runtime: &R, policy: Policy, operation: impl FnMut() -> F) -> Result<T, X>
 where
     R: Runtime,
@@ -131,12 +133,12 @@ where
     retry_if(runtime, policy, X::is_transient, operation).await
 }
 
-/// Like [`retry`], for an operation whose repeat is harmless only after the transient errors that `again`
-/// selects.
+/// Like [`retry`], but repeats the operation only after errors for which `again` holds. It is for operations
+/// whose repeat is harmless only after some transient errors.
 ///
 /// # Errors
 ///
-/// The last error.
+/// The error of the last call.
 pub async fn retry_if<R, T, X, F>(
     runtime: &R,
     policy: Policy,
@@ -160,10 +162,12 @@ where
     }
 }
 
-/// Calls `operation` with all `items`, and again with those that got no answer or a temporary error, until
-/// none is left or `policy` is used up. `operation` answers in the order of its input.
+/// Calls `operation` with all `items`, then again with the items that got no answer or a transient error,
+/// until no such item is left or `policy` allows no further repeat. `operation` must answer in the order of
+/// its input.
 ///
-/// Returns the last answer for each item, in the order of `items`; `None` for an item without an answer.
+/// Returns the last answer for each item, in the order of `items`; `None` for an item that never got
+/// an answer.
 pub async fn retry_each<R, I, T, X, F>(
     runtime: &R,
     policy: Policy,
@@ -199,17 +203,18 @@ where
     answers
 }
 
-/// The result of one attempt to read, decide and write.
+/// The outcome of one attempt to read, decide and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt<T> {
-    /// Nothing was to be written, or it was written.
+    /// Nothing had to be written, or the write was made.
     Done(T),
-    /// The data changed between the read and the write, or an answer was lost. Read it and decide again.
+    /// The data changed between the read and the write, or an answer was lost. The caller must read and
+    /// decide again.
     Again,
 }
 
 impl<T> Attempt<T> {
-    /// Done with `done` if the conditional write was done, otherwise another read.
+    /// [`Attempt::Done`] with `done` if the conditional write was made, otherwise [`Attempt::Again`].
     pub fn of<R>(written: Conditional<R>, done: T) -> Self {
         match written {
             Conditional::Done => Self::Done(done),
@@ -218,15 +223,16 @@ impl<T> Attempt<T> {
     }
 }
 
-/// Reads, decides, and writes on condition that the data is unchanged. `attempt` does this once, and is called
-/// again while it returns [`Attempt::Again`], until `policy` is used up. Its argument is the number of earlier
-/// calls. `None` when the data changed each time.
+/// Reads, decides, and writes on condition that the data is unchanged. `attempt` does this once. It is called
+/// again while it returns [`Attempt::Again`], until `policy` allows no further repeat. Its argument is the
+/// number of earlier calls. Returns `None` when the data changed each time.
 ///
-/// If the answer to a write is lost, the next read shows its effect, so `attempt` must recognise its own write.
+/// If the answer to a write was lost, the next read shows the write, so `attempt` must recognise its
+/// own write.
 ///
 /// # Errors
 ///
-/// Those of `attempt`, at once, since it repeats its own reads and writes.
+/// The first error of `attempt`. It is not repeated here, since `attempt` repeats its own reads and writes.
 pub async fn retry_on_conflict<R, T, X, F>(
     runtime: &R,
     policy: Policy,

@@ -1,7 +1,8 @@
-//! Secrets that a function needs at run time: the gateway's key, the database's password.
+//! Defines the port of secrets that a function needs at run time: the gateway's key, the database's
+//! password.
 //!
 //! A secret is in a secret store and in no environment variable, so that it can be changed without a
-//! deployment. The user of a secret reads it before each use, and reports when it was refused. [`ReadSecret`]
+//! deployment. A user of a secret reads it before each use, and reports a refusal of it. [`ReadSecret`]
 //! answers from a cache, so a read before each use is cheap.
 
 use std::fmt;
@@ -12,18 +13,19 @@ use zeroize::Zeroizing;
 
 use crate::retry::Transient;
 
-/// A secret's text. Neither `Debug` nor an error shows it; its memory is overwritten when the last copy is dropped.
+/// The text of a secret. Neither `Debug` nor an error shows the text, and its memory is overwritten when the
+/// last copy is dropped.
 #[derive(Clone)]
 pub struct SecretText(Arc<Zeroizing<String>>);
 
 impl SecretText {
-    /// Takes over `text`.
+    /// Takes ownership of `text`, so that its memory is overwritten later.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Arc::new(Zeroizing::new(text)))
     }
 
-    /// The text. Pass it only to the service that the secret is for.
+    /// The text. It must only be passed to the service that accepts the secret.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -45,7 +47,7 @@ pub enum SecretError {
     /// The secret does not exist, or the function may not read it.
     #[error("there is no such secret, or the function may not read it")]
     Missing,
-    /// The secret has another form than its name says: no JSON with this member, no text, or empty.
+    /// The secret has another form than its name implies: it is no JSON with this member, no text, or empty.
     #[error("the secret is not in the form that its name says")]
     Malformed,
 }
@@ -56,15 +58,15 @@ impl Transient for SecretError {
     }
 }
 
-/// Reads one secret.
+/// Reads one secret from a cache or from the secret store.
 pub trait ReadSecret: Send + Sync {
-    /// The cached secret, or a new read if the cached one is too old or [`ReadSecret::refused`] was called
-    /// since.
+    /// The cached secret, or a newly fetched secret if the cached one is too old or was reported
+    /// by [`ReadSecret::refused`].
     fn read(&self) -> impl Future<Output = Result<SecretText, SecretError>> + Send;
 
-    /// Reports that the secret was refused. It may have been replaced, so the next [`ReadSecret::read`]
-    /// fetches it. Several reports within a short time cause one fetch, so that a wrong secret does not cause
-    /// a fetch for each use.
+    /// Reports that a service refused the secret, which may have been replaced. So the next
+    /// [`ReadSecret::read`] fetches it. Several reports within a short time cause only one fetch, so that a
+    /// wrong secret does not cause a fetch for each use.
     fn refused(&self) -> impl Future<Output = ()> + Send;
 }
 

@@ -1,4 +1,5 @@
-//! The stock: shards and the claims in them. Each write is one conditional update of one item.
+//! Defines the ports of the stock: shards and the claims in them. Each write is one conditional update of one
+//! item.
 
 use std::future::Future;
 
@@ -10,25 +11,25 @@ use domain::survey::SeenClaim;
 
 use crate::{Conditional, StoreError};
 
-/// The result of a shopper's read of a few shards.
+/// The result of a read of a few shards for a shopper.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peek {
-    /// The existing shards, in the requested order.
+    /// The shards that exist, in the requested order.
     pub shards: Vec<(ShardKey, Shard)>,
-    /// Units the shopper has in open or paid orders of this drop.
+    /// The units that the shopper has in open or paid orders of this drop.
     pub purchased: u32,
-    /// The shopper's holds in this drop that expired unused.
+    /// The shopper's lapses in this drop; `None` if there are none.
     pub lapses: Option<Lapses>,
 }
 
 /// The largest number of shards in one peek.
 pub const MOST_PEEKED: usize = 8;
 
-/// The keys that a peek reads: each once, in the requested order.
+/// The keys that a peek reads: each key once, in the requested order.
 ///
 /// # Errors
 ///
-/// [`StoreError::Broken`] when there are more than [`MOST_PEEKED`], or one is of another drop.
+/// [`StoreError::Broken`] when there are more than [`MOST_PEEKED`] keys, or a key is of another drop.
 pub fn keys_to_peek<'a>(drop: &DropId, keys: &'a [ShardKey]) -> Result<Vec<&'a ShardKey>, StoreError> {
     if keys.len() > MOST_PEEKED || keys.iter().any(|key| key.drop != *drop) {
         return Err(StoreError::broken(format!(
@@ -44,9 +45,10 @@ pub fn keys_to_peek<'a>(drop: &DropId, keys: &'a [ShardKey]) -> Result<Vec<&'a S
     Ok(distinct)
 }
 
-/// Reads a few shards, eventually consistent and at low cost.
+/// Reads a few shards for a shopper's request, eventually consistent.
 pub trait PeekStock: Send + Sync {
-    /// The shards of `keys` (at most [`MOST_PEEKED`], all of `drop`) and `shopper`'s purchase counter, eventually consistent.
+    /// The shards of `keys` (at most [`MOST_PEEKED`], all of `drop`), and `shopper`'s purchase counter and
+    /// lapses, eventually consistent.
     fn peek(
         &self,
         drop: &DropId,
@@ -55,13 +57,14 @@ pub trait PeekStock: Send + Sync {
     ) -> impl Future<Output = Result<Peek, StoreError>> + Send;
 }
 
-/// Takes units.
+/// Takes units for a shopper.
 pub trait ClaimStock: Send + Sync {
-    /// Takes `claim.units` free units of the shard, unless `shopper` has a claim in it. Refused: the current
-    /// shard, `None` if it does not exist. Done: the remaining free units are not returned; a peek reads
-    /// them.
+    /// Takes `claim.units` free units of the shard, unless `shopper` has a claim in it. Done: the units are
+    /// taken; the number of the remaining free units is not returned. Refused: contains the current shard, or
+    /// `None` if the shard does not exist.
     ///
-    /// The repeat of a claim that was taken is refused, and the returned shard contains the claim.
+    /// If the claim was taken and its answer was lost, a repeat is refused, and the returned shard contains
+    /// the claim.
     fn claim(
         &self,
         key: &ShardKey,
@@ -69,8 +72,9 @@ pub trait ClaimStock: Send + Sync {
         claim: &Claim,
     ) -> impl Future<Output = Result<Conditional<Option<Shard>>, StoreError>> + Send;
 
-    /// Replaces `victim`'s hold, exactly as `seen`, by `claim` for `shopper`. The caller has made sure that the hold is
-    /// [returnable](Claim::is_returnable), or `shopper`'s own and no longer [live](Claim::is_live). Refused: the shard as it is.
+    /// Replaces `victim`'s hold, exactly as `seen`, by `claim` for `shopper`. The caller must have checked
+    /// that the hold is [returnable](Claim::is_returnable), or `shopper`'s own and no longer
+    /// [live](Claim::is_live). Refused: contains the current shard, or `None` if the shard does not exist.
     fn take_over(
         &self,
         key: &ShardKey,
@@ -81,25 +85,27 @@ pub trait ClaimStock: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<Option<Shard>>, StoreError>> + Send;
 }
 
-/// Returns units.
+/// Returns the units of holds.
 pub trait GiveBackStock: Send + Sync {
-    /// Returns the units of a *held* claim, exactly as read. Refused: that claim no longer exists.
+    /// Returns the units of a *held* claim, exactly as the claim was read. Refused: the shard no longer
+    /// contains this claim.
     fn give_back(&self, seen: &SeenClaim)
     -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Counts holds that expire unused.
+/// Counts the holds of a shopper that expired unused.
 pub trait CountLapse: Send + Sync {
-    /// Counts this hold on its shopper's purchases item, by [`Lapses::counting`]. Refused: it is counted already.
+    /// Counts the hold on the purchases item of its shopper, by [`Lapses::counting`]. Refused: the hold has
+    /// already been counted.
     fn count_lapse(
         &self,
         seen: &SeenClaim,
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Reads one claim, strongly consistent.
+/// Reads the claim of one shopper.
 pub trait ReadClaim: Send + Sync {
-    /// `shopper`'s claim in the shard, strongly consistent; `None` if there is none.
+    /// `shopper`'s claim in the shard, strongly consistent; `None` if the shard contains no such claim.
     fn read_claim(
         &self,
         key: &ShardKey,
@@ -107,16 +113,16 @@ pub trait ReadClaim: Send + Sync {
     ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send;
 }
 
-/// The consistency of a survey.
+/// Whether a survey must show all earlier writes, or may miss the latest ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consistency {
-    /// Eventually consistent, at half the cost.
+    /// Eventually consistent: the read costs half, and may miss the latest writes.
     Eventual,
-    /// Strongly consistent.
+    /// Strongly consistent: the read shows all earlier writes.
     Strong,
 }
 
-/// Reads many shards.
+/// Reads all shards of a drop or many of them.
 pub trait SurveyStock: Send + Sync {
     /// The shards of `keys` that exist, in any order.
     fn survey(
@@ -126,9 +132,10 @@ pub trait SurveyStock: Send + Sync {
     ) -> impl Future<Output = Result<Vec<(ShardKey, Shard)>, StoreError>> + Send;
 }
 
-/// Creates shards.
+/// Creates the shards of a drop.
 pub trait AllocateStock: Send + Sync {
-    /// Creates the shard with all its `units` free, unless it exists. Refused: it exists, in any state.
+    /// Creates the shard with all its `units` free, unless the shard exists. Refused: the shard exists, in
+    /// any state.
     fn allocate(
         &self,
         key: &ShardKey,

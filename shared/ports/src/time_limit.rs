@@ -1,4 +1,4 @@
-//! A time limit for one call.
+//! Limits the time of one call.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,8 +7,8 @@ use std::task::Poll;
 use crate::StoreError;
 use crate::runtime::Clock;
 
-/// The result of `call` within `ms` milliseconds. Afterwards the outcome is unknown, so `call` must be a
-/// read.
+/// The result of `call`, or [`StoreError::Unknown`] after `ms` milliseconds. The call may still take effect
+/// after that, so `call` must be a read.
 pub(crate) async fn within<T>(
     clock: &impl Clock,
     ms: i64,

@@ -1,12 +1,12 @@
-//! Values that a process read recently.
+//! Caches values that a process read recently.
 //!
-//! A value is *fresh* for [`CACHE_MS`] after it was read. While the database does not answer, it is the *last
-//! good* value for [`STALE_MS`]. The caller supplies the time. A value from the future, after a clock jumped
-//! back, is neither.
+//! A value is *fresh* for [`CACHE_MS`] after its read. While the database does not answer, the value is the
+//! *last good* value for [`STALE_MS`]. The caller supplies the time. A value whose read is in the future,
+//! because the clock was set back, is neither fresh nor good.
 //!
 //! **A full cache** removes the least recently used value, so values in use stay. Keys that clients choose
-//! freely must have a separate cache, as the absence of a drop has in
-//! [`CachedDrops`](crate::cached::CachedDrops), so that they only remove each other.
+//! freely must have a separate cache, so that they remove only each other.
+//! [`CachedDrops`](crate::cached::CachedDrops) has such a cache for the ids of absent drops.
 
 use std::future::Future;
 use std::hash::Hash;
@@ -21,7 +21,7 @@ use crate::retry::{IN_REQUEST, retry};
 use crate::runtime::Runtime;
 use crate::time_limit::within;
 
-/// A bounded cache of values and the time of their reading.
+/// A cache with a limited number of values, each with the time of its read.
 #[derive(Debug)]
 pub struct TimedCache<K, V>(Mutex<LruCache<K, Entry<V>>>);
 
@@ -29,48 +29,48 @@ pub struct TimedCache<K, V>(Mutex<LruCache<K, Entry<V>>>);
 struct Entry<V> {
     value: V,
     read_at: Timestamp,
-    /// The time from which the value may be read again.
+    /// The time from which on the value may be read again.
     due_at: Timestamp,
 }
 
-/// What [`TimedCache::find`] found.
+/// The result of [`TimedCache::find`].
 pub(crate) enum Found<V, T> {
-    /// A remembered value, and whether it is fresh.
+    /// A cached value, and whether it is fresh.
     Kept(V, bool),
-    /// The result of a read.
+    /// The result of a new read.
     Read(T),
 }
 
 impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
-    /// A cache of at most `most` values.
+    /// An empty cache for at most `most` values.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self(Mutex::new(LruCache::new(most)))
     }
 
-    /// The value if it was read less than [`CACHE_MS`] ago.
+    /// The cached value, if it was read less than [`CACHE_MS`] before `now`.
     pub fn fresh(&self, key: &K, now: Timestamp) -> Option<V> {
         self.good(key, now)
             .and_then(|(value, is_fresh)| is_fresh.then_some(value))
     }
 
-    /// The value if it was read less than [`STALE_MS`] ago.
+    /// The cached value, if it was read less than [`STALE_MS`] before `now`.
     pub fn last_good(&self, key: &K, now: Timestamp) -> Option<V> {
         self.good(key, now).map(|(value, _)| value)
     }
 
-    /// Remembers that `value` was read at `now`.
+    /// Stores `value`, which was read at `now`.
     pub fn note(&self, key: K, value: V, now: Timestamp) {
         self.note_unless(key, value, now, now.plus_millis(CACHE_MS), |_| false);
     }
 
     /// The fresh value, otherwise the result of `read`, or the last good value while the database does not
-    /// answer. With a last good value, `read` is called at most once a second and may take
-    /// [`REFRESH_WAIT_MS`]. Without one, `read` is retried within a request's budget.
+    /// answer. If there is a last good value, `read` is called at most once a second and may take
+    /// [`REFRESH_WAIT_MS`]. If there is none, `read` is repeated within a request's budget.
     ///
     /// # Errors
     ///
-    /// The last error of `read`, if there is no good value.
+    /// The last error of `read`, if there is no last good value.
     pub async fn read<R: Runtime, F>(
         &self,
         runtime: &R,
@@ -93,8 +93,8 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
     }
 
     /// The last good value unless a read is due, otherwise the result of `read`, or the last good value while
-    /// the database does not answer. After a read of a remembered value, `next` is the time from which the
-    /// value may be read again.
+    /// the database does not answer. If a cached value is read again, `next` gives the time from which on the
+    /// value may be read once more.
     pub(crate) async fn find<R: Runtime, T, F>(
         &self,
         runtime: &R,
@@ -122,8 +122,8 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
         }
     }
 
-    /// Remembers that `value` was read at `now`, and may be read again from `due_at` on. If `keep` holds for the
-    /// remembered value, that one stays and is returned with the time of its reading.
+    /// Stores `value`, which was read at `now` and may be read again from `due_at` on. If `keep` holds for
+    /// the cached value, the cached value stays, and is returned with the time of its read.
     pub(crate) fn note_unless(
         &self,
         key: K,
@@ -149,8 +149,8 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
         self.lock().remove(key);
     }
 
-    /// Whether the value may be read again. The next read is then due at `next`, whether this one succeeds or
-    /// not, so that a table that refuses reads gets no additional load.
+    /// Whether the value may be read again now. If so, the next read is due at `next`, even if this read
+    /// fails, so that a table that refuses reads gets no additional load.
     fn take_turn(&self, key: &K, now: Timestamp, next: Timestamp) -> bool {
         let mut known = self.lock();
         let Some(entry) = known.get_mut(key).filter(|entry| entry.due_at <= now) else {
@@ -160,7 +160,7 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
         true
     }
 
-    /// The value if it was read less than [`STALE_MS`] ago, and whether it is fresh.
+    /// The cached value, if it was read less than [`STALE_MS`] before `now`, and whether it is fresh.
     fn good(&self, key: &K, now: Timestamp) -> Option<(V, bool)> {
         let mut known = self.lock();
         let entry = known.get(key)?;
@@ -217,7 +217,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list that is searched from its end: the last uses of distinct keys, at most `most` of them.
+        /// The model is a list of the last uses of distinct keys, with at most `most` entries, that is
+        /// searched from its end.
         #[test]
         fn it_holds_the_most_recently_used_values(most in 1usize..6, uses in proptest::collection::vec((0u8..9, any::<bool>(), 0i64..400), 0..60)) {
             let cache = TimedCache::new(most);

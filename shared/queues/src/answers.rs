@@ -1,4 +1,4 @@
-//! The result of each entry of a batch.
+//! Determines the result of each entry of a batch from SQS's answer.
 
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use ports::messages::SendError;

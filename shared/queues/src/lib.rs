@@ -1,7 +1,7 @@
-//! The SQS adapter of the message ports.
+//! Implements the message ports on SQS.
 //!
 //! **The problem.** A relay sends a stream's records by the hundred, but a queue takes ten messages in a request. The
-//! queue may accept some of them and refuse others, or accept all and not answer.
+//! queue may accept some of the ten messages and refuse the others, or accept all and not answer.
 //!
 //! **The model.** [`SqsQueues`] packs events into `SendMessageBatch` requests within SQS's limits, sends a few requests
 //! at a time, and maps the result of every entry back to its event. An entry without a result counts as not accepted. A
@@ -15,7 +15,7 @@
 //! is delivered again after its visibility timeout, and moves to the dead-letter queue after the number of receives in
 //! the redrive policy.
 //!
-//! **What it does not do.** It guarantees no order (the queues are standard ones). It does not retry beyond the
+//! **What it does not do.** It guarantees no order, since the queues are standard queues. It does not retry beyond the
 //! client's configuration, since only the caller knows how much time is left. It does not receive messages: Lambda
 //! does.
 #![forbid(unsafe_code)]

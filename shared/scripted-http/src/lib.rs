@@ -1,7 +1,7 @@
-//! An HTTP server for tests, which gives scripted answers, including those that no emulator gives.
+//! Serves HTTP for tests with scripted answers, including those that no emulator gives.
 //!
 //! A script decides the answer to each request. The server records every request and stops when it is dropped. It
-//! implements the parts of HTTP/1.1 that the clients of this workspace use.
+//! implements only the parts of HTTP/1.1 that the clients of this workspace use.
 #![allow(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// What a server does with a request.
+/// The reaction of the server to a request: an answer, or a fault of the connection.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Sends a status, further headers, and a body.
@@ -31,18 +31,18 @@ pub enum Answer {
     Close,
     /// Keeps the connection and sends nothing.
     Silence,
-    /// Gives the other answer once it is notified.
+    /// Waits for the notification, and gives the other answer then.
     When(Arc<Notify>, Box<Answer>),
 }
 
 impl Answer {
-    /// A body without further headers.
+    /// An answer with a body and without further headers.
     #[must_use]
     pub fn text(status: u16, body: impl Into<String>) -> Self {
         Self::Body(status, Vec::new(), body.into().into_bytes())
     }
 
-    /// A body as DynamoDB and its like send it.
+    /// A JSON body with the content type of DynamoDB and SQS.
     #[must_use]
     pub fn json(status: u16, body: serde_json::Value) -> Self {
         let kind = ("content-type", "application/x-amz-json-1.0".to_owned());
@@ -50,12 +50,12 @@ impl Answer {
     }
 }
 
-/// A received request.
+/// A request that the server received, for tests to examine.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Method, path with query, and version.
+    /// The request line: method, path with query, and version.
     pub line: String,
-    /// Names in lower case, and values.
+    /// The names of the headers in lower case, and their values.
     pub headers: Vec<(String, String)>,
     /// The body. Bytes that are not UTF-8 are replaced.
     pub body: String,
@@ -85,7 +85,7 @@ impl Request {
             .unwrap_or_else(|| self.line.trim_end_matches(" HTTP/1.1"))
     }
 
-    /// `None` when the connection has ended.
+    /// Reads one request. `None` when the connection has ended.
     async fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
         let line = read_line(stream).await?;
         let mut headers = Vec::new();
@@ -173,7 +173,7 @@ impl Server {
     }
 }
 
-/// The base URL of a server that is not there.
+/// The base URL of a server that has stopped, so that connections to it are refused.
 pub async fn nobody() -> String {
     let mut server = Server::always(Answer::Close).await;
     server.stop().await;
@@ -196,7 +196,7 @@ async fn serve(stream: TcpStream, script: Script, requests: Arc<Mutex<Vec<Reques
     }
 }
 
-/// `None` when the connection ends.
+/// Sends an answer. `None` when the connection is to be closed.
 async fn send(stream: &mut BufReader<TcpStream>, answer: Answer) -> Option<()> {
     match answer {
         Answer::Body(status, headers, body) => {

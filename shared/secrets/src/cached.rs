@@ -1,4 +1,4 @@
-//! A cached secret.
+//! Caches a secret in the process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,15 +6,16 @@ use domain::time::Timestamp;
 use ports::runtime::Runtime;
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 
-/// How long a value is used before it is fetched again, in milliseconds, plus up to a fifth at random, so that
-/// processes that started together do not fetch together. A revoked secret that no service refuses stays in memory no
-/// longer than this. A thousand processes make three fetches a second; Secrets Manager allows 10,000.
+/// How long a value is used before it is fetched again, in milliseconds. Each process adds up to a fifth at random, so
+/// that processes that started together do not fetch together. While the store answers, a revoked secret that no
+/// service refuses is used no longer than this time plus a fifth. A thousand processes make three fetches a second;
+/// Secrets Manager allows 10,000 a second.
 pub const LIFE_MS: i64 = 5 * 60_000;
 /// How long a value is used while the store does not answer, in milliseconds. An outage of the store therefore does not
-/// stop payments at once. The time is bounded, since a process without the store cannot learn that a secret was
+/// stop payments immediately. The time is bounded, since a process without the store cannot learn that a secret was
 /// revoked.
 pub const STALE_MS: i64 = 60 * 60_000;
-/// The shortest time between the end of a fetch and the next one, in milliseconds. With a wrong secret or an
+/// The shortest time between the end of a fetch and the next fetch, in milliseconds. With a wrong secret or an
 /// unreachable store, each process makes one call in two seconds, whatever its load.
 pub const PAUSE_MS: i64 = 2_000;
 
@@ -24,22 +25,22 @@ pub trait FetchSecret: Send + Sync {
     fn fetch(&self) -> impl Future<Output = Result<SecretText, SecretError>> + Send;
 }
 
-/// A secret that `F` fetches and [the crate's table](crate) describes.
+/// A secret that `F` fetches, cached as [the crate's table](crate) says.
 #[derive(Debug)]
 pub struct CachedSecret<F, R> {
     store: F,
     runtime: R,
     kept: Mutex<Kept>,
-    /// Locked during a fetch.
+    /// Locked during a fetch, so that a process has at most one fetch at a time.
     fetching: tokio::sync::Mutex<()>,
 }
 
-/// The cached state of a secret.
+/// The last value of a secret, and the result of the last fetch.
 #[derive(Debug, Default)]
 struct Kept {
     /// The value that was fetched last.
     value: Option<Value>,
-    /// When the last fetch ended, and its error if it failed.
+    /// The time at which the last fetch ended, and its error if it failed.
     tried: Option<(Timestamp, Option<SecretError>)>,
 }
 
@@ -48,20 +49,20 @@ struct Value {
     text: SecretText,
     fetched_at: Timestamp,
     life_ms: i64,
-    /// A service refused this value.
+    /// Whether a service refused this value.
     refused: bool,
 }
 
 impl Value {
-    /// Whether the value was fetched less than `ms` ago. A fetch time in the future, after the clock jumped back, does
-    /// not count.
+    /// Whether the value was fetched less than `ms` ago. A value with a fetch time in the future is not younger: the
+    /// clock has moved back.
     fn is_younger_than(&self, ms: i64, now: Timestamp) -> bool {
         (0..ms).contains(&now.millis_since(self.fetched_at))
     }
 }
 
 impl Kept {
-    /// The answer that needs no fetch, or that must do because no fetch may begin yet.
+    /// The answer that needs no fetch, or the last result while no new fetch may begin. `None` if a fetch is needed.
     fn answer(&self, now: Timestamp) -> Option<Result<SecretText, SecretError>> {
         if let Some(value) = &self.value
             && !value.refused
@@ -74,7 +75,7 @@ impl Kept {
         just_tried.then(|| self.stale(now, error.unwrap_or(SecretError::Unavailable)))
     }
 
-    /// The last value while it may be used without a newer one, else `error`.
+    /// The last value until it is [`STALE_MS`] old, else `error`.
     fn stale(&self, now: Timestamp, error: SecretError) -> Result<SecretText, SecretError> {
         let value = self
             .value
@@ -83,7 +84,8 @@ impl Kept {
         value.map(|value| value.text.clone()).ok_or(error)
     }
 
-    /// The last value, if no service refused it, for callers that need not wait for a fetch in progress.
+    /// The last value until it is [`STALE_MS`] old, if no service refused it. Callers with this value need not wait for
+    /// a fetch in progress.
     fn unrefused(&self, now: Timestamp) -> Option<SecretText> {
         let value = self.value.as_ref().filter(|value| !value.refused)?;
         value.is_younger_than(STALE_MS, now).then(|| value.text.clone())
@@ -91,7 +93,7 @@ impl Kept {
 }
 
 impl<F: FetchSecret, R: Runtime> CachedSecret<F, R> {
-    /// Caches the secret of `store`. It fetches nothing yet.
+    /// Caches the secret of `store`. Nothing is fetched yet.
     pub fn new(store: F, runtime: R) -> Self {
         Self {
             store,

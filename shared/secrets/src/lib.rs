@@ -1,4 +1,4 @@
-//! Secrets read at run time from AWS Secrets Manager, cached.
+//! Reads secrets at run time from AWS Secrets Manager, and caches them.
 //!
 //! **Problem.** Every call that describes a function shows its environment variables, and a changed variable takes
 //! effect only after a deployment. Reading the secret at each use would cost a call for each payment, and an outage of
@@ -9,11 +9,12 @@
 //! | age of the last value | [`read`](ports::secrets::ReadSecret::read) returns |
 //! |---|---|
 //! | younger than [`LIFE_MS`] plus up to a fifth, and not refused | the cached value, without a call |
-//! | older, or refused | a new value; if the store does not answer, the cached one until it is [`STALE_MS`] old |
+//! | older, or refused | a new value; if the store does not answer, the cached value until it is [`STALE_MS`] old |
 //! | older than [`STALE_MS`], or no value | a new value; if the store does not answer, an error |
 //!
-//! At most one fetch runs at a time in a process. No fetch begins within [`PAUSE_MS`] of the end of the last one; until
-//! then the last result is returned again. During a fetch, other callers use the cached value if it was not refused.
+//! At most one fetch runs at a time in a process. No fetch begins within [`PAUSE_MS`] of the end of the last fetch;
+//! until then the last result is returned again. During a fetch, other callers use the cached value if it was not
+//! refused.
 //!
 //! **Walk-through.** A function parses the name at its start and makes the cache. The first use fetches the secret:
 //!
@@ -24,8 +25,8 @@
 //! ```
 //!
 //! **Permissions.** `secretsmanager:GetSecretValue` on the secret. With a customer managed KMS key also `kms:Decrypt`
-//! of that key. The key policy can grant it to all callers that come through Secrets Manager (`kms:ViaService`), as the
-//! policy of the key `aws/secretsmanager` does.
+//! of that key. The key policy can grant `kms:Decrypt` to all callers that come through Secrets Manager
+//! (`kms:ViaService`), as the policy of the key `aws/secretsmanager` does.
 //!
 //! **What it does not do.** It does not write or rotate secrets. It does not read secrets from Parameter Store, whose
 //! SDK has six times as many operations and takes minutes to compile.

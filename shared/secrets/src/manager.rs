@@ -1,4 +1,4 @@
-//! Secrets Manager.
+//! Fetches a secret from Secrets Manager.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use ports::secrets::{SecretError, SecretText};
 use crate::cached::FetchSecret;
 use crate::name::SecretName;
 
-/// The environment variable that replaces the endpoint, named by the SDKs' rule.
+/// The environment variable that replaces the endpoint, named by the rule of the AWS SDKs.
 pub const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 /// The time limit of a fetch, connecting included, in milliseconds. The service answers within some tens of
 /// milliseconds. The caller processes a payment and retries later.
@@ -26,7 +26,7 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// The secret `name`. `aws` gives region, credentials and HTTP client. It sends no request yet.
+    /// The secret `name`. `aws` gives region, credentials and HTTP client. No request is sent yet.
     #[must_use]
     pub fn new(aws: &SdkConfig, name: SecretName) -> Self {
         let whole = Duration::from_millis(FETCH_TIMEOUT_MS);
@@ -53,13 +53,13 @@ impl FetchSecret for SecretsManager {
                 }
             }
         })?;
-        // A secret may be binary instead of text.
+        // A binary secret has no text.
         let text = output.secret_string.ok_or(SecretError::Malformed)?;
         let found = self.name.find_in(SecretText::new(text));
         if found.is_err() {
             tracing::warn!(
                 secret = self.name.id,
-                "the secret is not in the form that its name says"
+                "the secret does not have the form that its name says; correct the secret or its name"
             );
         }
         found

@@ -1,4 +1,4 @@
-//! The name of a secret.
+//! Parses the name of a secret, and finds its member in the stored text.
 
 use std::str::FromStr;
 
@@ -7,8 +7,9 @@ use ports::secrets::{SecretError, SecretText};
 /// The prefix of the name of a secret in Secrets Manager.
 const SECRETS_MANAGER: &str = "secretsmanager:";
 
-/// The place of a secret: `secretsmanager:ID#MEMBER`. ID is its name or ARN in Secrets Manager; neither contains a `#`.
-/// MEMBER is a member of its JSON whose value is a string. Without `#MEMBER` the secret is the whole text.
+/// The place of a secret: `secretsmanager:ID#MEMBER`. ID is the secret's name or ARN in Secrets Manager; neither
+/// contains a `#`. MEMBER is a member of the secret's JSON whose value is a string. Without `#MEMBER` the secret is the
+/// whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretName {
     pub(crate) id: String,

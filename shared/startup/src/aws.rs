@@ -1,4 +1,4 @@
-//! AWS clients: explicit settings, one kept-alive connection pool, a small trust store.
+//! Makes AWS clients: explicit settings, one kept-alive connection pool, a small trust store.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const ROOTS: [&[u8]; 5] = [
     include_bytes!("roots/starfield-services-root-g2.pem"),
 ];
 
-/// The time limit of one attempt, in milliseconds. After it the outcome is unknown.
+/// The time limit of one attempt, in milliseconds. When it has passed, the outcome is unknown.
 pub const ATTEMPT_TIMEOUT_MS: u64 = 2_000;
 /// The time limit for connecting, in milliseconds.
 pub const CONNECT_TIMEOUT_MS: u64 = 1_000;

@@ -1,4 +1,5 @@
-//! A batch of queue messages. Each message is decoded separately, and one answer lists the messages to redeliver.
+//! Processes a batch of queue messages. Each message is decoded separately, and one answer lists the messages to
+//! redeliver.
 //!
 //! **A message without an id.** The answer lists failed messages by id, so it cannot list a failed message that has no
 //! id. If the answer omitted that message, the queue would delete it. AWS documents that an empty id makes Lambda
@@ -32,11 +33,11 @@ pub struct Decoded<'a, T> {
     pub content: T,
 }
 
-/// Decodes each message of `batch` and passes the decoded ones to `handle`. `about` makes the span of a message's log
-/// lines from its content; the message's id is added if the span has a field `message_id`. `handle` returns one answer
-/// for each message, in order: whether the message is done. A message without an answer is not done. Returns the
-/// messages to redeliver: those that are not done and those that cannot be decoded. The latter end in the dead-letter
-/// queue, where an engineer can read them.
+/// Decodes each message of `batch` and passes the decoded messages to `handle`. `about` makes the span of a message's
+/// log lines from its content; the message's id is added if the span has a field `message_id`. `handle` returns one
+/// answer for each message, in order: whether the message is done. A message without an answer is not done. Returns the
+/// messages to redeliver: those that are not done and those that cannot be decoded. A message that cannot be decoded
+/// ends in the dead-letter queue, where an engineer can read it.
 ///
 /// # Errors
 /// [`WholeBatchFailed`] when a message to redeliver has no id.
@@ -90,13 +91,13 @@ pub fn report<'a>(
     Ok(report)
 }
 
-/// Logs once that a message will end in the dead-letter queue; it is redelivered several times before that. The line
-/// holds nothing of the message, which may contain personal data.
+/// Logs once that a message will end in the dead-letter queue, although the message is redelivered several times
+/// before. The line has no content of the message, which may contain personal data.
 pub fn log_unprocessable(id: Option<&str>, is_first_receive: bool, why: &dyn Display) {
     if is_first_receive {
-        tracing::error!(message_id = id, %why, "a message can never be processed");
+        tracing::error!(message_id = id, %why, "a message can never be processed; it will go to the dead-letter queue");
     } else {
-        tracing::debug!(message_id = id, %why, "a message can never be processed; seen before");
+        tracing::debug!(message_id = id, %why, "a redelivered message can never be processed");
     }
 }
 

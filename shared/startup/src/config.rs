@@ -1,11 +1,11 @@
-//! Configuration from the environment: read once, typed, and with all mistakes reported together.
+//! Reads the configuration from the environment: once, typed, and with all mistakes reported together.
 
-/// A function refuses to start with this text when its configuration is wrong.
+/// All mistakes in the configuration of a function, which therefore does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration is wrong: {}", .0.join("; "))]
 pub struct ConfigError(Vec<String>);
 
-/// The source of variables.
+/// Returns the value of a variable by its name.
 type Source<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 
 /// Reads variables and collects mistakes.
@@ -33,7 +33,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// A required text. A missing one is recorded as a mistake; the empty text is returned in its place until
+    /// A required text. A missing text is recorded as a mistake; the empty text is returned in its place until
     /// [`Config::finish`].
     pub fn text(&mut self, name: &str) -> String {
         match (self.read)(name) {
@@ -52,7 +52,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// An optional text.
+    /// An optional text; `None` if the variable is not set or empty.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<String> {
         (self.read)(name).filter(|text| !text.trim().is_empty())

@@ -1,9 +1,9 @@
-//! Requests as API Gateway sends them: made parsable for `lambda_http`, and described for log lines.
+//! Prepares requests of API Gateway: makes them parsable for `lambda_http`, and describes them for log lines.
 //!
 //! **A stage in the path.** For a named stage, `rawPath` begins with `/{stage}`, and `lambda_http` prepends the stage
-//! to a path that does not. `routeKey` holds the matched route in both cases. So everything before the part of the path
+//! to a path that does not. `routeKey` has the matched route in both cases. So everything before the part of the path
 //! that the route describes is removed, and functions route by paths without a prefix. AWS says that `rawPath` does not
-//! contain the mapping of a custom domain; this code would remove it as well:
+//! contain the mapping of a custom domain; this code would remove such a mapping, too:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 //!
 //! `lambda_http` builds a request's URI from the scheme and host in its headers, the path and the raw query, and panics
@@ -101,7 +101,7 @@ pub(crate) fn span(request: &LambdaRequest) -> Span {
     )
 }
 
-/// Text of a path is logged as an identifier only if it is a valid one.
+/// `text` if it is a valid `T`. A client can write personal data into a path, and a log line must contain none.
 fn checked<T: FromStr>(text: Option<&str>) -> Option<&str> {
     text.filter(|text| text.parse::<T>().is_ok())
 }

@@ -1,4 +1,4 @@
-//! Lambda start-up: typed configuration, JSON logs, small AWS clients, the real clock.
+//! Starts a function on Lambda: typed configuration, JSON logs, small AWS clients, the real clock.
 //!
 //! A function's `main` passes a closure to [`serve_api`] or [`serve_events`]. The closure reads the [`Config`] once and
 //! returns the function with its adapters: a router, or a [`Handle`]. Only this crate reads the environment, the clock
@@ -22,7 +22,7 @@ pub mod metrics;
 pub mod runtime;
 pub mod spans;
 
-// Every function is built with these dependency features.
+// `feature_unification` has no code. With it, every function is built with the same features of its dependencies.
 use feature_unification as _;
 
 use std::convert::Infallible;
@@ -50,8 +50,8 @@ use crate::lines::Lines;
 pub use mimalloc::MiMalloc;
 
 /// Sets the allocator of an API function's binary. An API request makes about six hundred small, short-lived
-/// allocations; the C library's allocator spends more instructions on them than the SDK spends on signing. Workers read
-/// large batches and run rarely, so they keep the C library's allocator, which holds less memory.
+/// allocations; the C library's allocator spends more instructions on these than the SDK spends on signing. Workers
+/// read large batches and run rarely, so they keep the C library's allocator, which holds less memory.
 #[macro_export]
 macro_rules! request_allocator {
     () => {
@@ -86,7 +86,7 @@ pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router
             let event = LambdaEvent::new(gateway::readable(event.payload), event.context);
             adapter.clone().oneshot(event).instrument(span)
         });
-        // Boxed: the compiler cannot prove `Send` for a future that names the adapter's lifetime.
+        // The service is boxed, since the compiler cannot prove `Send` for a future that names the adapter's lifetime.
         lambda_runtime::run_concurrent(BoxCloneService::new(served))
     })
 }
@@ -113,8 +113,8 @@ where
                     request_id: event.context.request_id,
                     deadline: Timestamp::from_millis(deadline),
                 };
-                // In a box without its type, so that the SDK's futures, nested in the handler's, stay within the compiler's
-                // depth limit.
+                // The future is boxed without its type, so that the SDK's futures, nested in the handler's future, stay
+                // within the compiler's depth limit.
                 let handled: Handled<'_, H> = Box::pin(handler.handle(event.payload, &invocation));
                 Ok::<_, Error>(handled.await?)
             }
@@ -123,8 +123,8 @@ where
     })
 }
 
-/// Logs as JSON lines, builds the function, and serves it on a single-threaded runtime until the process is ended. A start
-/// that fails logs every mistake of the configuration.
+/// Logs as JSON lines, builds the function, and serves it on a single-threaded runtime until the process is ended. A
+/// start that fails logs every mistake of the configuration.
 fn run<T, F>(build: impl FnOnce(&mut Config<'static>) -> Option<T>, serve: impl FnOnce(T) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
@@ -148,8 +148,8 @@ where
     let start = async {
         let built = build(&mut config);
         let function = config.finish(built)?;
-        // Spawned as a task: a single-threaded runtime polls the future it blocks on a second time for each wake-up.
-        // Spawning avoids this and halves the epoll calls.
+        // The server is spawned as a task: a single-threaded runtime polls the future on which it blocks a second time
+        // for each wake-up. Spawning avoids this and halves the epoll calls.
         tokio::spawn(serve(function)).await?
     };
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -159,7 +159,7 @@ where
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the function cannot run");
+            tracing::error!(%error, "the function cannot start or continue; the process ends");
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,4 @@
-//! Log lines: one JSON object for each line, with the fields of the event and of all its spans at the top level.
+//! Writes log lines: one JSON object for each line, with the fields of the event and of all its spans at the top level.
 //!
 //! `tracing-subscriber`'s own JSON format shows only the innermost span, or a list of spans whose fields CloudWatch
 //! Logs Insights names by list position. Here an order's id is the field `order` wherever the span was opened. Fields
@@ -67,8 +67,8 @@ impl Visit for Fields {
 }
 
 impl<W> Lines<W> {
-    /// The line of an event: its time and level, its own fields, then those of its spans from the innermost outwards.
-    /// When two fields have the same name, the inner one is kept.
+    /// The line of an event: its time and level, its own fields, then the fields of its spans from the innermost
+    /// outwards. When two fields have the same name, the inner field is kept.
     fn line<S>(event: &Event<'_>, context: &Context<'_, S>) -> Fields
     where
         S: Subscriber + for<'a> LookupSpan<'a>,

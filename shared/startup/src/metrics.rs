@@ -1,4 +1,5 @@
-//! Metrics as log lines in CloudWatch's embedded metric format. CloudWatch extracts the metrics without an API call.
+//! Makes log lines with metrics in CloudWatch's embedded metric format. CloudWatch extracts the metrics without an API
+//! call.
 
 use domain::time::Timestamp;
 use serde_json::{Map, Value, json};

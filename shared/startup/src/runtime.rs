@@ -1,4 +1,5 @@
-//! The real clock, randomness and sleep. No other module of the functions may use them.
+//! Provides the real clock, randomness and sleep. No other module of the functions may use the system's
+//! clock, randomness or sleep.
 
 use std::fmt::Display;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! The spans of log lines: each names the request, message or order that a line is about.
+//! Makes the spans of log lines: each names the request, message or order that a line is about.
 //!
 //! The runtime opens the span of an invocation, whose field `requestId` is Lambda's request id. Inner spans are opened
 //! in one place each: the span of an HTTP request (`gateway::span`), of a message (`batch::work`), and of an order or a

@@ -1,4 +1,4 @@
-//! Sends the calls.
+//! Sends the calls to the gateway.
 
 use domain::money::Money;
 use ports::payment::{
@@ -28,7 +28,7 @@ pub struct StripeGateway<S> {
 }
 
 impl<S: ReadSecret> StripeGateway<S> {
-    /// Makes the adapter. It connects to nothing and reads no key yet.
+    /// Makes the adapter, without a connection and without reading the key.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl<S: ReadSecret> StripeGateway<S> {
             .redirect(redirect::Policy::none())
             .no_proxy();
         if config.base.scheme() == "http" {
-            // Avoids loading the system's certificates when no URL needs them.
+            // Without this setting, the client would load the system's certificates, which `http` URLs do not need.
             builder = builder.tls_certs_only([]);
         }
         let client = builder
@@ -66,8 +66,8 @@ impl<S: ReadSecret> StripeGateway<S> {
         self.client.post(format!("{}/v1/{path}", self.base)).form(form)
     }
 
-    /// Sends the request with the current key. All log lines about it contain the action, and the payment if
-    /// it has an id.
+    /// Sends the request with the current key. All log lines about the call contain the action, and the payment if it
+    /// has an id.
     async fn answer(
         &self,
         action: &'static str,
@@ -80,11 +80,11 @@ impl<S: ReadSecret> StripeGateway<S> {
 
     async fn answered(&self, request: RequestBuilder) -> Result<Answer, GatewayError> {
         let key = self.key.read().await.map_err(|error| {
-            tracing::warn!(%error, "the payment gateway's key cannot be read");
+            tracing::warn!(%error, "the payment gateway's key cannot be read; nothing was sent");
             GatewayError::NoKey
         })?;
         let Some(header) = authorization(&key) else {
-            tracing::warn!("the gateway's key is empty or has characters that a key cannot have");
+            tracing::warn!("the payment gateway's key is empty or has invalid characters; nothing was sent");
             self.key.refused().await;
             return Err(GatewayError::NoKey);
         };
@@ -99,7 +99,7 @@ impl<S: ReadSecret> StripeGateway<S> {
         if answer.refuses_key() {
             tracing::warn!(
                 status = answer.status.as_u16(),
-                "the payment gateway refused the key"
+                "the payment gateway refused the key; the next call reads the key again"
             );
             self.key.refused().await;
         }
@@ -110,8 +110,8 @@ impl<S: ReadSecret> StripeGateway<S> {
 async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
     let response = request.send().await.map_err(|error| {
         let meaning = without_answer(&error);
-        // The URL contains no secret, but also no information that the line lacks.
-        tracing::warn!(error = %error.without_url(), %meaning, "the payment gateway did not answer");
+        // The URL contains no secret, but also no information that the line's other fields lack.
+        tracing::warn!(error = %error.without_url(), %meaning, "the payment gateway did not answer; the caller decides about a repeat");
         meaning
     })?;
     let status = response.status();
@@ -123,12 +123,12 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
     // The gateway's own log lists the request under this id: <https://docs.stripe.com/api/request_ids>.
     let gateway_request_id = response.headers().get("request-id");
     let gateway_request_id = gateway_request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
-    // Set on an answer that was given before under the same key:
+    // The gateway sets this header on an answer that it gave before under the same key:
     // <https://docs.stripe.com/error-low-level#idempotency>.
     let replayed = response.headers().get("idempotent-replayed");
     let replayed = replayed.is_some_and(|value| value.as_bytes() == b"true");
     let body = bounded_body(response).await.inspect_err(|meaning| {
-        tracing::warn!(status = status.as_u16(), gateway_request_id, %meaning, "the payment gateway's answer broke off");
+        tracing::warn!(status = status.as_u16(), gateway_request_id, %meaning, "the payment gateway's answer is incomplete or too long; the caller decides about a repeat");
     })?;
     if !status.is_success() {
         tracing::info!(
@@ -146,7 +146,7 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
 }
 
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, GatewayError> {
-    // A failing server often does not complete its answer either; its status suffices.
+    // A failing server often does not complete its answer, so its status alone decides.
     let broken = if response.status().is_server_error() {
         GatewayError::Unavailable
     } else {
@@ -162,7 +162,7 @@ async fn bounded_body(mut response: Response) -> Result<Vec<u8>, GatewayError> {
     }
 }
 
-/// An amount in the API's format.
+/// The text of an amount in the API's format. An amount that is not positive is refused.
 fn amount_text(amount: Money) -> Result<String, GatewayError> {
     if amount.amount_minor <= 0 {
         return Err(GatewayError::Refused {
@@ -209,8 +209,7 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
     }
 
     async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
-        // Without an idempotency key: a replay would return an outdated state, and a second cancel is
-        // harmless.
+        // A cancel has no idempotency key: a replay would return an outdated state, and a second cancel is harmless.
         let request = self.post(&format!("payment_intents/{id}/cancel"), &[]);
         self.answer("cancel", Some(id), request).await?.cancelled()
     }

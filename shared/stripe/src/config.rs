@@ -1,4 +1,4 @@
-//! The gateway's address, the header with the key, and the time limits.
+//! Defines the gateway's address, the header with the key, and the time limits.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The default time limit of a call, connecting included.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The configuration of the gateway is invalid.
+/// Why the configured gateway cannot be called.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The URL is not an http or https URL.
     #[error("the gateway's URL is not an http or https URL")]
     Url,
-    /// Plain http would carry the secret key over a network.
+    /// The URL has plain http to another machine, which would carry the secret key over a network unencrypted.
     #[error("the gateway's URL must be https unless it is on this machine")]
     Insecure,
     /// The HTTP client could not be created.
@@ -39,15 +39,15 @@ pub(crate) fn authorization(key: &SecretText) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// The settings of an adapter.
+/// The address, the key mode and the time limits with which the adapter calls the gateway.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
     pub(crate) base: Url,
     /// The mode that a key must have.
     pub(crate) mode: Mode,
-    /// The time limit for connecting. After it, nothing was sent.
+    /// The time limit for connecting. When it has passed, nothing was sent.
     pub connect_timeout: Duration,
-    /// The time limit of a whole call. After it, the outcome is unknown.
+    /// The time limit of a whole call. When it has passed, the outcome is unknown.
     pub total_timeout: Duration,
 }
 
@@ -55,7 +55,7 @@ impl StripeConfig {
     /// The API at `base_url` (scheme, host and port), for keys of `mode`, with the default time-outs.
     ///
     /// # Errors
-    /// [`ConfigError`] naming what is wrong.
+    /// [`ConfigError`] says what is wrong.
     pub fn new(base_url: &str, mode: Mode) -> Result<Self, ConfigError> {
         let base = Url::parse(base_url).map_err(|_| ConfigError::Url)?;
         let host = base.host_str().ok_or(ConfigError::Url)?;

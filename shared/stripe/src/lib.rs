@@ -1,12 +1,13 @@
-//! The payment gateway port over Stripe's HTTP API: PaymentIntents and refunds.
+//! Implements the payment gateway port over Stripe's HTTP API: PaymentIntents and refunds.
 //!
-//! **Problem.** A call to a gateway ends in more ways than success and failure, and confusing two of them
-//! charges a shopper twice or delivers unpaid goods. The port names the outcomes
-//! ([`ports::payment::GatewayError`]); this crate decides, for every status, error code and broken
-//! connection, which it is.
+//! **Problem.** A call to a gateway ends in more ways than success and failure, and confusing two of them charges a
+//! shopper twice or delivers unpaid goods. The port names the outcomes ([`ports::payment::GatewayError`]). This crate
+//! decides which outcome each status, error code and broken connection is.
 //!
-//! **Model.** A payment is a PaymentIntent: created without a means of payment, confirmed in a second call with one, its
-//! `metadata[order_id]` naming the order. [`wire`] parses the API's answers, [`outcome`] maps an answer to its meaning, [`client`] sends requests. This crate retries nothing, since a retry needs the order and only the caller has it.
+//! **Model.** A payment is a PaymentIntent. A first call creates it without a means of payment, and a second call
+//! confirms it with one. Its `metadata[order_id]` names the order. [`wire`] parses the API's answers, [`outcome`] maps
+//! an answer to its meaning, and [`client`] sends requests. This crate retries nothing, since a retry needs the order
+//! and only the caller has it.
 //!
 //! | answer | meaning |
 //! |---|---|
@@ -23,18 +24,17 @@
 //! | nothing, since the key has the other mode or its mode is unknown | `WrongMode` |
 //! | any other 4xx | `Refused` |
 //!
-//! **The key** is read before each call ([`ports::secrets::ReadSecret`], which caches it), and reported as
-//! refused when the gateway refuses it. A key that was changed is therefore used from the next call on. A key
-//! of another [`Mode`] than the configured one is never sent: a live key in a test stage would move real
-//! money by mistake.
+//! **The key** is read before each call ([`ports::secrets::ReadSecret`], which caches it), and reported as refused when
+//! the gateway refuses it. A key that was changed is therefore used from the next call on. A key of another [`Mode`]
+//! than the configured mode is never sent: a live key in a test stage would move real money by mistake.
 //!
 //! Sources: <https://docs.stripe.com/api/errors>, <https://docs.stripe.com/api/idempotent_requests>,
 //! <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 //!
-//! **Webhooks** are checked and read by [`webhook`]: whether a request is the gateway's own, and which order it is about.
+//! **Webhooks.** [`webhook`] checks whether a request is the gateway's own, and reads which order it is about.
 //!
-//! **What it does not do.** Manual capture, saved customers. Amounts are sent as they are: `Money`'s minor unit is
-//! Stripe's for all currencies but the few on <https://docs.stripe.com/currencies#special-cases>.
+//! **What it does not do.** It supports neither manual capture nor saved customers. It does not convert amounts:
+//! `Money`'s minor unit is Stripe's, except for the currencies on <https://docs.stripe.com/currencies#special-cases>.
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -1,4 +1,4 @@
-//! Whether payments move real money.
+//! Defines the mode of a key: test or live.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ const PREFIXES: [(Mode, [&str; 2]); 2] = [
 ];
 
 impl Mode {
-    /// The mode of a key; `None` if the key does not show it.
+    /// The mode of a key; `None` if the key's first characters show no mode.
     #[must_use]
     pub fn of(key: &SecretText) -> Option<Self> {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.expose().starts_with(prefix));

@@ -1,4 +1,4 @@
-//! The meaning of an answer, or of a missing answer.
+//! Maps an answer of the gateway to the result of the port's call.
 
 use ports::payment::{GatewayError, Payment, Refund};
 use reqwest::StatusCode;
@@ -11,16 +11,16 @@ pub const DEFAULT_RETRY_AFTER_MS: u64 = 1_000;
 /// The longest wait that a 429 can require, in milliseconds.
 pub const MAX_RETRY_AFTER_MS: u64 = 60_000;
 
-/// An answer as it came in.
+/// An answer of the gateway, before its meaning is known.
 #[derive(Debug)]
 pub struct Answer {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// `Retry-After`, in milliseconds, if the answer has it in seconds.
+    /// The value of `Retry-After`, converted to milliseconds; `None` if the header has no number of seconds.
     pub retry_after_ms: Option<u64>,
     /// Whether the gateway gave this answer before under the same key.
     pub replayed: bool,
-    /// The body, whole.
+    /// The whole body.
     pub body: Vec<u8>,
 }
 
@@ -29,7 +29,7 @@ impl Answer {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The meaning of an answer that is neither 2xx nor special to the call.
+    /// The error of an answer that is neither 2xx nor special to the call.
     fn error(&self) -> GatewayError {
         match self.status {
             // Another call with this key is running, so its outcome is unknown.
@@ -43,8 +43,8 @@ impl Answer {
             status if status.is_server_error() && self.replayed => GatewayError::StoredFailure,
             status if status.is_server_error() => GatewayError::Unavailable,
             _ if self.refuses_key() => GatewayError::NoKey,
-            // A proxy before the gateway answered, since the answer is not the gateway's error object. The
-            // outcome of the call is unknown.
+            // An answer without the gateway's error object comes from a proxy before the gateway, so the outcome of the
+            // call is unknown.
             status if status.is_client_error() => {
                 self.read::<ErrorBody>()
                     .map_or(GatewayError::Unknown, |body| GatewayError::Refused {
@@ -55,7 +55,7 @@ impl Answer {
         }
     }
 
-    /// Whether the gateway refused the API key, in general or for this call. Then nothing was done.
+    /// Whether the gateway refused the API key, in general or for this call. In both cases the call was not done.
     ///
     /// Source: <https://docs.stripe.com/api/errors> (401 and 403).
     #[must_use]
@@ -68,7 +68,7 @@ impl Answer {
         (*self.read::<ErrorBody>()?.error.payment_intent?).into_payment()
     }
 
-    /// The answer to a create or a confirm.
+    /// Reads the answer to a create or a confirm.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Answer {
         }
     }
 
-    /// The answer to a look-up.
+    /// Reads the answer to a look-up. `None` if the gateway has no such payment.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Answer {
         self.payment().map(Some)
     }
 
-    /// The answer to a cancel. A payment that can no longer be cancelled is an answer and not an error.
+    /// Reads the answer to a cancel. A payment that can no longer be cancelled is an answer and not an error.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Answer {
         self.payment()
     }
 
-    /// The answer to a refund.
+    /// Reads the answer to a refund.
     ///
     /// # Errors
     ///
@@ -131,8 +131,8 @@ impl Answer {
 /// The meaning of a missing answer.
 #[must_use]
 pub fn without_answer(error: &reqwest::Error) -> GatewayError {
-    // A request that could not be built, or for which no connection was made, was not sent. Any other request
-    // may have been.
+    // A request that could not be built, or for which no connection was made, was not sent. Any other request may have
+    // been sent.
     if error.is_builder() || error.is_connect() {
         GatewayError::NotSent
     } else {

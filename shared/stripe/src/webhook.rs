@@ -1,4 +1,4 @@
-//! Webhooks: whether a request comes from the gateway, and which order it is about.
+//! Verifies webhooks: whether a request comes from the gateway, and which order it is about.
 //!
 //! **The signature.** The header `Stripe-Signature` is `t=SECONDS,v1=HEX,…`: a time and one or more
 //! signatures, each the HMAC-SHA256 of `SECONDS.BODY` under a signing secret. The signature covers the exact
@@ -32,33 +32,33 @@ const MAX_SIGNATURES: usize = 8;
 /// The longest id of an event, in bytes.
 const MAX_EVENT_ID_BYTES: usize = 255;
 
-/// The events after which an order can end. The others repeat the answer to this system's own call, or are
-/// about something else.
+/// The events after which an order can end. All other events repeat the answer to this system's own call, or are about
+/// something else.
 const SETTLING: [&str; 3] = [
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
     "payment_intent.canceled",
 ];
 
-/// Why a request is not accepted as the gateway's. No variant contains any part of the request.
+/// Why a request is not accepted as a request of the gateway. No variant contains any part of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// The header is missing or malformed.
     #[error("the signature's header is not of the form t=SECONDS,v1=HEX")]
     Form,
-    /// It was signed too long ago, or in the future.
+    /// The request was signed too long ago, or in the future.
     #[error("the signed time is too far from now")]
     Time,
-    /// No signature was made with a valid secret: the body was changed, or the secret is another.
+    /// No signature was made with a valid secret: the body was changed, or another secret signed it.
     #[error("no signature fits the body and a valid secret")]
     Mismatch,
-    /// No signing secret is available.
+    /// There is no signing secret, or there are more than [`MAX_SECRETS`].
     #[error("the secret holds none or more than two signing secrets")]
     NoSecret,
 }
 
-/// Checks the header `Stripe-Signature` of a request against its raw body. `secrets` holds one signing secret, or two with a
-/// space between them. The comparison takes as long for any wrong signature.
+/// Checks the header `Stripe-Signature` of a request against its raw body. `secrets` contains one signing secret, or
+/// two with a space between them. The comparison takes the same time for every wrong signature.
 ///
 /// # Errors
 /// [`SignatureError`]
@@ -115,7 +115,7 @@ pub struct Notice {
     pub order: OrderId,
 }
 
-/// The body is not an event. The error contains no part of it.
+/// The body is not an event. The error contains no part of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is no event of the gateway")]
 pub struct NotAnEvent;
@@ -148,8 +148,8 @@ struct Metadata {
     order_id: Option<String>,
 }
 
-/// Parses an event whose signature was checked. `None` if it needs no action: an event of another type, or of
-/// an intent without an order of this shop.
+/// Parses an event whose signature was checked. `None` if the event needs no action: an event of another type, or of an
+/// intent without an order of this shop.
 ///
 /// # Errors
 ///
@@ -203,7 +203,7 @@ mod tests {
         )
     }
 
-    /// Computed with OpenSSL: `printf '1800000000.BODY' | openssl dgst -sha256 -hmac whsec_test_secret`.
+    /// OpenSSL computed the signature: `printf '1800000000.BODY' | openssl dgst -sha256 -hmac whsec_test_secret`.
     #[test]
     fn a_known_signature_is_accepted() {
         let known = "t=1800000000,v1=334f9dbfd609cf6c38f112f028756732c80faa7fdbeab117549d6303a5dcf896";
@@ -255,7 +255,7 @@ mod tests {
         for secret in ["whsec_new", "whsec_old"] {
             assert_eq!(check(&header(secret, AT, BODY), BODY, both, AT), Ok(()));
         }
-        // The gateway signs with both secrets.
+        // During the replacement of a secret, the gateway signs with both secrets.
         let other = signature("whsec_other", AT, BODY);
         let rolled = format!("t={AT},v1={other},v1={}", signature("whsec_old", AT, BODY));
         assert_eq!(check(&rolled, BODY, both, AT), Ok(()));

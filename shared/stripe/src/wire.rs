@@ -1,10 +1,11 @@
-//! The used parts of the API's answers. Unknown fields are ignored, since the API adds fields without notice.
+//! Defines the parts of the API's answers that this crate uses. Unknown fields are ignored, since the API adds fields
+//! without notice.
 
 use domain::money::{Currency, Money};
 use ports::payment::{Code, MAX_URL_BYTES, Payment, PaymentState, Refund};
 use serde::Deserialize;
 
-/// A PaymentIntent.
+/// A PaymentIntent, with the fields that this crate uses.
 #[derive(Debug, Deserialize)]
 pub struct Intent {
     id: String,
@@ -19,7 +20,7 @@ pub struct Intent {
     next_action: Option<NextAction>,
 }
 
-/// `error`, or an intent's `last_payment_error`.
+/// The object `error` of an answer, or the object `last_payment_error` of an intent.
 #[derive(Debug, Deserialize)]
 pub struct Failure {
     #[serde(default)]
@@ -42,7 +43,7 @@ pub struct Failure {
 /// The body of an answer that is not 2xx.
 #[derive(Debug, Deserialize)]
 pub struct ErrorBody {
-    /// What went wrong.
+    /// The error object.
     pub error: Failure,
 }
 
@@ -61,7 +62,7 @@ struct Card {
 }
 
 impl std::fmt::Debug for Method {
-    /// The id can be charged.
+    /// Writes no id, since a card can be charged with its id.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Method(..)")
     }
@@ -88,7 +89,7 @@ pub struct RefundBody {
 }
 
 impl Failure {
-    /// The most precise code that exists.
+    /// The most precise code of the failure: `decline_code`, else `code`, else `type`.
     #[must_use]
     pub fn code(&self) -> Code {
         let text = [&self.decline_code, &self.code, &self.kind]
@@ -97,7 +98,7 @@ impl Failure {
         Code::or_unnamed(text.unwrap_or_default())
     }
 
-    /// Whether the object was already past the requested step.
+    /// Whether the gateway reports that the payment's state does not allow the request.
     #[must_use]
     pub fn is_unexpected_state(&self) -> bool {
         self.code.as_deref() == Some("payment_intent_unexpected_state")
@@ -121,18 +122,17 @@ fn action_url(next: Option<NextAction>) -> Option<String> {
 }
 
 impl Intent {
-    /// The payment of an intent; `None` if the intent cannot be one of this project's by the API's
-    /// documentation.
+    /// The payment of an intent. `None` if, by the API's documentation, the intent cannot belong to this project.
     #[must_use]
     pub fn into_payment(self) -> Option<Payment> {
         let amount = money(self.amount, &self.currency)?;
         let state = match self.status.as_str() {
             "requires_confirmation" => PaymentState::Unconfirmed,
-            // The API reports the same status before the first attempt and after a failed one. Only the error
+            // The API reports the same status before the first attempt and after a failed attempt. Only the error
             // distinguishes the two.
             "requires_payment_method" => match &self.last_payment_error {
                 None => PaymentState::Unconfirmed,
-                // The error of the last confirmation that has an outcome, which may not be the last
+                // This is the error of the last confirmation that has an outcome, which may not be the last
                 // confirmation.
                 Some(failure) => PaymentState::Declined {
                     reason: failure.code(),
@@ -150,12 +150,12 @@ impl Intent {
             "requires_action" => match action_url(self.next_action) {
                 Some(url) => PaymentState::ActionRequired { url },
                 None => {
-                    tracing::warn!(payment = %self.id, "the payment requires an action without a page");
+                    tracing::warn!(payment = %self.id, "the payment requires an action without a page; it counts as processing");
                     PaymentState::Processing
                 }
             },
-            // This project never requests a later capture. If an account enforces it, the money has not been
-            // taken yet.
+            // This project never requests a later capture. If an account enforces a later capture, the money has not
+            // been taken yet.
             "processing" | "requires_capture" => PaymentState::Processing,
             "succeeded" => PaymentState::Succeeded {
                 captured: money(self.amount_received, &self.currency)?,

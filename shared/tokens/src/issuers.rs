@@ -1,4 +1,4 @@
-//! The document of token issuers.
+//! Defines the document of token issuers, and parses it.
 //!
 //! ```json
 //! {"issuers": [{
@@ -11,9 +11,10 @@
 //! }]}
 //! ```
 //!
-//! `issuer` and `audiences` must equal a token's `iss` and `aud` exactly. `role` is optional. An issuer that publishes
-//! its keys itself has `"jwks_uri": "https://…"` instead of `keys`. The function `fetch-keys` reads that URL and writes
-//! a [`Published`](crate::Published) document, whose entry has both and the time of the last answer.
+//! A token's `iss` must equal `issuer`, and its `aud` one of `audiences`, exactly. `role` is optional. The entry of an
+//! issuer that publishes its keys itself has `"jwks_uri": "https://…"` instead of `keys`. The function `fetch-keys`
+//! reads this URL and writes a [`Published`](crate::Published) document, whose entries have the URL, the keys, and the
+//! time of the issuer's last answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,8 +23,8 @@ use crate::keys::{Algorithm, KeySet, KeySetError, Member};
 use crate::text::is_visible;
 use crate::{Audience, ISSUER};
 
-/// The format version of a [`Published`](crate::Published) document. A release that changes it must also read the former version, since functions of
-/// two releases run at the same time.
+/// The format version of a [`Published`](crate::Published) document. A release that changes the format must also read
+/// the former version, since functions of two releases run at the same time.
 pub const FORM: u64 = 1;
 
 /// The largest number of issuers in a document.
@@ -47,12 +48,12 @@ pub const OWN_LIFE_SECONDS: i64 = 2 * 86_400;
 /// A mistake in a document of issuers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuersError {
-    /// The text is malformed.
+    /// The text is not a document of issuers in JSON.
     #[error("not a document of issuers in JSON; line {line}, column {column}")]
     Form {
         /// The line of the mistake, from 1.
         line: usize,
-        /// The column of the mistake.
+        /// The column of the mistake in this line.
         column: usize,
     },
     /// Too few or too many issuers.
@@ -92,9 +93,9 @@ pub enum IssuersError {
     /// A key's algorithm is not in the issuer's list.
     #[error("the issuer {issuer} does not allow the algorithm of its key {kid}")]
     Algorithm {
-        /// The issuer.
+        /// The issuer, as its tokens name it in `iss`.
         issuer: String,
-        /// The key.
+        /// The `kid` of the key.
         kid: String,
     },
     /// The deployer's keys are invalid, or one has the `kid` of a key of the project's own issuer.
@@ -106,9 +107,9 @@ pub enum IssuersError {
     /// The same token would be valid for a shopper and for an operator.
     #[error("the issuer {issuer} has the audience {audience} for shoppers and for operators")]
     Shared {
-        /// The issuer.
+        /// The issuer, which is in both lists, as its tokens name it in `iss`.
         issuer: String,
-        /// The audience.
+        /// The audience, which the issuer has in both lists.
         audience: String,
     },
 }
@@ -119,7 +120,7 @@ pub enum IssuersError {
 pub(crate) struct Role {
     /// The place in the claims: a JSON pointer (RFC 6901), since issuers nest additional claims.
     claim: String,
-    /// The required value: alone, in a list, or among words.
+    /// The required value of the claim: the whole text, one word of a text, or an entry of a list.
     value: String,
 }
 
@@ -156,7 +157,8 @@ pub(crate) struct Issuer {
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     pub(crate) uri: String,
-    /// When the issuer last answered with keys, or was first asked, in seconds since 1970; 0 before.
+    /// The time of the issuer's last answer with keys, in seconds since 1970. It is the time of the first request while
+    /// the issuer has never answered, and 0 before that request.
     pub(crate) answered_at: i64,
 }
 
@@ -208,7 +210,7 @@ impl Issuer {
     }
 }
 
-/// The author of a document.
+/// The format of a document, by its author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// The shop: an entry has keys or a URL.
@@ -340,7 +342,7 @@ impl Issuers {
         Ok(Self(issuers))
     }
 
-    /// The project's own issuer alone, whose tokens `keys` sign for `audience`.
+    /// Only the project's own issuer. `keys` verify its tokens for `audience`.
     #[must_use]
     pub fn own(audience: Audience, keys: KeySet) -> Self {
         Self(vec![Issuer::own(audience, keys, OWN_LIFE_SECONDS)])

@@ -1,4 +1,4 @@
-//! Public keys by `kid`, read from JWKs.
+//! Reads public keys by their `kid` from JWKs.
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::DecodingKey;
@@ -16,7 +16,7 @@ pub const MAX_KEYS: usize = 16;
 /// The largest number of keys in an issuer's answer, including unusable ones.
 pub const MAX_ANSWERED_KEYS: usize = 64;
 
-/// The sizes of an RSA key, in bits of its modulus. Shorter ones are not safe, and longer ones cost too much CPU time
+/// The sizes of an RSA key, in bits of its modulus. Shorter keys are not safe, and longer keys cost too much CPU time
 /// for each request.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=4_096;
 
@@ -42,7 +42,7 @@ impl Algorithm {
     }
 }
 
-/// A mistake in a key set. It names a key by its `kid`, or by its index from 0 if it has none.
+/// A mistake in a key set. A key is named by its `kid`, or by its index from 0 if the key has no `kid`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// The text is not a JWK Set.
@@ -68,7 +68,8 @@ pub enum KeySetError {
     Private(String),
 }
 
-/// Up to [`MAX_KEYS`] public keys, each with a unique `kid`. Empty only for an issuer whose URL has not answered yet.
+/// Up to [`MAX_KEYS`] public keys, each with a unique `kid`. A set is empty only for an issuer with a URL, while none
+/// of its keys are known.
 #[derive(Clone)]
 pub struct KeySet(Vec<PublicKey>);
 
@@ -77,7 +78,7 @@ pub(crate) struct PublicKey {
     kid: String,
     pub(crate) algorithm: Algorithm,
     pub(crate) key: DecodingKey,
-    /// The required members, as they were read.
+    /// The key as a JWK with only the required members.
     jwk: Value,
 }
 
@@ -86,7 +87,7 @@ struct Set {
     keys: Vec<Member>,
 }
 
-/// A JWK of a document.
+/// A JWK of a document. The private member `d` is read only to refuse the key.
 #[derive(Deserialize)]
 pub(crate) struct Member {
     d: Option<IgnoredAny>,
@@ -236,7 +237,7 @@ fn public_key(at: usize, member: Member) -> Result<PublicKey, KeySetError> {
 /// The key of these parameters, its algorithm, and a JWK without unnecessary members.
 fn usable(parameters: &AlgorithmParameters, kid: &str) -> Option<(Algorithm, DecodingKey, Value)> {
     let decoded = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-    // A number in big-endian, without leading zero bytes (RFC 7518, section 2).
+    // An RSA number is big-endian, without leading zero bytes (RFC 7518, section 2).
     let whole = |text: &str| decoded(text).filter(|bytes| bytes.first().is_some_and(|first| *first != 0));
     match parameters {
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
@@ -247,14 +248,14 @@ fn usable(parameters: &AlgorithmParameters, kid: &str) -> Option<(Algorithm, Dec
         AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => {
             let x = decoded(&point.x).filter(|x| x.len() == 32)?;
             let y = decoded(&point.y).filter(|y| y.len() == 32)?;
-            // An uncompressed point (SEC 1, section 2.3.3).
+            // The byte 4 marks an uncompressed point (SEC 1, section 2.3.3).
             let bytes = [&[4], x.as_slice(), y.as_slice()].concat();
             let jwk = json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": point.x, "y": point.y});
             Some((Algorithm::ES256, DecodingKey::from_ec_der(&bytes), jwk))
         }
         AlgorithmParameters::RSA(rsa) => {
             let (n, e) = (whole(&rsa.n)?, whole(&rsa.e)?);
-            // The exponent must be small and odd; nearly every key has 65537.
+            // The exponent must be small and odd; nearly every key has the exponent 65537.
             let odd = e.last().is_some_and(|last| !last.is_multiple_of(2));
             if !RSA_BITS.contains(&bits(&n)) || !(2..=32).contains(&bits(&e)) || !odd {
                 return None;

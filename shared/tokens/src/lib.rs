@@ -1,5 +1,5 @@
-//! Bearer tokens: JWTs of any OpenID Connect issuer for shoppers and operators, of the project's own issuer, and of the
-//! deployer.
+//! Signs and verifies bearer tokens: JWTs of any OpenID Connect issuer for shoppers and operators, of the project's own
+//! issuer, and of the deployer.
 //!
 //! A caller of the API sends a JWT (RFC 7519). Its claims name the issuer, and its header names the key by `kid`.
 //! Shoppers and operators have separate lists of issuers ([`Issuers`]). No issuer and audience may be in both, so that
@@ -7,9 +7,9 @@
 //! also needs a role.
 //!
 //! A function uses a [`Verifier`], made of the [`Published`] document: public keys by issuer and `kid`. Several keys
-//! are valid at once, so that a key is replaced without an outage: the new public key is added, then tokens are signed
-//! with it, then the old key is removed. Only the sign-in at the project's own issuer and the local tools have a
-//! [`SigningKey`]. The time of the check is a parameter, since this crate does not read a clock.
+//! are valid at the same time, so that a key is replaced without an outage: the new public key is added, then tokens
+//! are signed with it, then the old key is removed. Only the sign-in at the project's own issuer and the local tools
+//! have a [`SigningKey`]. The time of the check is a parameter, since this crate does not read a clock.
 //!
 //! The type of a key determines its one algorithm. A token that names another algorithm, or `none`, is refused whatever
 //! its signature. An issuer's entry lists its algorithms, and an entry with a key of another algorithm is refused as a
@@ -54,7 +54,7 @@ pub use text::MAX_KID_BYTES;
 /// The `iss` of the project's own tokens.
 pub const ISSUER: &str = "stampede";
 
-/// The longest accepted token, in bytes; a longer one is refused without parsing. Tokens of issuers that list groups
+/// The longest accepted token, in bytes; a longer token is refused without parsing. Tokens of issuers that list groups
 /// and scopes have several KB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
@@ -98,17 +98,17 @@ impl Audience {
 /// The claims of a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// The issuer, one of the list.
+    /// The issuer's name, one of the verifier's list.
     pub iss: String,
     /// The subject: 1 to [`MAX_SUBJECT_BYTES`] bytes in the issuer's format.
     pub sub: String,
-    /// Time of issue, in seconds since 1970.
+    /// The time of issue, in seconds since 1970.
     pub iat: i64,
-    /// End of validity, in seconds since 1970.
+    /// The end of validity, in seconds since 1970.
     pub exp: i64,
 }
 
-/// The received claims. Others are ignored.
+/// The claims that the check reads. All other claims are ignored.
 #[derive(Deserialize)]
 struct Received {
     iss: String,
@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for Seconds {
         }
         match Number::deserialize(deserializer)? {
             Number::Whole(seconds) => Ok(Self(seconds)),
-            // The cast saturates; `floor` keeps times before 1970 in order.
+            // `floor` rounds a time before 1970 to the earlier second, too.
             #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
             Number::Fraction(seconds) => Ok(Self(seconds.floor() as i64)),
         }
@@ -193,7 +193,7 @@ pub struct Identity {
     pub scope: Scope,
 }
 
-/// Why a token was refused. The caller learns only *that* it was refused; the variant is for logs.
+/// Why a token was refused. The answer to the caller says only *that* the token was refused; the variant is for logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not an acceptable JWT: wrong format, algorithm, audience or signature, or over the size limit.
@@ -226,7 +226,7 @@ pub enum TokenError {
     Role,
 }
 
-/// Checks tokens of one audience. Cheap to share; holds no secret.
+/// Checks tokens of one audience. A verifier is cheap to share and holds no secret.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     audience: Audience,
@@ -285,11 +285,11 @@ impl Verifier {
         &self.issuers
     }
 
-    /// The identity in `token`, if it is genuine, for this audience and valid at `now_s` (seconds since 1970). At most
-    /// one signature is checked, whatever the number of keys: that of the key that issuer and header name.
+    /// The identity in `token`, if the token is genuine, for this audience and valid at `now_s` (seconds since 1970).
+    /// At most one signature is checked, whatever the number of keys: with the key that issuer and header name.
     ///
     /// # Errors
-    /// [`TokenError`] tells the reason of a refusal.
+    /// [`TokenError`] is the reason of a refusal.
     pub fn verify(&self, token: &str, now_s: i64) -> Result<Identity, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
@@ -346,8 +346,8 @@ impl Verifier {
     }
 }
 
-/// Whether the header declares an ID or access token (RFC 9068 calls the latter `at+jwt`) and requires no unknown
-/// extension (RFC 7515, section 4.1.11). Issuers sign other statements about the same subject with the same keys.
+/// Whether the header declares an ID token or an access token (`at+jwt`, RFC 9068) and requires no unknown extension
+/// (RFC 7515, section 4.1.11). Issuers sign other statements about the same subject with the same keys.
 fn is_plain(header: &Header) -> bool {
     let is_known = |typ: &String| {
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
@@ -441,7 +441,7 @@ mod tests {
     fn a_token_is_checked_by_the_key_that_it_names_and_no_other() {
         let (one, other) = (key("a"), key("b"));
         let both = verifier(Audience::Shopper, &[&one, &other]);
-        // A signature of an unknown key and of the other key, each under the first key's `kid`.
+        // An unknown key and the other key each sign a token under the first key's `kid`.
         for impostor in [key("b"), other] {
             let jwk = impostor.to_jwk().unwrap().replace("\"b\"", "\"a\"");
             let impostor = SigningKey::from_jwk(&jwk).unwrap();
@@ -549,7 +549,7 @@ mod tests {
                 Ok("auth0|1".to_owned()),
                 "{own}"
             );
-            // The token's signature under another algorithm's name, and under another key's name.
+            // The header names another algorithm, or another key, than the one that signed the token.
             for alg in [
                 "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS512", "none",
                 "None", "",
@@ -568,7 +568,7 @@ mod tests {
                 let head = json!({"alg": other.alg(), "kid": other.kid()});
                 assert_eq!(verify(&key.sign(&head, &claims)), Err(TokenError::Invalid));
             }
-            // An unknown key of the same `kid` and type. These tests have only one RSA key, so RSA is skipped.
+            // An unknown key has the same `kid` and type. RSA is skipped, since these tests have only one RSA key.
             if own != "RS256" {
                 let stranger = Outside::new(key.algorithm, key.kid());
                 assert_eq!(
@@ -793,7 +793,7 @@ mod tests {
             verified.map(|identity| identity.claims.sub)
         };
         for alg in ["RS256", "ES256", "EdDSA"] {
-            // The issuer's clock may be ahead.
+            // The token is valid when it is issued and until `exp`. The issuer's clock may be up to 60 s ahead.
             for after in [-60, 0, 3_600] {
                 assert_eq!(
                     verify(alg, after),

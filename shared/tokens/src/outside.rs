@@ -1,4 +1,4 @@
-//! Keys of other issuers, and arbitrary tokens signed with them.
+//! Makes key pairs of other issuers for tests, and arbitrary tokens signed with these keys.
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::rand::SystemRandom;
@@ -30,7 +30,7 @@ pub(crate) fn unsigned(head: &Value, claims: &Value) -> String {
 }
 
 impl Outside {
-    /// A new key. For RSA there is only one, which only these tests use.
+    /// A new key pair. For RSA the pair is always the same, from a file that only these tests use.
     pub(crate) fn new(algorithm: Algorithm, kid: &str) -> Self {
         let random = SystemRandom::new();
         let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);

@@ -1,4 +1,4 @@
-//! The cryptography for `jsonwebtoken`, provided by `ring`: Ed25519 to sign; Ed25519, ECDSA with P-256 and RSA PKCS #1
+//! Provides the cryptography for `jsonwebtoken` by `ring`: Ed25519 to sign; Ed25519, ECDSA with P-256 and RSA PKCS #1
 //! to verify, each with its one JWT algorithm.
 //!
 //! The providers of `jsonwebtoken` itself add either the cryptography of a second TLS library or an RSA implementation

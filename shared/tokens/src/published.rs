@@ -1,13 +1,15 @@
-//! The document that `fetch-keys` writes and functions verify with.
+//! Defines the document with which functions verify tokens. The function `fetch-keys` writes it.
 //!
 //! ```json
 //! {"form": 1, "issuers": [{
-//!     "issuer": "https://login.shop.example/", "audiences": ["drops"], "algorithms": ["RS256"], "max_life_seconds": 3600,
-//!     "jwks_uri": "https://login.shop.example/keys", "answered_at": 1800000000, "keys": [{"kty": "RSA", "…": "…"}]
+//!     "issuer": "https://login.shop.example/", "audiences": ["drops"], "algorithms": ["RS256"],
+//!     "max_life_seconds": 3600, "jwks_uri": "https://login.shop.example/keys", "answered_at": 1800000000,
+//!     "keys": [{"kty": "RSA", "…": "…"}]
 //! }], "deployers": []}
 //! ```
 //!
-//! An entry has the format of [`Issuers`], always with keys; `deployers` are the keys of the deployer.
+//! An entry has the format of [`Issuers`], but always has `keys`, even beside a URL. `deployers` are the keys of the
+//! deployer.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -16,8 +18,8 @@ use crate::issuers::{Entry, FORM, Form, Issuer, Issuers, IssuersError, MAX_LIFE_
 use crate::keys::{KeySet, KeySetError, Member};
 use crate::{Audience, Verifier};
 
-/// How old the recorded time of an issuer's last answer may become, in seconds. A newer answer with the same keys is
-/// not recorded earlier, so that an issuer that answers each minute causes one write an hour.
+/// How old the recorded time of an issuer's last answer may become, in seconds. Until then, an answer with the same
+/// keys is not recorded, so that an issuer that answers each minute causes one write an hour.
 pub const NOTED_SECONDS: i64 = 3_600;
 
 /// How long an issuer's keys are used after its last answer, in seconds: the longest lifetime of any token. Tokens that
@@ -42,7 +44,7 @@ struct Document {
     deployers: Vec<Member>,
 }
 
-/// The result of reading all URLs.
+/// The document to publish after the requests to all URLs, and how long issuers have not answered.
 #[derive(Debug, Clone)]
 pub struct Merged {
     /// The document to publish.
@@ -54,8 +56,8 @@ pub struct Merged {
 
 impl Published {
     /// The document of configured `issuers` and the deployer's keys. `answer` returns the keys of an issuer that
-    /// answered now with usable keys. Other issuers keep the keys of `former` until these are [`KEPT_SECONDS`] old.
-    /// `now_s` is in seconds since 1970.
+    /// answered now with usable keys. Other issuers keep their keys from `former` until their last answer is
+    /// [`KEPT_SECONDS`] old. `now_s` is in seconds since 1970.
     #[must_use]
     pub fn merge(
         issuers: Issuers,
@@ -319,7 +321,7 @@ mod tests {
         let entries: Vec<_> = (0..MAX_ISSUERS).map(entry).collect();
         let document = json!({"form": FORM, "issuers": entries, "deployers": keys}).to_string();
         let written = Published::parse(&document).unwrap().to_json();
-        // 36 copies, and DynamoDB's limit for a transaction is 4 MiB.
+        // 36 copies of the document must fit into one DynamoDB transaction of 4 MiB.
         assert!((75_000..110_000).contains(&written.len()), "{}", written.len());
     }
 }

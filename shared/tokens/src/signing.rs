@@ -1,4 +1,4 @@
-//! Signing keys.
+//! Holds the private keys that sign the project's own tokens.
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -15,7 +15,7 @@ use crate::{Audience, ISSUER, provider};
 #[error("not an Ed25519 key in the expected encoding")]
 pub struct KeyError;
 
-/// Signs tokens and puts its `kid` into their header. Never printed.
+/// Signs tokens and puts its `kid` into their header. The private half is never printed.
 pub struct SigningKey {
     kid: String,
     pub(crate) key: EncodingKey,
@@ -103,7 +103,7 @@ impl SigningKey {
         }))
     }
 
-    /// A token with arbitrary claims, as another issuer may write them.
+    /// A token with arbitrary claims, such as the claims of another issuer.
     ///
     /// # Errors
     /// See [`SigningKey::sign`].

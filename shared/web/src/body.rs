@@ -1,4 +1,4 @@
-//! JSON bodies and the idempotency key.
+//! Reads JSON bodies and the idempotency key from requests.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use domain::limits::{MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_BYTES};
@@ -35,7 +35,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(Problem::new(Code::TooLarge, detail).into());
         };
         let bytes = body.to_bytes();
-        // The parser would accept a list as an object's members in order. A client that sends a list is mistaken.
+        // The parser would accept a list in place of an object, and would read its entries as the members in order.
         if bytes
             .iter()
             .find(|b| !b.is_ascii_whitespace())
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Ok(_) => Err(malformed("body", "more than one JSON value".to_owned())),
             Err(error) => {
                 let path = error.path().to_string();
-                // The parser writes `.` for the whole body and `?` for the place where the text ends early.
+                // The parser writes `.` for the whole body and `?` for the place where an incomplete text ends.
                 let field = path.trim_end_matches(['.', '?']);
                 let field = if field.is_empty() {
                     "body".to_owned()

@@ -1,4 +1,4 @@
-//! Paging of lists: `limit` and an opaque `cursor`.
+//! Reads the paging of lists from requests: `limit` and an opaque `cursor`.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ pub struct PageQuery {
 pub struct Page<T> {
     /// The largest number of entries: 1 to [`MAX_PAGE`], 20 by default.
     pub limit: u16,
-    /// The entry before the page's first one.
+    /// The entry before the first entry of the page; `None` for the first page.
     pub after: Option<(Timestamp, T)>,
 }
 

@@ -1,4 +1,5 @@
-//! A failed request: a problem for the client, and a log line if the server is at fault.
+//! Makes the answer to a failed request: a problem for the client, and a log line if the server is at
+//! fault.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -6,21 +7,21 @@ use ports::StoreError;
 
 use api::problem::{Code, Problem};
 
-/// The error of a handler.
+/// The error of a handler: the problem document for the client.
 #[derive(Debug)]
 pub struct Failure(Box<Problem>);
 
 impl Failure {
     /// A server error. `doing` and `error` go to the log and not to the client.
     pub fn internal(doing: &'static str, error: &dyn std::fmt::Display) -> Self {
-        tracing::error!(doing, %error, "a request failed because of an internal error");
+        tracing::error!(doing, %error, "a request failed because of an internal error; answered 500");
         Self(Box::new(Problem::new(
             Code::Internal,
             "Something is wrong on our side. Nothing is lost; please look again later.",
         )))
     }
 
-    /// A failed call of a database port.
+    /// The failure of a call of a database port: 503 if a repeat may succeed, otherwise 500.
     pub fn store(doing: &'static str, error: &StoreError) -> Self {
         match error {
             StoreError::Broken(_) => Self::internal(doing, error),

@@ -1,4 +1,4 @@
-//! The caller's identity: the bearer token of a shopper or an operator.
+//! Finds the caller's identity: the bearer token of a shopper or an operator.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub struct Shopper {
 /// The operator that the token identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// The name for the audit trail.
+    /// The operator's name for the audit trail.
     pub name: String,
     /// The drops that the token is valid for.
     pub scope: Scope,

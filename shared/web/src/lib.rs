@@ -1,4 +1,4 @@
-//! HTTP conventions shared by the API functions.
+//! Defines the HTTP conventions that the API functions share.
 //!
 //! A function builds an [`axum::Router`] of its routes and passes it to [`conventions`], or to [`with_tokens`] if it
 //! needs the caller's identity. Handlers use extractors: [`Json`] bodies (bounded, typed, unknown members refused), the
@@ -31,7 +31,7 @@ pub use token_check::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
-    /// The response belongs to one person.
+    /// The response belongs to one person, so no cache may store it.
     Never,
     /// All clients may share the response for one second, and a stale copy for one more second while it is renewed.
     PublicSecond,
@@ -58,8 +58,7 @@ pub fn answer<T: serde::Serialize>(
     }
 }
 
-/// Adds ids to the span of the request, and so to all its log lines: the reservation that the body names, and its
-/// order.
+/// Adds the ids of drop, reservation and order to the span of the request, and so to all log lines of the request.
 pub fn about_order(reservation: &ReservationId, order: &OrderId) {
     let span = tracing::Span::current();
     span.record("drop", reservation.shard.drop.as_str());
@@ -67,8 +66,8 @@ pub fn about_order(reservation: &ReservationId, order: &OrderId) {
     span.record("order", order.as_str());
 }
 
-/// Adds what all API functions share: the problem documents for unknown paths and methods, and a `Retry-After` that grows while the process
-/// answers 503.
+/// Adds the behaviour that all API functions share: the problem documents for unknown paths and methods, and a
+/// `Retry-After` that grows while the process answers 503.
 pub fn conventions<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router
         .fallback(|| async { Failure::from(Problem::new(Code::NotFound, "There is nothing at this path.")) })

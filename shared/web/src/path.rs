@@ -1,4 +1,4 @@
-//! Identifiers in the path.
+//! Reads identifiers from the path.
 
 use std::str::FromStr;
 
@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DropInPath {
     }
 }
 
-/// The identifier in the path. An invalid identifier gets the same answer as one that does not exist.
+/// The identifier in the path. An invalid identifier gets the same answer as an identifier that does not exist.
 ///
 /// # Errors
 /// `not_found`.

@@ -1,7 +1,7 @@
-//! How long clients are asked to wait by a process whose database does not answer.
+//! Sets the wait that clients are asked for while a process's database does not answer.
 //!
-//! Each 503 in a row doubles the `Retry-After` of the next, up to [`LONGEST_SECONDS`]: clients that all repeat after a second would keep
-//! a database busy that cannot serve them. An answer of another kind ends the row.
+//! Each consecutive 503 doubles the `Retry-After` of the next, up to [`LONGEST_SECONDS`]: if all clients repeated after
+//! a second, they would keep a database busy that cannot serve them. An answer with another status resets the wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,11 +16,11 @@ use crate::{Failure, Problem};
 /// The longest wait that a process asks for, in seconds.
 const LONGEST_SECONDS: u32 = 16;
 
-/// The 503s in a row of one process. Clones share the count.
+/// The number of consecutive answers 503 of one process. Clones share the number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FailuresInARow(Arc<AtomicU32>);
 
-/// Replaces the wait in an answer 503.
+/// Replaces the `Retry-After` in an answer 503.
 pub(crate) async fn replace_retry_after(
     State(FailuresInARow(in_a_row)): State<FailuresInARow>,
     request: Request,

@@ -1,4 +1,4 @@
-//! Token verifiers, cached in the process.
+//! Caches token verifiers in the process.
 //!
 //! **Problem.** The keys of issuers change while a process runs. A check must not call another service for each
 //! request, must accept a new key and refuse a removed key soon, and must continue while the database is unavailable.
@@ -13,7 +13,7 @@
 //!
 //! A token that names an unknown key of a known issuer also causes a read, since the key may be new. At most one read
 //! runs at a time in a process. While a document is cached, no read begins within [`PAUSE_MS`] of the end of the last
-//! one. So tokens with invented `kid`s cause one read in five seconds for each process, whatever their number.
+//! read. So tokens with invented `kid`s cause one read in five seconds for each process, whatever their number.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,9 @@ use ports::retry::{IN_REQUEST, retry};
 use ports::runtime::Runtime;
 use tokens::{Audience, Identity, Published, TokenError, Verifier};
 
-/// How long a document is used before it is read again, in milliseconds, less up to a fifth at random, so that
-/// processes that started together do not read together. A removed key is refused after this time at the latest.
+/// How long a document is used before it is read again, in milliseconds. Each process subtracts up to a fifth at
+/// random, so that processes that started together do not read together. While the database answers, a removed key is
+/// refused after this time at the latest.
 pub const LIFE_MS: i64 = 60_000;
 
 /// How long a document is used while the database does not answer, in milliseconds.
@@ -56,12 +57,12 @@ trait Check: Send + Sync {
 pub struct Tokens(Arc<dyn Check>);
 
 impl Tokens {
-    /// Checks tokens of shoppers. `issuers` reads their document with the first request.
+    /// Checks tokens of shoppers. The first request reads the document of issuers from `issuers`.
     pub fn of_shoppers(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
         Self::cached(Audience::Shopper, IssuerList::Shoppers, issuers, runtime)
     }
 
-    /// Checks tokens of operators. `issuers` reads their document with the first request.
+    /// Checks tokens of operators. The first request reads the document of issuers from `issuers`.
     pub fn of_operators(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
         Self::cached(Audience::Operator, IssuerList::Operators, issuers, runtime)
     }
@@ -95,7 +96,7 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// Fixed keys that never change.
+/// Tokens that are checked with fixed keys, without a database.
 impl From<Verifier> for Tokens {
     fn from(verifier: Verifier) -> Self {
         Self(Arc::new(verifier))
@@ -118,28 +119,28 @@ struct CachedIssuers<I, R> {
     issuers: I,
     runtime: R,
     known: Mutex<Known>,
-    /// Locked during a read.
+    /// Locked during a read, so that a process has at most one read at a time.
     reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     keys: Option<Keys>,
-    /// When the last read ended, and its error if it failed.
+    /// The time at which the last read ended, and its error if it failed.
     tried: Option<(Timestamp, Option<StoreError>)>,
 }
 
 #[derive(Clone)]
 struct Keys {
     verifier: Arc<Verifier>,
-    /// When the read began.
+    /// The time at which the read of these keys began.
     read_at: Timestamp,
     life_ms: i64,
 }
 
 impl Keys {
-    /// Whether the keys were read less than `ms` ago. A read time in the future, after the clock jumped back, does not
-    /// count.
+    /// Whether the keys were read less than `ms` ago. Keys with a read time in the future are not younger: the clock
+    /// has moved back.
     fn is_younger_than(&self, ms: i64, now: Timestamp) -> bool {
         (0..ms).contains(&now.millis_since(self.read_at))
     }
@@ -177,7 +178,7 @@ impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys to check with now.
+    /// The keys for a check at `now`.
     async fn keys(&self, now: Timestamp) -> Result<Keys, StoreError> {
         if let Some(keys) = self.known().fresh(now) {
             return Ok(keys.clone());
@@ -200,7 +201,7 @@ impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
         found.or_else(|error| self.known().stale(now).cloned().ok_or(error))
     }
 
-    /// Newer keys than `former`. `None` if a read that ended just now returned the same keys.
+    /// The keys that replace `former`; `None` if a read that has just ended returned no other keys.
     async fn newer(&self, former: &Keys, now: Timestamp) -> Result<Option<Keys>, StoreError> {
         let _mine = self.reading.lock().await;
         let (current, tried) = {
@@ -241,24 +242,35 @@ impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
             Err(error) => {
                 let age_ms = known.stale(now).map(|keys| now.millis_since(keys.read_at));
                 let list = self.list.as_str();
-                tracing::warn!(list, %error, age_ms, "the issuers' keys cannot be read; former ones of this age are used");
+                match age_ms {
+                    Some(age_ms) => {
+                        tracing::warn!(list, %error, age_ms, "the issuers' keys cannot be read; the keys of this age stay in use")
+                    }
+                    None => {
+                        tracing::error!(list, %error, "the issuers' keys cannot be read, and no request can be authenticated")
+                    }
+                }
             }
         }
         keys
     }
 
-    /// The verifier of `document`. An unusable document may be replaced within a minute, so the client may retry.
+    /// The verifier of `document`. The error for an unusable document is temporary, since the document may be replaced
+    /// within a minute.
     fn verifier(&self, document: Option<IssuersDocument>) -> Result<Verifier, StoreError> {
         let list = self.list.as_str();
         let Some(document) = document else {
-            tracing::error!(list, "there is no document of issuers; `fetch-keys` writes it");
+            tracing::error!(
+                list,
+                "there is no document of issuers; check `fetch-keys`, which writes it"
+            );
             return Err(StoreError::Busy);
         };
         let published = Published::parse(&document.text);
         let verifier = published.and_then(|published| published.verifier(self.audience));
         verifier.map_err(|error| {
             let version = document.version;
-            tracing::error!(list, version, %error, "the document of issuers cannot be used");
+            tracing::error!(list, version, %error, "the document of issuers is unusable; check `fetch-keys`");
             StoreError::Busy
         })
     }
@@ -328,7 +340,7 @@ mod tests {
             key.sign(Audience::Shopper, "ada", now, now + 600).unwrap()
         }
 
-        /// Checks a token one millisecond later than the check before, so that any earlier read has ended.
+        /// Checks a token one millisecond after the previous check, so that any earlier read has ended.
         async fn check(&self, key: &SigningKey) -> Result<(), Unidentified> {
             self.runtime.advance(1);
             let checked = self.tokens.check(&self.token(key), self.runtime.now()).await;

@@ -1,4 +1,4 @@
-//! A cancelled drop is swept until no claim remains, and no new one can appear.
+//! Tests that a cancelled drop is conducted until no claim remains and no new claim can appear.
 
 use crate::support::{Scene, killed_after};
 use conduct_drop::bounds::LEASE_MS;
@@ -9,7 +9,8 @@ use domain::order::{EndReason, OrderStatus};
 use memory::{Fault, Op};
 use ports::runtime::Clock as _;
 
-/// Holds, an order without a payment, one with a payment, a paid one; then the drop is cancelled.
+/// Prepares a cancelled drop with holds and three orders: the first has no payment, the second has a payment, the third
+/// is paid.
 async fn cancelled_scene() -> (Scene, [OrderId; 3]) {
     let scene = Scene::new();
     let mut orders = Vec::new();
@@ -102,7 +103,7 @@ async fn a_request_that_was_on_its_way_is_swept_too() {
     let mut run = process.begin("one");
     run.look().await;
     run.round().await;
-    // The reservation's write arrives as late as a request from before the cancellation can be, and is checked out.
+    // Reservations from before the cancellation are written as late as possible, and one of them becomes an order.
     scene.runtime.advance(LATE_MS - 1);
     scene.hold("A", 0, "ada", 2).await;
     scene.hold("A", 1, "bob", 1).await;
@@ -142,7 +143,8 @@ async fn an_order_that_is_paid_in_between_stays_paid() {
     scene.store.audit().unwrap();
 }
 
-/// Runs separate conductor runs until the drop is cancelled. The orders' worker acts in between.
+/// Makes separate conductor runs until the drop is cancelled. Between them, the order with a payment ends if this was
+/// requested.
 async fn finish(scene: &Scene, orders: &[OrderId; 3]) {
     for n in 0..60 {
         if scene.drop().await.state == DropState::Cancelled {

@@ -1,4 +1,5 @@
-//! Random histories of shoppers, conductors, deaths and faults: the promises hold after every step.
+//! Tests random histories of shoppers' acts, conductors' runs, process deaths and faults: the promises hold after every
+//! step.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ enum Step {
     Fault { op: usize, nth: u64, fault: usize },
 }
 
-/// The calls of a conductor.
+/// The store's calls that a conductor makes. Faults are injected into them.
 const OPS: [Op; 8] = [
     Op::Published,
     Op::Acquire,
@@ -71,7 +72,7 @@ fn claims(scene: &Scene) -> Claims {
         .collect()
 }
 
-/// Holds that must not be returned: live, and the only claim of their shopper.
+/// Selects the holds that must not be returned: those that are live and are the only claim of their shopper.
 fn protected(before: &Claims, scene: &Scene) -> Claims {
     let now = scene.runtime.now();
     let mut alone = before.clone();
@@ -145,7 +146,7 @@ async fn play(steps: Vec<Step>) {
             );
         }
     }
-    // An undisturbed conductor corrects everything that was left behind.
+    // Without faults, a conductor must return all holds and write the true status.
     scene.runtime.advance_seconds(fixtures::HOLD_SECONDS);
     let process = scene.process();
     let mut last = process.begin("last");

@@ -1,4 +1,4 @@
-//! The conductor over memory: runs, steps, cancellation, random histories.
+//! Tests the conductor on a store in memory: runs, steps, cancellation, random histories.
 #![cfg(test)]
 
 mod cancellation;

@@ -1,4 +1,5 @@
-//! Leases and runs: one run conducts, the others wait, and a death interrupts it for seconds only.
+//! Tests leases and runs: one run conducts a drop, the other runs wait, and one of them takes over within seconds when
+//! the process of the first run dies.
 
 use std::pin::pin;
 
@@ -50,7 +51,7 @@ async fn one_conducts_and_a_death_is_noticed_within_seconds() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_conductor_that_slept_too_long_overwrites_nothing() {
-    // The second poll takes the lease.
+    // With fewer than two polls, the slow run would not take the lease.
     for polls in 2.. {
         let scene = Scene::new();
         scene.hold("A", 0, "ada", 1).await;
@@ -155,7 +156,7 @@ async fn a_drop_published_just_before_its_start_is_found() {
     let scene = Scene { store, runtime };
     let (clock, publish) = (scene.runtime.clone(), scene.store.clone());
     let began = scene.runtime.now();
-    // Half a minute into the run, an operator publishes a drop that is open at once.
+    // Half a minute into the run, an operator publishes a drop that opens immediately.
     scene.store.set_plan(move |op, n| {
         if op == Op::Published && n == 13 {
             let draft = fixtures::draft(&clock, &[("A", 10)], 1);

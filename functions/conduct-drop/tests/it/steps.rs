@@ -1,4 +1,4 @@
-//! The effects of consecutive steps: counts, returns, and the end of a drop.
+//! Tests the effects of consecutive steps: counts, returns, and the end of a drop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -236,7 +236,7 @@ async fn an_ended_drop_is_over_once_no_late_write_can_come() {
     run.look().await;
     run.round().await;
     assert_eq!(run.on().count(), 1);
-    // The last moment at which a request that passed the time check may still write.
+    // The hold is written at the last moment at which a request from before the drop's end may still write.
     scene.hold_for("A", 0, "ada", 1, 1).await;
     scene.runtime.advance(1);
     run.round().await;
@@ -267,7 +267,7 @@ async fn an_extended_drop_is_on_again() {
     run.look().await;
     run.round().await;
     assert_eq!(run.on().count(), 0);
-    // An operator's request that arrives later than all others.
+    // An operator's extension from just before the drop's end is stored only after the drop was found over.
     scene
         .change(|drop| {
             drop.extend(ends_at.plus_seconds(600), ends_at.plus_millis(-1))

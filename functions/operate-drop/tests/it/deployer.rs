@@ -1,4 +1,4 @@
-//! The deployer can act on unlisted drops only.
+//! Tests that the deployer can act on unlisted drops only.
 
 use crate::support::{Scene, body, moment};
 use axum::body::Body;
@@ -7,7 +7,7 @@ use memory::TestRuntime;
 use serde_json::{Value, json};
 use tokens::{Audience, SigningKey};
 
-/// Every route except the one that creates a drop, with a valid body.
+/// Every operation on one drop except `PUT`, with a valid body.
 fn acts() -> Vec<(&'static str, &'static str, Option<Value>)> {
     vec![
         ("GET", "d", None),
@@ -15,6 +15,8 @@ fn acts() -> Vec<(&'static str, &'static str, Option<Value>)> {
         ("POST", "d/publish", None),
         ("POST", "d/pause", None),
         ("POST", "d/resume", None),
+        ("POST", "d/reschedule", Some(json!({"starts_at": moment(120)}))),
+        ("POST", "d/message", Some(json!({"message": "Soon."}))),
         ("POST", "d/extend", Some(json!({"ends_at": moment(300)}))),
         ("POST", "d/restock", Some(json!({"sku": "TEE-L", "units": 5}))),
         ("POST", "d/cancel", None),
@@ -65,7 +67,7 @@ async fn every_act_on_a_listed_drop_is_refused() {
     scene.is_forbidden("PUT", "d", Some(&said)).await;
     assert_eq!(scene.drop().await, None);
 
-    // A draft, and then the published drop.
+    // Every operation is refused on a listed draft, and again after the drop is published.
     let scene = Scene::new();
     assert_eq!(scene.put(&body()).await.0, StatusCode::CREATED);
     for publish in [true, false] {

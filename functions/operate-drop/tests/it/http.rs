@@ -1,4 +1,4 @@
-//! The requests of operators and their answers.
+//! Tests the requests of operators and their answers.
 
 use crate::support::{Scene, body, moment};
 use axum::body::Body;

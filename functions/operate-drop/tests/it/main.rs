@@ -1,4 +1,4 @@
-//! The operator's API over memory.
+//! Tests the operator's API on a store in memory.
 #![cfg(test)]
 
 mod deployer;

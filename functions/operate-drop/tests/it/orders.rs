@@ -1,4 +1,4 @@
-//! Orders that wait for the payment gateway: listed, kept, ended.
+//! Tests that orders which wait for the payment gateway are listed, kept and ended.
 
 use axum::body::Body;
 use contracts::fixtures::{self, as_first, key, placing_in};
@@ -16,8 +16,8 @@ use tokens::Audience;
 
 use crate::support::Scene;
 
-/// An order of `who` in the drop `autumn`, which is stored as a draft. These tests do not depend on its
-/// publication.
+/// Places an order of `who` in the drop `autumn`, which is stored as a draft. These tests do not depend on
+/// the publication of the drop.
 async fn placed(scene: &Scene, index: u16, who: &str) -> Order {
     let drop: Drop = fixtures::draft("autumn", 100);
     scene.store.store(&drop).await.unwrap();

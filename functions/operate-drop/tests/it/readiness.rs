@@ -1,4 +1,4 @@
-//! The readiness of a drop, as operators see it.
+//! Tests the readiness of a drop, as operators see it.
 
 use crate::support::{Scene, moment};
 use axum::body::Body;
@@ -75,7 +75,7 @@ async fn readiness_is_told_part_by_part() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_gateway_too_slow_for_the_drop_is_told_when_it_is_published_and_with_its_readiness() {
-    // 75 units and 60 seconds to pay: at 2 calls a second, all are paid after 75 seconds.
+    // The drop has 75 units, and 60 seconds to pay. At 2 calls a second, two for each unit, all are paid after 75 s.
     for (rate, warned) in [(2, true), (3, false)] {
         let scene = Scene::with_gateway(CallRate::new(rate).unwrap());
         let (_, draft) = scene.put(&crate::support::body()).await;

@@ -1,5 +1,5 @@
-//! Faults, process deaths and races: in every case, a repeat leads to the result of a single undisturbed
-//! request.
+//! Tests faults, process deaths and races: in every case, a repeat leads to the result of a single
+//! undisturbed request.
 
 use crate::support::{Scene, body, killed_after};
 use domain::drops::{Drop, DropState};
@@ -16,7 +16,7 @@ use ports::{Conditional, StoreError};
 use serde_json::json;
 use tokens::Scope;
 
-/// The expected result, from a scene without faults.
+/// Publishes without faults, and returns the drop and the shards, with which the tests compare.
 async fn undisturbed_publication() -> (Option<Drop>, String) {
     Scene::new().published().await.all().await
 }
@@ -190,8 +190,8 @@ async fn many_who_create_at_once_create_once() {
     let created = answers
         .iter()
         .filter(|(status, _)| *status == StatusCode::CREATED);
-    // The request that lost the race cannot distinguish the other document from its own. In both cases,
-    // nothing is stored twice.
+    // A request whose write comes second finds its own contents stored, and may also answer 201. Nothing is
+    // stored twice.
     assert!(created.count() >= 1 && answers.iter().all(|(status, _)| status.is_success()));
     assert_eq!(scene.drop().await.unwrap().version, 1);
 }
@@ -279,7 +279,7 @@ async fn publishing_that_takes_too_long_goes_on_when_repeated() {
     scene.put(&large).await;
     let clock = scene.runtime.clone();
     scene.store.set_plan(move |op, _| {
-        // A slow database: each read of shards takes six seconds.
+        // The database is slow: each read of shards takes six seconds.
         if op == Op::Survey {
             clock.advance(6_000);
         }
@@ -308,7 +308,7 @@ async fn publishing_that_takes_too_long_goes_on_when_repeated() {
     );
 }
 
-/// Another change always comes first.
+/// Refuses every write of a drop, as if another change always came first.
 struct AlwaysSecond(MemoryStore);
 
 impl ReadDrop for AlwaysSecond {

@@ -1,4 +1,4 @@
-//! Concurrent, cancelled, moved and late-published drops.
+//! Tests drops that overlap, are cancelled, are moved, or are published late.
 
 use capacity::calendar::{CalendarDrop, CalendarState};
 use capacity::lead::window;

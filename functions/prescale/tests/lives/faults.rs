@@ -1,4 +1,5 @@
-//! Every call fails once in every way, every run is killed at every call, and suspended runs resume late.
+//! Tests that capacity stays right when every call fails once in every way, every run is killed at every call, and
+//! suspended runs resume late.
 
 use std::pin::pin;
 
@@ -12,7 +13,7 @@ use crate::support::{World, documents, drive, drop_at, in_minutes, invoke, quota
 /// Minutes after which a simulation with one fault must be back at the baseline.
 const OVER: i64 = 52;
 
-/// A simulation whose `nth` call fails; returns the number of calls, and the name of the failed one.
+/// Simulates a drop while call number `nth` fails with `fault`. Returns the simulation and the number of its calls.
 fn life(nth: u64, fault: Option<AccountFault>) -> (World, u64) {
     let mut world = World::new(documents(vec![drop_at("a", 40)]));
     let begins_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).begins_at;
@@ -57,7 +58,7 @@ fn a_run_may_die_at_every_call() {
     every_call(&[AccountFault::DiesBefore, AccountFault::DiesAfter]);
 }
 
-/// Shortly before the first arrivals the drop is ready, whatever failed once before.
+/// When the first shoppers arrive, two minutes before the opening, the drop is ready, whichever call failed before.
 #[test]
 fn one_fault_does_not_make_a_drop_late() {
     let (_, calls) = life(0, None);
@@ -89,7 +90,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
     for nth in 1.. {
         let mut world = World::new(documents(vec![drop_at("a", 40)]));
         let released_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).released_at;
-        // The second run after the end of the drop's time is the one that reduces.
+        // The second run after the end of the drop's time reduces capacity, since two runs must agree on that.
         let minute = released_at.millis_since(in_minutes(0)).div_euclid(60_000) + 1;
         world.until(minute);
         world.account.fail_nth(nth, AccountFault::Hangs);
@@ -116,7 +117,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
         let _ = drive(&world.account, old.as_mut()).unwrap();
         let lowered = world.lowered(woke_at, woke_at.plus_millis(60_000));
         if method == "carry_out" {
-            // A call in progress cannot be stopped: the next run increases again what it reduced.
+            // A call in progress cannot be stopped: the next run increases again what the call reduced.
             assert!(lowered.len() <= 1, "{lowered:?}");
         } else {
             assert_eq!(lowered, vec![], "asleep in {method}, call {nth}");

@@ -1,4 +1,5 @@
-//! The profile after a drop: changed once by the measurements, whatever fails or dies.
+//! Tests that a finished drop's measurements change the profile exactly once, whichever call fails and whenever a run
+//! dies.
 
 use std::pin::pin;
 
@@ -10,7 +11,8 @@ use prescale::Mode;
 
 use crate::support::{World, documents, drive, drop_at, in_minutes, invoke, stalls};
 
-/// The drop opens at minute 40, ends at 45 and has drained at 46; its metrics are available ten minutes later.
+/// The minute from which runs learn from the drop. It opens at minute 40, ends at 45 and has drained at 46; its metrics
+/// are available ten minutes later.
 const DUE: i64 = 56;
 
 fn measured() -> Measured {
@@ -32,7 +34,7 @@ fn measured() -> Measured {
         units: 2_000,
         sold: None,
         seconds: ByPhase::each(|_| 60.0),
-        // Twice as many browse requests as planned, half as many purchase requests.
+        // At the opening each shopper makes 8 requests to get-drop and 4 to reserve. The profile plans 6 of each.
         functions: vec![
             function("get-drop", 480_000, 150.0),
             function("reserve", 240_000, 12.0),
@@ -75,8 +77,8 @@ fn a_drop_that_is_over_changes_the_profile_once_and_tells_how_far_the_plan_was_o
     holds(&world, "once");
     let profile = world.account.declared_profile();
     assert_eq!(profile.groups[0].weight.opening, 8.0, "up at once");
-    // 240,000 ÷ 60,000 is 4, of 6 planned.
-    assert_eq!(profile.groups[1].weight.opening, 5.0, "down half way");
+    // The measured weight is 240,000 ÷ 60,000 = 4, the planned weight 8.
+    assert_eq!(profile.groups[1].weight.opening, 6.0, "down half way");
     assert_eq!(profile.learned_from, Some("a".parse().unwrap()));
     let lesson = outcome.lesson.clone().unwrap();
     assert_eq!(world.account.lesson_of(&lesson.drop), Some(lesson.clone()));
@@ -85,7 +87,8 @@ fn a_drop_that_is_over_changes_the_profile_once_and_tells_how_far_the_plan_was_o
         .iter()
         .find(|gap| gap.what == "function.get-drop.concurrency")
         .unwrap();
-    // Four thirds of the requests, with 150 ms instead of the planned 100 ms.
+    // There are 8 ÷ 6 times the requests, and each takes 150 ms instead of 100 ms, the least that a plan counts: twice
+    // the concurrency.
     assert!((gap.ratio.unwrap() - 2.0).abs() < 1e-9, "{gap:?}");
     let metrics = outcome.metrics("test");
     assert_eq!(metrics["PlanErrorLargest"], lesson.largest.unwrap());

@@ -1,4 +1,4 @@
-//! Drops from the baseline to ready and back, with every possible fault.
+//! Tests drops from the baseline to ready and back, with every possible fault.
 #![cfg(test)]
 
 mod calendars;

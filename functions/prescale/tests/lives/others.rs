@@ -1,4 +1,5 @@
-//! Another controller on the same alias.
+//! Tests the case that another controller changes the provisioned concurrency of an alias that pre-scaling
+//! also changes.
 
 use capacity::others::LEFT_TO_OTHERS_MS;
 use capacity::steps::Step;

@@ -1,4 +1,4 @@
-//! The readiness of a drop, and the actions when it is not ready.
+//! Tests the readiness of a drop, and the actions when it is not ready.
 
 use capacity::calendar::NotReadyPolicy;
 use capacity::numbers::Share;
@@ -12,7 +12,7 @@ use prescale::{Mode, RunError};
 
 use crate::support::{World, documents, drive, drop_at, in_minutes};
 
-/// An allocation that is too slow to complete in time.
+/// A pace at which provisioned concurrency is not allocated in time.
 fn slow() -> Pace {
     Pace {
         units_per_second: 1,

@@ -1,14 +1,14 @@
-//! Complete drops on an account in memory, simulated minute by minute.
+//! Simulates complete drops minute by minute, on an account in memory.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use capacity::amounts::Target;
 use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
 use capacity::documents::Documents;
 use capacity::observed::Observed;
 use capacity::quotas::Quotas;
 use capacity::steps::{Step, steps};
-use capacity::target::Target;
 use domain::drops::Drop;
 use domain::time::Timestamp;
 use memory::{MemoryAccount, MemoryStore, TestRuntime, fixtures};
@@ -33,7 +33,7 @@ pub(crate) fn documents(calendar: Vec<CalendarDrop>) -> Documents {
     }
 }
 
-/// A database of a writer and two readers.
+/// The same documents with a database of instance classes: three instances, one of them the writer.
 pub(crate) fn with_classes(mut docs: Documents) -> Documents {
     docs.baseline.database = toml::from_str(
         r#"
@@ -95,7 +95,7 @@ pub(crate) fn drop_at(id: &str, minutes: i64) -> CalendarDrop {
     }
 }
 
-/// An account, and the schedule that runs the function on it.
+/// Simulates an account, and the schedule that runs the function on the account.
 pub(crate) struct World {
     pub(crate) account: MemoryAccount,
     /// The drops' own documents. Without a document, the calendar alone determines a drop's start.
@@ -129,7 +129,7 @@ impl World {
         self.drops.put_drop(&drop.finish_publishing().unwrap());
     }
 
-    /// One run now; `None` if its process died.
+    /// Makes one run now. Returns `None` if the process of the run died.
     pub(crate) fn run(&mut self, mode: Mode) -> Option<Ran> {
         self.runs += 1;
         let ran = invoke(
@@ -146,7 +146,7 @@ impl World {
         ran
     }
 
-    /// The scheduled runs, each minute from now on until before `minute`.
+    /// Makes the scheduled runs of each minute before `minute`, then sets the time to `minute`.
     pub(crate) fn until(&mut self, minute: i64) -> Vec<Option<Ran>> {
         let mut all = Vec::new();
         let mut next = self.minute();
@@ -169,7 +169,8 @@ impl World {
         self.account.look().observed
     }
 
-    /// The steps that are missing to the baseline. Values that cannot be lowered are ignored.
+    /// The steps from the current capacity to the baseline. Tables are left out, since their warm throughput cannot be
+    /// lowered.
     pub(crate) fn off_baseline(&self) -> Vec<Step> {
         let observed = self.observed();
         let baseline = self.docs.baseline.capacity();
@@ -182,7 +183,7 @@ impl World {
         steps(&observed, &target)
     }
 
-    /// Steps that reduced something between two moments.
+    /// The steps between two moments that reduced capacity or interrupted the database.
     pub(crate) fn lowered(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Step)> {
         let database = &self.docs.baseline.database;
         let mut changes = self.account.changes();

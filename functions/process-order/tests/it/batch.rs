@@ -1,4 +1,4 @@
-//! Batches of queue records.
+//! Tests batches of queue records: each record is decoded, handled and reported by itself.
 
 use crate::support::{DECLINED, Scene, VISA};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
@@ -70,7 +70,7 @@ fn hint(order: &OrderId) -> Option<String> {
 async fn a_hint_makes_a_look_up_only_while_the_order_is_open() {
     let scene = Scene::new(1).await;
     let ada = scene.order("ada", VISA).await;
-    // The hint arrives before this project's own call. It advances the payment as the order's event would.
+    // The hint arrives before the order's own event, and advances the payment as that event would.
     assert!(failures(&scene, vec![record("m1", hint(&ada))]).await.is_empty());
     assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
     let calls = scene.gateway.calls(GatewayOp::Find);
@@ -147,7 +147,7 @@ async fn the_sweeper_s_reminder_drives_like_the_first_message() {
     let order = scene.read(&id).await;
     let body = OrderEvent::due(&order).encode().unwrap();
     let reminder = || vec![record("m", Some(body.clone()))];
-    // The order's due time was moved again, so another reminder will come.
+    // The order's due time moves beyond the time that the reminder names, so the reminder becomes stale.
     let later = order.due_at.plus_seconds(15);
     assert!(scene.store.put_off(&order, later).await.unwrap().is_done());
     assert!(failures(&scene, reminder()).await.is_empty());

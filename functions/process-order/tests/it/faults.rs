@@ -9,7 +9,8 @@ use memory::{Fault, GatewayFault, GatewayOp, Op};
 use process_order::advance_payment::Advanced;
 use proptest::prelude::*;
 
-/// The start of a scene, and the endings that it may have without injected refusals.
+/// A scenario of one order: what happens before the tested message, and how the order ends unless the gateway refuses
+/// a call.
 #[derive(Debug, Clone, Copy)]
 enum Story {
     Pays,
@@ -165,8 +166,8 @@ async fn a_key_that_the_gateway_refuses_is_an_outage_and_never_a_decline() {
             scene.act(&id, true);
         }
         let before = scene.read(&id).await.status;
-        // Every later call accepts the key, as after a key rotation between two calls. A look-up must not
-        // turn this into a decline.
+        // Only calls of this kind refuse the key, as after a key rotation between two calls. A look-up with an accepted
+        // key must not change the refusal into a decline.
         scene
             .gateway
             .set_plan(move |op, _| (op == refused).then_some(GatewayFault::NoKey));
@@ -255,7 +256,7 @@ async fn a_cancellation_against_the_capture_has_one_winner() {
     }
 }
 
-/// What happens to an order while a message advances its payment.
+/// One event in an order's random history: copies of a message, a shopper's request, or time that passes.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Drive { copies: usize },
@@ -318,7 +319,7 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
     let mut advanced = Advanced::Waiting;
     for _ in 0..2 {
         advanced = scene.deliver(&id).await;
-        // The shopper or the gateway has ten minutes for the current turn.
+        // The time limit of the side that must act now, the shopper or the gateway, passes.
         scene.past_the_wait();
     }
     if matches!(advanced, Advanced::Waiting) {

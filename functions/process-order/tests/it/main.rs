@@ -1,4 +1,4 @@
-//! Tests of payments over memory: batches, endings, faults.
+//! Tests payments on a store and a gateway in memory: batches, endings, outages, rates, faults.
 #![cfg(test)]
 
 mod batch;

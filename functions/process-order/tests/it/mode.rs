@@ -1,4 +1,4 @@
-//! The mode of the gateway's key (test or live) must be the function's mode.
+//! Tests that the mode of the gateway's key (test or live) must be the function's mode.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
         scene.audit();
 
         secret.rotate(right);
-        // The gateway has been called, and the result is open.
+        // With the right key the gateway is called. The scripted gateway does not answer, so the order still waits.
         let called = saga.advance_payment(&id, None, Patience::Long).await;
         assert_eq!(called, Ok(Advanced::WithoutGateway), "{mode}");
         assert!(!silent.requests().is_empty());

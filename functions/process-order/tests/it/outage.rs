@@ -1,4 +1,4 @@
-//! An hour without a gateway, with a queue that counts receives and a sweeper that moves due times.
+//! Tests an hour without a gateway, with a queue that counts receives and a sweeper that moves due times.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +24,14 @@ struct Message {
     receives: u32,
 }
 
-/// Counts of sent, received and abandoned messages.
+/// The number of reminders of each order, and of messages that became dead letters.
 #[derive(Default)]
 struct Played {
     reminders: BTreeMap<OrderId, u32>,
     dead_letters: u32,
 }
 
-/// Simulates this many seconds: each message is received at its time, and the sweeper sends reminders of due
+/// Simulates `seconds` seconds: each message is received at its time, and the sweeper sends reminders of due
 /// orders.
 async fn play(scene: &Scene, queue: &mut Vec<Message>, seconds: u32, played: &mut Played) {
     let Trigger::Queue { max_receives, .. } = LIMITS.trigger else {
@@ -114,7 +114,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
         assert_eq!(order.status, OrderStatus::Placed, "no look is a version");
         assert_eq!(order.version, 1, "no look is a version");
         let reminders = played.reminders[id];
-        // The pauses are 15, 15, 30 and 60 seconds, and then 120 seconds each.
+        // The pauses between reminders are about 15, 15, 30 and 60 seconds, and then 120 seconds each.
         let most = scene.runtime.now().millis_since(began) / MAX_REDRIVE_MS + 5;
         assert!(
             (10..=most).contains(&i64::from(reminders)),
@@ -159,7 +159,7 @@ async fn a_shopper_who_leaves_the_bank_s_page_open_is_asked_after_in_growing_pau
     let after = scene.read(&id).await;
     assert_eq!(after.version, before.version);
     assert_eq!(after.updated_at, before.updated_at);
-    // The calls are repeated after 4, 8, 16, 32 and 64 seconds.
+    // The reminders are sent 4, 8, 16, 32 and 64 seconds after the shopper was sent to the bank.
     assert_eq!(played.reminders[&id], 5);
     assert_eq!(scene.gateway.calls(GatewayOp::Find) - calls, 5);
     play(&scene, &mut queue, 20, &mut played).await;

@@ -1,4 +1,4 @@
-//! Every way in which an order can end, with each step run twice.
+//! Tests every way in which an order can end, with each step run twice.
 
 use crate::support::{DECLINED, LOST, POOR, Scene, TO_SIGN, VISA};
 use domain::limits::MAX_CARD_DECLINES;
@@ -20,7 +20,7 @@ async fn a_good_card_is_charged_once_and_its_units_sold() {
     assert_eq!(calls, [1, 1, 0], "the quiet path asks nothing twice");
 }
 
-/// The units that are free.
+/// The number of free units in all shards.
 fn free(scene: &Scene) -> u32 {
     scene.store.shards().values().map(|shard| shard.free).sum()
 }
@@ -63,7 +63,7 @@ async fn a_card_that_was_declined_in_many_orders_ends_each_further_one() {
         let advanced = scene.advance(&id).await;
         if nth + 1 < most {
             assert_eq!(advanced, Ok(Advanced::Waiting), "{who}");
-            // A message that is delivered twice counts once.
+            // A second message finds the same decline, which counts only once.
             assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting), "{who}");
         } else {
             assert_eq!(advanced, Ok(Advanced::Ended(OrderStatus::Declined)), "{who}");
@@ -175,7 +175,7 @@ async fn an_older_decline_is_none_of_the_current_try() {
     let id = scene.order("ada", DECLINED).await;
     assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     assert!(scene.bring(&id, VISA).await);
-    // The second confirm does not reach the gateway, so the look-up still reports the first card.
+    // The second confirm does not reach the gateway, so the look-up still reports the first card's decline.
     scene
         .gateway
         .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(memory::GatewayFault::UnknownBefore));
@@ -322,7 +322,7 @@ async fn an_absent_gateway_is_waited_for_until_the_operator_decides() {
     }
 }
 
-/// Plays an operator's act.
+/// Stores the step `act` of the order, as a request of an operator does.
 async fn operator(
     scene: &Scene,
     id: &domain::ids::OrderId,
@@ -445,7 +445,7 @@ async fn what_cannot_be_found_comes_again() {
     let id = scene.order("ada", VISA).await;
     let other = contracts::fixtures::placing("eve", "k", 1, 2).order.id;
     assert_eq!(scene.advance(&other).await, Err(NotAdvanced::NoOrder));
-    // The payment belongs to another account.
+    // The order names a payment that the gateway does not have, as if the payment belonged to another account.
     let order = scene.read(&id).await;
     let step = order
         .with_payment("pi_elsewhere".parse().unwrap(), memory::TestRuntime::START)

@@ -1,4 +1,4 @@
-//! The gateway's rate, pauses that the gateway requests, and failures that it stores under a key.
+//! Tests the gateway's rate, pauses that the gateway requests, and failures that it stores under a key.
 
 use crate::support::{DECLINED, FAST, Scene, VISA};
 use domain::ids::OrderId;
@@ -23,7 +23,7 @@ fn calls(scene: &Scene) -> u64 {
     GatewayOp::ALL.iter().map(|op| scene.gateway.calls(*op)).sum()
 }
 
-/// Orders of this many shoppers.
+/// Places one order for each of `count` shoppers.
 async fn orders(scene: &Scene, count: usize) -> Vec<OrderId> {
     let mut orders = Vec::new();
     for n in 0..count {
@@ -41,7 +41,7 @@ async fn orders_one_after_another_are_paid_at_the_rate_by_two_calls_each() {
         assert_eq!(scene.advance(order).await, PAID);
     }
     assert_eq!(calls(&scene), 20);
-    // The first two calls have no wait.
+    // The first order's two calls have no wait. Each of the other 18 calls takes 40 ms of the rate.
     assert_eq!(scene.runtime.now().millis_since(began), 18 * 40);
     scene.audit();
 }
@@ -50,7 +50,7 @@ async fn orders_one_after_another_are_paid_at_the_rate_by_two_calls_each() {
 async fn an_order_whose_turn_is_too_late_waits_without_a_call_and_is_never_cancelled() {
     let scene = Scene::paced(1, pace(1)).await;
     let orders = orders(&scene, 5).await;
-    // Other workers have taken all turns that a message may wait for.
+    // Other workers take all call slots that a message may wait for.
     let wanted = domain::rate::CallsWanted {
         line: 0,
         rate: CallRate::new(1).unwrap(),
@@ -98,7 +98,7 @@ async fn an_order_that_ended_while_it_waited_is_left_alone() {
     assert_eq!(scene.advance(&orders[0]).await, PAID);
     let confirms = scene.gateway.calls(GatewayOp::Confirm);
     let wish = async {
-        // Other tasks first run while the order waits.
+        // The cancellation is requested while the order waits for its call slots.
         while scene.runtime.slept_ms() == 0 {
             tokio::task::yield_now().await;
         }
@@ -203,7 +203,7 @@ async fn the_keys_are_bounded_and_then_the_gateway_is_waited_for() {
         assert_eq!(order.create_keys_used + order.tries[0].keys_used, MAX_KEYS - 1);
         assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
         scene.past_the_wait();
-        // Only an operator ends the order.
+        // The order stays open even after the wait, since only an operator may end it.
         assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
         assert!(scene.read(&id).await.status.is_open());
         scene.audit();
@@ -215,7 +215,7 @@ async fn a_message_that_comes_after_the_gateway_forgot_its_keys_charges_nobody_t
     for method in [VISA, DECLINED] {
         let scene = Scene::paced(1, FAST).await;
         let id = scene.order("ada", method).await;
-        // The worker dies after the confirm, so nothing of the answer is stored.
+        // The write after the confirm fails, as if the worker died there, so the gateway's answer is not stored.
         scene.store.fail_nth(Op::Advance, 2, Fault::Broken);
         assert!(scene.advance(&id).await.is_err());
         scene.runtime.advance_seconds(2 * 86_400);

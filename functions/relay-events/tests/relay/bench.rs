@@ -1,4 +1,4 @@
-//! A relay, and the records of a stream.
+//! Prepares a relay on queues in memory, and makes the stream records that the tests send through it.
 
 use contracts::fixtures::placing;
 use domain::order::{EndReason, Order};
@@ -68,7 +68,7 @@ pub(crate) fn image(order: &Order) -> Value {
     })
 }
 
-/// The record number `n` of a stream.
+/// Makes the stream record with the sequence number `n`: an insert without `before`, a removal without `after`.
 pub(crate) fn record(n: usize, before: Option<&Order>, after: Option<&Order>) -> Value {
     let name = match (before, after) {
         (None, _) => "INSERT",
@@ -111,7 +111,7 @@ pub(crate) fn later(seconds: u32) -> Timestamp {
     TestRuntime::START.plus_seconds(seconds)
 }
 
-/// The versions of an order that is cancelled while it is being paid.
+/// Makes the versions of an order that is cancelled while its payment is in progress.
 pub(crate) fn life(name: &str) -> Vec<Order> {
     let placed = order(name);
     let paying = placed
@@ -126,7 +126,7 @@ pub(crate) fn life(name: &str) -> Vec<Order> {
     vec![placed, paying, asked, undone]
 }
 
-/// The records of these versions, numbered from `from`.
+/// Makes the stream records of the versions `life`, with sequence numbers from `from` on.
 pub(crate) fn records(from: usize, life: &[Order]) -> Vec<Value> {
     (0..life.len())
         .map(|n| {

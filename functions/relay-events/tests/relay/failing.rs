@@ -1,4 +1,4 @@
-//! The relay when a queue does not accept messages.
+//! Tests the relay while a queue does not accept messages.
 
 use events::EventType;
 use memory::SendFault;
@@ -14,7 +14,7 @@ async fn what_is_not_accepted_is_sent_again() {
     for fault in [SendFault::Lost, SendFault::Unconfirmed] {
         let bench = Bench::new();
         let life = life("ada");
-        // The second event to the ledger fails, and later the first to the payments queue.
+        // The second event to the ledger's queue fails, and then the first event to the payments queue.
         for fault in [None, Some(fault), None, None, Some(fault)] {
             bench.queues.fail_next_event(fault);
         }
@@ -46,8 +46,8 @@ async fn the_stream_starts_again_at_the_first_that_was_never_accepted() {
     for failing in 0..4 {
         let bench = Bench::new();
         let records = records(10, &life("ada"));
-        // The event's first try and every repeat of it to the ledger fail. Sends to the payments queue
-        // succeed in between.
+        // One event fails at the ledger's queue, in the first try and in every repeat. Between them, the sends to the
+        // payments queue succeed.
         for n in 0..4 {
             bench
                 .queues
@@ -71,7 +71,7 @@ async fn the_stream_starts_again_at_the_first_that_was_never_accepted() {
 async fn payments_that_are_never_accepted_hold_the_stream() {
     let bench = Bench::new();
     for n in 0..30 {
-        // Four sends go to the ledger, and all others to the payments queue.
+        // The first four sends go to the ledger's queue. All others go to the payments queue and fail.
         bench.queues.fail_next_event((n >= 4).then_some(SendFault::Lost));
     }
     assert_eq!(bench.relay(&records(1, &life("ada"))).await, Some(sequence(1)));

@@ -1,4 +1,4 @@
-//! The relay over queues in memory, with faults at each of its calls.
+//! Tests the relay on queues in memory, with faults at each of its calls.
 #![cfg(test)]
 
 mod bench;

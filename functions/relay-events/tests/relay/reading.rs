@@ -1,4 +1,4 @@
-//! The meaning of a record, and its destinations.
+//! Tests how the relay parses a record, and to which queues it sends the event.
 
 use domain::order::Order;
 use domain::time::Timestamp;
@@ -83,7 +83,7 @@ async fn a_ledger_that_lost_everything_has_the_same_rows_after_a_rebuild_from_th
         assert_eq!(bench.relay(&records(1, life)).await, None);
     }
     ledger.project(&bench.queues.sent_to(Ledger)).await;
-    // The table contains each order in its current state.
+    // A rebuild reads the orders table, which contains each order in its current state only.
     let (items, rebuilt) = (
         lives.each_ref().map(|life| life.last().unwrap()),
         MemoryLedger::new(),
@@ -105,7 +105,7 @@ async fn a_ledger_that_lost_everything_has_the_same_rows_after_a_rebuild_from_th
         let row = |event: &OrderEvent| (event.data.clone(), event.correlation.clone());
         assert_eq!(row(&rows[0]), row(&rows[1]));
     }
-    // Where nothing was lost, a rebuild changes nothing.
+    // A rebuild changes nothing in a ledger that lost nothing.
     let again = ledger.project(&sent).await;
     assert!(
         again.iter().all(|done| *done == Ok(Projected::Known)),
@@ -180,7 +180,7 @@ async fn a_record_too_long_for_a_queue_is_parked_with_its_keys() {
     assert!(parked["beginning"].as_str().unwrap().contains(key));
 }
 
-/// The stored sample events do what their names say.
+/// The sample events in `events/` have the effects that their file names state.
 #[tokio::test]
 async fn the_kept_events_are_relayed() {
     let kept = |text: &str| {

@@ -1,4 +1,4 @@
-//! The function's complete HTTP behaviour, over memory.
+//! Tests the answers of all routes, on a store in memory.
 
 use axum::Router;
 use axum::body::Body;
@@ -26,13 +26,13 @@ struct Scene {
     router: Router,
 }
 
-/// A process of the function, with its own cache and the shared store.
+/// Starts a process of the function, with its own cache and the shared store.
 fn process(store: &MemoryStore, runtime: &TestRuntime, keys: &SigningKey) -> Router {
     let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[keys]).unwrap());
     router(store, shoppers, runtime)
 }
 
-/// A process of the function that checks shoppers by `tokens`.
+/// Starts a process of the function that checks shoppers by `tokens`.
 fn router(store: &MemoryStore, tokens: Verifier, runtime: &TestRuntime) -> Router {
     let port = || store.clone();
     Api::router(port(), port(), port(), tokens, runtime.clone(), StockTable::NEW)
@@ -86,7 +86,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// Turns the hold into an order, as checkout's transaction does; returns the claim.
+    /// Changes the hold to *ordered*, as checkout's transaction does, but stores no order. Returns the claim.
     fn order(&self, who: &ShopperId, id: &ReservationId) -> Claim {
         let mut shard = self.store.shard(&id.shard).unwrap();
         let hold = shard.claims[who].clone();
@@ -199,11 +199,11 @@ async fn thirty_two_shoppers_race_for_the_last_unit() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn every_unit_is_found_and_none_twice() {
-    // Uneven shards and a remainder: the last units are in few of many shards.
+    // 97 units make shards of different sizes, so the last free units are in a few of many shards.
     let scene = scene(&[("TEE", 97)], 1);
     let mut granted = 0;
     for n in 0..150 {
-        // The conductor's counts, always fresh.
+        // Cached data expires, so that the search uses the counts that the conductor wrote after the last request.
         scene.runtime.advance(1_100);
         let (status, _) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
         granted += u32::from(status == 201);
@@ -221,7 +221,7 @@ async fn every_unit_is_found_and_none_twice() {
             .await
             .unwrap();
         if scene.runtime.now() >= TestRuntime::START.plus_seconds(fixtures::HOLD_SECONDS) {
-            scene.runtime.set(TestRuntime::START); // Nothing expires while this drop sells out.
+            scene.runtime.set(TestRuntime::START); // The clock goes back, so that no hold expires.
         }
     }
     assert_eq!(granted, 97);
@@ -302,7 +302,7 @@ async fn gone_is_said_only_when_all_is_paid_for() {
     scene.store.write_status(&publish(counts(1, 0)), 4).await.unwrap();
     assert_eq!(scene.send(ask(1)).await.1["availability"], "all_held");
     scene.runtime.advance(1_100);
-    // The shard itself is settled too, as the order's transaction does.
+    // The claim is settled in the shard too, as the order's last transaction does.
     let key = "d#TEE#0".parse().unwrap();
     let mut shard = scene.store.shard(&key).unwrap();
     let (who, claim) = shard
@@ -480,8 +480,8 @@ async fn phases_are_kept() {
     assert_eq!(scene.held(), 0);
 }
 
-/// While the drop cannot be read, a process accepts reservations by its copy until the end in that copy. It
-/// makes no statement that a newer document may refute.
+/// While the drop cannot be read, a process accepts reservations until the end that its copy of the drop has. It
+/// gives no final refusal, since a newer document may have a later end or more units.
 #[tokio::test(flavor = "current_thread")]
 async fn a_stale_copy_claims_and_says_nothing_for_good() {
     type Change = Box<dyn Fn(&Drop) -> Drop>;
@@ -624,7 +624,7 @@ async fn a_table_that_refuses_looks_gets_fewer_of_them() {
     let scene = scene(&[("TEE", 12)], 1);
     let refuse = |op, _: u64| (op == Op::Peek).then_some(Fault::Busy);
     scene.store.set_plan(refuse);
-    // Without a count, units may be free: the refusal is for the moment.
+    // Nothing is known about free units, so a refused look is answered 503 and not as sold out.
     let (status, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     assert_eq!(status.as_u16(), 503, "{body}");
     let repeated = scene.store.calls(Op::Peek);
@@ -636,7 +636,7 @@ async fn a_table_that_refuses_looks_gets_fewer_of_them() {
     let looks = scene.store.calls(Op::Peek) - repeated;
     assert!((2..60).contains(&looks), "{looks} looks of 300 requests in 3 s");
 
-    // The last unit is taken. With that knowledge, a refused look is no reason for a 503.
+    // The process learns that no unit is free. Then a refused look is answered as sold out and not 503.
     scene.store.clear_plan();
     scene.runtime.advance(60_000);
     for n in 0..13 {

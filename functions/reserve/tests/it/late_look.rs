@@ -1,4 +1,4 @@
-//! A slow read of the stock, which changes during the read.
+//! Tests a slow read of the stock, which changes during the read.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

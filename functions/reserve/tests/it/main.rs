@@ -1,4 +1,4 @@
-//! Reservations on memory.
+//! Tests the function on a store in memory.
 #![cfg(test)]
 
 mod http;

@@ -1,10 +1,10 @@
-//! A function for the stack's own tests: it uses the Runtime API over plain sockets and carries out the event's
+//! Runs as a function in the stack's own tests: it uses the Runtime API over plain sockets and carries out the event's
 //! instructions.
 //!
-//! HTTP events are answered with what arrived; the paths `/crash`, `/hang` and `/error` misbehave. Of queue messages
-//! those whose body starts with `bad` are reported as failed, of stream records those with an attribute `bad`; a body
-//! or attribute `crash` ends the process. Whatever else comes is echoed. With `PROBE_LOG` set, each handled message or
-//! record is noted there.
+//! The answer to an HTTP event contains the event. The path `/crash` ends the process, `/hang` never answers, `/error`
+//! reports an error, and `/wait` waits for a file. A queue message whose body starts with `bad` and a stream record
+//! with an attribute `bad` are reported as failed; a message with the body `crash` ends the process. Any other event is
+//! returned unchanged. The variable `PROBE_LOG` names a file that gets a line for each message or record.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,7 +36,7 @@ impl Runtime {
         }
     }
 
-    /// Sends a request; its answer's request id and body.
+    /// Sends a request, and returns the request id and the body of the answer.
     fn exchange(&mut self, method: &str, path: &str, body: &str) -> (String, Vec<u8>) {
         let host = &self.host;
         let request = format!(
@@ -75,7 +75,7 @@ fn note(line: &str) {
     }
 }
 
-/// The answer, or the error to report.
+/// Carries out the event's instruction, and returns the answer or the error to report.
 fn handle(event: Value) -> Result<Value, Value> {
     if let Some(path) = event["rawPath"].as_str() {
         return match path {
@@ -83,7 +83,7 @@ fn handle(event: Value) -> Result<Value, Value> {
             "/hang" => loop {
                 std::thread::park();
             },
-            // Waits until the file exists.
+            // The test creates the file when the request may go on.
             "/wait" => {
                 let go = format!("{}.go", std::env::var("PROBE_LOG").unwrap());
                 while !std::path::Path::new(&go).exists() {

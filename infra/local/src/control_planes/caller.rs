@@ -1,4 +1,4 @@
-//! Calls to the control planes.
+//! Calls the control planes over HTTP.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::template::REGION;
 
-/// The time limit for an answer.
+/// The time limit for one answer of the control planes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The answer in the form that is forwarded to the caller.
+    /// The response for the original caller, without the headers that belong to the connection.
     pub(super) fn handed_on(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
@@ -36,7 +36,7 @@ impl Answer {
         response
     }
 
-    /// The body of a successful answer.
+    /// The body of a successful answer; for any other status an error that begins with `what`.
     pub(crate) fn good(self, what: &str) -> Result<String> {
         let text = String::from_utf8_lossy(&self.body).into_owned();
         ensure!(self.status.is_success(), "{what}: {} {text}", self.status);
@@ -44,7 +44,7 @@ impl Answer {
     }
 }
 
-/// A client of the control planes.
+/// Sends requests to the control planes over kept connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -59,7 +59,7 @@ impl Caller {
         }
     }
 
-    /// Sends a call of the stack itself.
+    /// Sends a call that the stack makes itself, not for a function.
     pub(crate) async fn call(
         &self,
         service: &str,
@@ -81,8 +81,8 @@ impl Caller {
         self.send(request.body(Full::new(body.into()))?).await
     }
 
-    /// The answer to `ListProvisionedConcurrencyConfigs` for a function with one alias. `ministack` answers this call
-    /// with 404. `corrected` may replace the configuration of the alias.
+    /// The answer to `ListProvisionedConcurrencyConfigs` for a function with one alias, made from the configuration of
+    /// the alias because `ministack` answers this call with 404. `corrected` may replace that configuration.
     pub(super) async fn list_provisioned(
         &self,
         arn: &str,

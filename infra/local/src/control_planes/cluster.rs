@@ -1,4 +1,4 @@
-//! The ledger's cluster as the control planes hold it: its size, and the effect of the size on the local server.
+//! Reads the size of the ledger's cluster from the control planes, and applies it to the local server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 /// are divided among them.
 const WRITERS: u32 = 10;
 
-/// Follows the size of the cluster.
+/// Reads the size of the cluster repeatedly, and gives the local server and CloudWatch the values that follow from it.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) control_planes: Caller,
@@ -32,8 +32,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Until dropped: writes the metric that CloudWatch would have, and sizes the local server, periodically and
-    /// whenever the cluster may have changed.
+    /// Runs until the returned future is dropped. Periodically, and whenever the cluster may have changed, sizes the
+    /// local server and writes the metric that CloudWatch would have.
     pub(super) async fn beat(self) {
         let mut clock = tokio::time::interval(PERIOD);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -43,7 +43,7 @@ impl Cluster {
                 () = self.changed.notified() => {}
             }
             if let Err(error) = self.follow().await {
-                tracing::debug!("the cluster's size is not known: {error:#}");
+                tracing::debug!("the cluster's size is not applied; the next check tries again: {error:#}");
             }
         }
     }
@@ -57,7 +57,7 @@ impl Cluster {
                 .context("the local server's size")?;
         }
         match size {
-            // Without load the cluster runs with its minimum.
+            // A cluster without load has its minimum capacity, and the emulated cluster has no load.
             DatabaseSize::MinimumAcu(acu) => self.figure(acu).await,
             DatabaseSize::Class(_) => Ok(()),
         }
@@ -122,13 +122,13 @@ impl Cluster {
     }
 }
 
-/// The content of the first element of this name.
+/// The text of the first XML element with this name.
 fn within<'a>(text: &'a str, element: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{element}>"))?;
     Some(rest.split_once('<')?.0)
 }
 
-/// The writer instance.
+/// The name of the cluster's writer instance.
 fn writer(cluster: &str) -> Option<&str> {
     let members = cluster.split("<DBClusterMember>").skip(1);
     let mut writers = members.filter(|member| within(member, "IsClusterWriter") == Some("true"));
@@ -175,7 +175,7 @@ mod tests {
             changed: Arc::default(),
         };
         let server_capacity = |class: &str| cluster.server_capacity(&DatabaseSize::Class(class.to_owned()));
-        // Five concurrent writers with 50 ms for each row: 100 rows a second.
+        // Five concurrent writers, each with 50 ms for a row, write 100 rows a second.
         assert_eq!(
             server_capacity("small"),
             ServerCapacity {
@@ -183,7 +183,7 @@ mod tests {
                 row: Duration::from_millis(50)
             }
         );
-        // Ten concurrent writers at most, with 10 ms for each row: 1,000 rows a second.
+        // At most ten writers are concurrent; with 10 ms for a row they write 1,000 rows a second.
         assert_eq!(
             server_capacity("large"),
             ServerCapacity {

@@ -16,12 +16,12 @@ pub(super) fn provisioned_path(function: &str, alias: &str) -> String {
     format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}")
 }
 
-/// Applies settings to functions.
+/// Reads functions' concurrency settings from the control planes and applies them to this stack's functions.
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) functions: Arc<Functions>,
     pub(super) control_planes: Caller,
-    /// The alias whose provisioned concurrency counts.
+    /// The alias whose provisioned concurrency is applied.
     pub(super) alias: String,
     /// The functions that the control planes know.
     pub(super) known: BTreeSet<String>,
@@ -45,11 +45,14 @@ impl Follower {
                 self.functions.reserve(function, reserved);
                 self.functions.set_provisioned(function, provisioned);
             }
-            Err(error) => tracing::warn!(function, "what is held of it is not known: {error:#}"),
+            Err(error) => tracing::warn!(
+                function,
+                "the function's concurrency settings cannot be read; the last settings stay until the next change: {error:#}"
+            ),
         }
     }
 
-    /// Provisioned and reserved concurrency.
+    /// The provisioned and the reserved concurrency that the control planes hold for a function.
     async fn held(&self, function: &str) -> Result<(usize, Option<usize>)> {
         let path = self.provisioned_path(function);
         let provisioned = self
@@ -94,7 +97,8 @@ impl Follower {
         list.await.map(Some)
     }
 
-    /// The local progress of a function's provisioned concurrency, which replaces the control planes' figures.
+    /// The control planes' answer `body` about a function's provisioned concurrency, with the progress of this stack's
+    /// processes in place of the emulated progress. `None` if the stack does not apply this setting.
     pub(super) fn corrected(&self, function: &str, qualifier: Option<&str>, body: &[u8]) -> Option<Vec<u8>> {
         if qualifier != Some(&self.alias) || !self.known.contains(function) {
             return None;

@@ -1,5 +1,5 @@
-//! The endpoint for functions' control-plane calls: it checks the policies, then calls the functions of this stack or
-//! the control planes.
+//! Serves functions' control-plane calls: checks the policies, then calls the functions of this stack or the control
+//! planes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// A front end of these control planes. Their settings of the functions are applied to this stack.
+    /// A front end of these control planes. Applies their current settings of the functions to this stack.
     pub async fn new(
         control_planes: &ControlPlanes,
         functions: Arc<Functions>,
@@ -125,13 +125,13 @@ impl Front {
     }
 }
 
-/// The answer when the control planes gave none.
+/// The answer to the caller when the control planes gave no usable answer.
 pub(super) fn silent(error: &anyhow::Error) -> Response<Full<Bytes>> {
-    tracing::warn!("a control plane did not answer: {error:#}");
+    tracing::warn!("a call to the control planes failed; the caller gets status 503: {error:#}");
     http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
 }
 
-/// Serves until dropped.
+/// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, front: Arc<Front>) {
     http1::serve(listener, move |request, _peer| {
         let front = Arc::clone(&front);

@@ -1,15 +1,17 @@
-//! Control planes: Lambda's, RDS's, Parameter Store and CloudWatch, which the function `prescale` reads and changes.
+//! Runs the control planes (Lambda's, RDS's, Parameter Store and CloudWatch), which the function `prescale` reads and
+//! changes.
 //!
 //! `ministack` emulates them. It is started beside the stack when requested, with the declared baseline ([`seed`]).
 //! Functions reach it through a [`front`] that checks each call against their policies. The front routes trial
 //! invocations to the functions of this stack instead of `ministack`.
 //!
-//! The stack applies the emulated Lambda settings: it starts as many processes of a function ahead as configured, and
-//! reports them as allocated when they have started ([`follow`]). If the stack scales as AWS does, the ledger's server
-//! accepts the connections and rows a second that are declared for the cluster's size ([`cluster`]).
+//! The stack applies the emulated Lambda settings: it keeps as many processes of a function started as its provisioned
+//! concurrency says, and reports them as allocated when they have started ([`follow`]). If the stack scales as AWS
+//! does, the ledger's server accepts the connections and rows a second that are declared for the cluster's size
+//! ([`cluster`]).
 //!
-//! Differences from AWS: preparation takes no extra time, a minimum ACU is effective at once and never grows with the
-//! load, and the stack's own tables keep the warm throughput. All provisioned concurrency of a function is on one
+//! Differences from AWS: preparation takes no extra time, a minimum ACU is effective immediately and never grows with
+//! the load, and the stack's own tables keep the warm throughput. All provisioned concurrency of a function is on one
 //! alias, so `ListProvisionedConcurrencyConfigs` returns at most one entry and no pages. Calls are not throttled, an
 //! alias accepts weights beside provisioned concurrency, and no other user changes settings; the scripted server of
 //! `shared/control-plane`'s tests covers these cases.
@@ -43,15 +45,15 @@ use cluster::Cluster;
 
 /// The time limit until the control planes answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// The time limit for stopping before they are killed.
+/// The time that the control planes have to stop before they are killed.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
-/// The pause between two checks whether they answer.
+/// The pause between two checks whether the control planes answer.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The endpoint of functions without control planes: no process listens there.
+/// The endpoint that functions call in a stack without control planes: no process listens there.
 pub const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// The variables that set the endpoints of these services.
+/// The environment variables that set the endpoints of the control planes.
 pub const ENDPOINTS: [&str; 4] = [
     "AWS_ENDPOINT_URL_CLOUDWATCH",
     "AWS_ENDPOINT_URL_LAMBDA",
@@ -64,11 +66,11 @@ pub struct ControlPlanes {
     child: Child,
     /// The address of the control planes behind the front.
     url: String,
-    /// The event source mappings made there, by their logical ids.
+    /// The ids of the emulated event source mappings, by their logical ids in the template.
     pub mappings: BTreeMap<String, String>,
-    /// The tags of the resources made there, for conditions.
+    /// The tags of the emulated database instances, for conditions of policies.
     pub tags: Tags,
-    /// The live alias.
+    /// The alias that carries provisioned concurrency.
     alias: String,
     /// The functions that the control planes know.
     functions: BTreeSet<String>,
@@ -79,8 +81,8 @@ pub struct ControlPlanes {
 
 impl ControlPlanes {
     /// Starts the control planes at the baseline that the documents in `documents` declare. `tools` is the folder of
-    /// the project's installed programs. The log goes to `logs`, other files to `scratch`. `server` follows the
-    /// cluster's size.
+    /// the project's installed programs. The log goes to `logs`, other files to `scratch`. `server` gets the capacity
+    /// of the cluster's size.
     ///
     /// # Errors
     /// When the program is missing, does not answer in time, or a document is malformed.
@@ -155,7 +157,6 @@ impl ControlPlanes {
         Caller::new(&self.url)
     }
 
-    /// Stops the control planes.
     pub async fn stop(mut self) {
         child::end(&mut self.child, Signal::SIGTERM, STOP_LIMIT).await;
     }

@@ -1,5 +1,5 @@
-//! A proxy for control planes without `ListProvisionedConcurrencyConfigs`. It answers that call and forwards every
-//! other. Functions in an emulated account reach Lambda's control plane through it.
+//! Serves as a proxy for control planes without `ListProvisionedConcurrencyConfigs`. The proxy answers that call and
+//! forwards every other call. Functions in an emulated account reach Lambda's control plane through this proxy.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,8 @@ use crate::call_permissions::{Call, lists_provisioned};
 use crate::http1;
 use crate::template::function_arn;
 
-/// Serves until dropped, in front of the control planes at `url`. `alias` carries the provisioned concurrency.
+/// Serves requests until the returned future is dropped, in front of the control planes at `url`. `alias` carries the
+/// provisioned concurrency.
 pub async fn serve(listener: TcpListener, url: &str, alias: &str) {
     let (caller, alias) = (Caller::new(url), alias.to_owned());
     http1::serve(listener, move |request, _peer| {

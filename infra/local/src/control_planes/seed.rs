@@ -14,7 +14,8 @@ use super::caller::Caller;
 use crate::permissions::Tags;
 use crate::template::{ACCOUNT, Function, Model, REGION, queue_arn};
 
-/// The variables with the names of a function's resources and with the path of its documents.
+/// The environment variables of functions that call control planes: the JSON object with their resources' names, and
+/// the path of their documents in Parameter Store.
 const NAMES: &str = "NAMES";
 const PATH: &str = "DOCUMENTS_PATH";
 /// An empty archive: `ministack` runs no function.
@@ -27,14 +28,14 @@ const ENGINE: (&str, &str) = ("aurora-postgresql", "16.8");
 /// The declared documents, as Parameter Store holds them.
 #[derive(Debug)]
 pub(super) struct Documents {
-    /// By their names below the path.
+    /// The documents by their names below the path.
     texts: BTreeMap<String, Value>,
-    /// The account's concurrency. Functions read it from Lambda and not from a document.
+    /// The account's limit of concurrent executions. Functions read it from Lambda and not from a document.
     pub(super) account_concurrency: u64,
 }
 
 impl Documents {
-    /// Reads the folder's documents and the drops in `drops`.
+    /// Reads the documents in `folder`, and the drops in its folder `drops`.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let mut texts = BTreeMap::new();
         for name in ["profile", "baseline", "budget", "prices", "quotas"] {
@@ -53,7 +54,7 @@ impl Documents {
             .as_ref()
             .and_then(Value::as_u64)
             .context("quotas.toml: account_concurrency")?;
-        // This quota is read from the account.
+        // Functions read this quota from the account, so the stored document does not have it.
         quotas.remove("reserved_by_others");
         Ok(Self {
             texts,
@@ -71,19 +72,19 @@ impl Documents {
         named(model, "cluster")
     }
 
-    /// The live alias, if a function uses it.
+    /// The alias that carries provisioned concurrency, if a function uses it.
     pub(super) fn alias(&self, model: &Model) -> Option<String> {
         named(model, "alias")
     }
 
-    /// The functions of the baseline.
+    /// The names of the functions that the baseline declares.
     pub(super) fn functions(&self) -> BTreeSet<String> {
         self.baseline("function")
             .filter_map(|f| text(f, "function").map(str::to_owned))
             .collect()
     }
 
-    /// The baseline of the ledger's database.
+    /// The database's part of the declared baseline.
     pub(super) fn database(&self) -> Result<DatabaseBaseline> {
         let declared = self
             .texts
@@ -117,8 +118,8 @@ fn named(model: &Model, member: &str) -> Option<String> {
     text(&names, member).map(str::to_owned)
 }
 
-/// Creates everything. Returns the event source mappings by their logical ids, and the tags of the database's
-/// instances.
+/// Creates the account's resources. Returns the ids of the event source mappings by their logical ids in the template,
+/// and the tags of the database's instances.
 pub(super) async fn seed(
     caller: &Caller,
     model: &Model,
@@ -150,7 +151,7 @@ pub(super) async fn seed(
                     "BatchSize": source.batch_size,
                     "FunctionResponseTypes": ["ReportBatchItemFailures"],
                     "ScalingConfig": {"MaximumConcurrency": source.max_concurrency},
-                    // The mapping polls nothing there, since the queues are in this stack.
+                    // The emulated mapping polls nothing, since the queues are in this stack.
                     "Enabled": true,
                 }),
             )
@@ -264,12 +265,12 @@ async fn parameter_store(caller: &Caller, operation: &str, body: &Value) -> Resu
     answer.await?.good(operation).map(drop)
 }
 
-/// One request in RDS's protocol, a form.
+/// Sends one request to RDS, with a form as its body, and returns the answer's XML.
 pub(super) async fn rds(caller: &Caller, fields: &[(&str, String)]) -> Result<String> {
     form(caller, "rds", "2014-10-31", fields).await
 }
 
-/// One request with a form as its body.
+/// Sends one request with a form as its body, and returns the answer's body.
 pub(super) async fn form(
     caller: &Caller,
     service: &str,
@@ -307,7 +308,7 @@ mod tests {
             ]
         );
         assert_eq!(documents.account_concurrency, 1_000);
-        // Parameter Store's size limit for free parameters.
+        // Parameter Store limits a standard parameter, which costs nothing, to 4,096 bytes.
         assert!(documents.texts.values().all(|d| d.to_string().len() <= 4_096));
     }
 }

@@ -1,4 +1,4 @@
-//! The capacity that DynamoDB charges where the emulator reports none.
+//! Computes the capacity that DynamoDB charges where the emulator reports none.
 //!
 //! [`stack_api::units`] has the rules.
 

@@ -1,9 +1,9 @@
-//! DynamoDB on one machine: the embedded emulator, with policy checks and metering.
+//! Runs DynamoDB on one machine: the embedded emulator, with policy checks and metering.
 //!
 //! Functions and tests use an HTTP endpoint, as with DynamoDB. A function's request is checked against its policy
-//! ([`Dynamo::authorize`]). Then a fault may hit it ([`crate::faults`]): throttling by partition, conflicts, delays,
-//! time-outs before or after the write. [`Dynamo::answer`] parses the request, runs it on the emulator in this process,
-//! and books the consumed capacity.
+//! ([`Dynamo::authorize`]). Then a fault may be injected ([`crate::faults`]): throttling by partition, conflicts,
+//! delays, time-outs before or after the write. [`Dynamo::answer`] parses the request, runs it on the emulator in this
+//! process, and books the consumed capacity.
 
 mod capacity;
 mod operation_permissions;
@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use bytes::Bytes;
 use dynoxide::Database;
 use tokio::sync::Notify;
 
@@ -26,6 +25,7 @@ use crate::faults::Faults;
 use crate::meter::{Caller, Meter};
 use crate::permissions::Permissions;
 use crate::template::Table;
+use crate::wire::Answer;
 
 #[derive(Clone)]
 pub struct Dynamo {
@@ -41,13 +41,6 @@ impl std::fmt::Debug for Dynamo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dynamo").finish_non_exhaustive()
     }
-}
-
-/// The answer to one request.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Bytes,
 }
 
 impl Dynamo {
@@ -79,7 +72,7 @@ impl Dynamo {
         })
     }
 
-    /// Enables policy checks with these permissions.
+    /// Enables the check of each function's requests against these permissions.
     #[must_use]
     pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
         self.permissions = permissions;
@@ -113,7 +106,7 @@ impl Dynamo {
     /// Checks the request against the policy of the calling function. A request from outside is always allowed.
     ///
     /// # Errors
-    /// DynamoDB's refusal.
+    /// When a permission is missing or the request cannot be parsed: the answer with DynamoDB's error.
     pub fn authorize(&self, function: Option<&str>, operation: &str, body: &[u8]) -> Result<(), Answer> {
         let Some(function) = function else { return Ok(()) };
         let needs = operation_permissions::needs(operation, body).map_err(|error| Answer {
@@ -129,7 +122,7 @@ impl Dynamo {
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot.
     #[must_use]
     pub fn answer(&self, operation: &str, body: &[u8], caller: Caller) -> Answer {
-        // Compared by name first, since the requests of a drop are neither of these.
+        // The name is compared first, so that the requests of a drop, which have other names, are not parsed here.
         let about_tables = matches!(operation, "DescribeTable" | "UpdateTable");
         let of_warmth = about_tables.then(|| self.warm.answer(&self.db, operation, body));
         let (result, uses) = match of_warmth.flatten() {

@@ -1,4 +1,4 @@
-//! The permissions that a request to DynamoDB needs.
+//! Determines the permissions that a request to DynamoDB needs.
 //!
 //! The rules are from the developer guide's pages on IAM for batch and transactional operations. A batch needs the
 //! batch's action on every table it names. A transaction needs, for each item, the action of the same single read or
@@ -49,8 +49,8 @@ struct Part<'a> {
     table_name: Cow<'a, str>,
 }
 
-/// The permissions for `operation`. Empty when the request lacks a required table name; DynamoDB refuses such a
-/// request.
+/// The permissions that `operation` needs. None when the request lacks a required table name: DynamoDB itself refuses
+/// such a request.
 pub(super) fn needs(operation: &str, body: &[u8]) -> Result<Vec<Need>, DynoxideError> {
     let names: Names<'_> =
         serde_json::from_slice(body).map_err(|e| DynoxideError::SerializationException(e.to_string()))?;

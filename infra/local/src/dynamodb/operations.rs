@@ -42,8 +42,8 @@ impl From<DynoxideError> for Failed {
 
 type Outcome = Result<(String, Uses), Failed>;
 
-/// Runs an operation that reports its capacity. `$before` sees the request first, `$uses` books the capacity of a
-/// success, and `$failed` that of a failure. Both get the result of `$before`.
+/// Runs an operation that reports its capacity. `$before` gets the request before it runs, `$uses` books the capacity
+/// of a success, and `$failed` the capacity of a failure. `$uses` and `$failed` also get the result of `$before`.
 macro_rules! counted {
     ($db:expr, $body:expr, $request:ty, $method:ident, $uses:expr) => {
         counted!(
@@ -73,7 +73,7 @@ macro_rules! counted {
     }};
 }
 
-/// A write of one item. A refused write consumes capacity too.
+/// Runs a write of one item, and books the capacity that a refused write consumes too.
 macro_rules! write_one {
     ($db:expr, $body:expr, $request:ty, $method:ident) => {
         counted!(
@@ -95,7 +95,7 @@ macro_rules! write_one {
     };
 }
 
-/// An operation that consumes no capacity.
+/// Runs an operation that consumes no capacity.
 macro_rules! free {
     ($db:expr, $body:expr, $method:ident) => {
         Ok((encode(&$db.$method(decode($body)?)?)?, Uses::new()))
@@ -166,7 +166,7 @@ fn ask(member: &mut Option<String>) -> bool {
     asked
 }
 
-/// One capacity or a list of them.
+/// An answer's consumed capacities. Operations on one table return one, other operations a list.
 trait Capacities {
     fn as_slice_of(&self) -> &[ConsumedCapacity];
 }
@@ -206,7 +206,7 @@ fn applied(capacities: &[ConsumedCapacity]) -> Uses {
     })
 }
 
-/// The failure of a single write.
+/// The failure of a single write, with the capacity that it consumed if its condition did not hold.
 fn refused(error: DynoxideError, (table, wants_old): (String, bool)) -> Failed {
     let DynoxideError::ConditionalCheckFailedException(message, old) = error else {
         return error.into();
@@ -273,7 +273,8 @@ fn transact_write(db: &Database, body: &[u8]) -> Outcome {
     )
 }
 
-/// What determines the cost of a cancelled transaction's item: its key, or the item to put.
+/// An item of a transaction: its key, or the whole item of a put. If the transaction is cancelled, its cost follows
+/// from these items.
 struct Place {
     table: String,
     key: HashMap<String, AttributeValue>,

@@ -1,4 +1,4 @@
-//! The HTTP endpoint for the SDK.
+//! Serves the HTTP endpoint of DynamoDB, which the functions' SDK calls.
 
 use std::net::SocketAddr;
 
@@ -8,16 +8,17 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-use super::{Answer, Dynamo};
+use super::Dynamo;
 use crate::faults::tables::{Fate, HELD, Loss};
 use crate::http1::{self, AMZ_JSON, Cut};
 use crate::meter::Caller;
 use crate::permissions::signer;
+use crate::wire::Answer;
 
 /// DynamoDB's limit for a request is 16 MB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Serves until the listener fails or the task is dropped.
+/// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, dynamo: Dynamo) {
     http1::serve(listener, move |request, _peer: SocketAddr| {
         let dynamo = dynamo.clone();
@@ -52,7 +53,7 @@ async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Result<Response<F
     Ok(response(answer.status, answer.body))
 }
 
-/// A parsed request.
+/// A request to DynamoDB: its operation, its JSON body, and its caller.
 struct Asked {
     operation: String,
     body: Bytes,
@@ -80,7 +81,7 @@ async fn meet(fate: Fate, dynamo: Dynamo, mut asked: Asked) -> Result<Answer, Cu
             lose(loss).await
         }
         Fate::Late(after) => {
-            // Spawned as a task: the caller closes the connection before the write is done.
+            // The caller closes the connection before the write is done, which drops this future. A task goes on.
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
                 run(dynamo, asked).await;
@@ -114,7 +115,7 @@ async fn run(dynamo: Dynamo, asked: Asked) -> Answer {
     })
 }
 
-/// The answer to a batch of reads with unprocessed keys.
+/// Adds unprocessed keys to the answer to a batch of reads.
 fn with_unprocessed(answer: Answer, unprocessed: serde_json::Value) -> Answer {
     let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&answer.body) else {
         return answer;

@@ -1,5 +1,5 @@
-//! Warm throughput: the throughput that a table or an index serves at once, reported and raised as on AWS. The emulator
-//! does not know warm throughput, so these values do not limit it.
+//! Reports and raises warm throughput as AWS does: the throughput that a table or an index serves immediately. The
+//! emulator does not know warm throughput, so these values do not limit the emulator.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Map, Value, json};
 
-/// The values of a new on-demand table.
+/// The warm throughput of a new on-demand table, in units a second.
 const NEW: Warm = Warm {
     read: 12_000,
     write: 4_000,
@@ -19,14 +19,14 @@ struct Warm {
     write: u64,
 }
 
-/// The raised values, by table and index.
+/// The raised values, by table and index. Without an index, the value is the table's own.
 #[derive(Debug, Default)]
 pub(super) struct WarmThroughput {
     raised: Mutex<HashMap<(String, Option<String>), Warm>>,
 }
 
 impl WarmThroughput {
-    /// The answer to a request about warm throughput, or to one whose answer contains it.
+    /// The answer to a request that changes warm throughput, or whose answer contains it. `None` for other requests.
     pub(super) fn answer(
         &self,
         db: &Database,
@@ -83,7 +83,7 @@ impl WarmThroughput {
         raised.get(&key).copied().unwrap_or(NEW)
     }
 
-    /// Raises all requested values, or none.
+    /// Raises all requested values; if one of them is refused, no value changes.
     fn raise(&self, table: &str, described: &Value, request: &Value) -> Result<(), DynoxideError> {
         let mut wanted: Vec<(Option<String>, Warm)> = Vec::new();
         if let Some(own) = request.get("WarmThroughput") {

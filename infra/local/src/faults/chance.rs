@@ -1,4 +1,4 @@
-//! Random decisions from the run's seed.
+//! Makes random decisions that follow from the run's seed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,8 +32,8 @@ impl Chance {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the fault hits now: with probability `share`, and always at the opportunity with index `certain` (from
-    /// 0), so that a small run meets every kind of fault.
+    /// Whether the fault is injected now: with probability `share`, and always at the call with index `certain` (from
+    /// 0), so that even a small run has every kind of fault.
     pub(super) fn strikes(&self, share: f64, certain: u64) -> bool {
         let mut state = self.state();
         let number = state.1;

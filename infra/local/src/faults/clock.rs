@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail};
 
 const SOURCE: &str = include_str!("clock.c");
 
-/// The variable that passes the offset to the library, in milliseconds.
+/// The environment variable that passes the clock's offset to the library, in milliseconds.
 pub const OFFSET: &str = "CLOCK_OFFSET_MS";
 
 /// Builds the library in `folder` with the C compiler that building the project needs too.
 ///
 /// # Errors
-/// When it cannot be built; the message contains the compiler's output.
+/// When the library cannot be built; the message contains the compiler's output.
 pub fn build(folder: &Path) -> Result<PathBuf> {
     let source = folder.join("clock.c");
     let library = folder.join("clock.so");
@@ -38,7 +38,8 @@ mod tests {
     use super::*;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// Runs this test's own program again with the library and reads the time that it prints.
+    /// Runs this test's own program again with the library, and reads the time that the second process writes to a
+    /// file.
     #[test]
     fn a_rust_program_s_clock_is_shifted() {
         const CHILD: &str = "CLOCK_TEST_CHILD";

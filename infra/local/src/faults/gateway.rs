@@ -1,4 +1,5 @@
-//! The payment gateway is unavailable for seconds at a time, does not answer after a charge, or its webhooks go wrong.
+//! Injects faults of the payment gateway: the gateway is unavailable for seconds at a time, does not answer after a
+//! charge, or sends webhooks late, twice or not at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +11,18 @@ use super::Faults;
 use super::chance::Chance;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// Share of confirms that are carried out without an answer: every payment is charged and the caller never learns it.
+/// Share of confirms that are carried out without an answer. With 1.0, no caller learns of its charge from the answer.
 pub const LOST_AFTER_CHARGE: f64 = 1.0;
 /// The length of an outage from the first refused request, in milliseconds: from, to.
 pub const OUTAGE_MS: (u64, u64) = (1_500, 4_000);
 /// The time between two outages, in milliseconds: from, to.
 pub const BETWEEN_MS: (u64, u64) = (6_000, 12_000);
 
-/// From the gateway's first call to its one long outage, in milliseconds: in the middle of a sale.
+/// The time from the first call of the gateway to the start of its one long outage, in milliseconds. The outage must
+/// begin during the sale.
 pub const BEFORE_LONG_OUTAGE_MS: u64 = 3_000;
 
-/// The gateway's faults from the start.
+/// The gateway's faults at the start of the run.
 pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
     GatewayFaults {
         outage: plan.has(Fault::GatewayOutage) && plan.gateway_outage_seconds.is_none(),
@@ -34,12 +36,12 @@ pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
     }
 }
 
-/// Share of webhooks that are lost, of those that are sent twice, and of those that are late.
+/// The shares of webhooks that are lost, sent twice, and sent late.
 pub const WEBHOOKS_LOST_TWICE_LATE: (f64, f64, f64) = (0.3, 0.3, 0.5);
-/// How late a late webhook is, in milliseconds.
+/// The delay of a late webhook, in milliseconds.
 pub const WEBHOOK_LATE_MS: u64 = 5_000;
 
-/// The faults of webhooks from the start.
+/// The faults of webhooks at the start of the run.
 pub(super) fn of_webhooks(plan: &FaultPlan, seed: u64) -> WebhookFaults {
     if !plan.has(Fault::WebhookDisorder) {
         return WebhookFaults::default();
@@ -54,8 +56,8 @@ pub(super) fn of_webhooks(plan: &FaultPlan, seed: u64) -> WebhookFaults {
     }
 }
 
-/// Starts and ends outages until the faults end. An outage begins with the first request that it refuses, so that every
-/// outage is noticed.
+/// Starts and ends outages until the faults end. The length of a repeated outage counts from the first request that it
+/// refuses, so that every such outage affects a request.
 pub(super) async fn come_and_go(faults: Arc<Faults>, switch: Arc<Switch>) {
     if !faults.plan.has(Fault::GatewayOutage) {
         return;

@@ -1,4 +1,4 @@
-//! PostgreSQL crashes and restarts with its data, either repeatedly or once for a long time.
+//! Injects crashes of PostgreSQL, which restarts with its data: repeated short crashes, or one long outage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +36,14 @@ pub(super) async fn outage(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) 
     };
     match postgres.lock().await.crash_and_restart(away).await {
         Ok(()) => faults.note(Fault::PostgresOutage, "outage"),
-        Err(error) => tracing::error!("PostgreSQL did not come back: {error:#}"),
+        Err(error) => {
+            tracing::error!("PostgreSQL stays down; it cannot start after the injected outage: {error:#}")
+        }
     }
 }
 
-/// Crashes the server repeatedly until the faults end. The server runs when this returns, and whenever another task
-/// holds the lock.
+/// Crashes the server repeatedly until the faults end. Unless a restart fails, the server runs when this
+/// returns, and whenever another task holds the lock.
 pub(super) async fn crash(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) {
     if !faults.plan.has(Fault::PostgresRestart) {
         return;
@@ -62,7 +64,9 @@ pub(super) async fn crash(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) {
             .await
         {
             Ok(()) => faults.note(Fault::PostgresRestart, "crash"),
-            Err(error) => tracing::error!("PostgreSQL did not come back: {error:#}"),
+            Err(error) => tracing::error!(
+                "PostgreSQL did not restart after an injected crash; the next crash starts it: {error:#}"
+            ),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Injected faults, drawn from a seed and counted.
+//! Injects faults, which are drawn from a seed and counted.
 //!
 //! **Problem.** A guarantee is tested only when parts fail. Production failures happen between the parts: a write is
 //! done and its answer is lost, a process dies with half of its work done, a message is delivered twice, clocks differ.
@@ -6,7 +6,7 @@
 //! happened.
 //!
 //! **Model.** A [`FaultPlan`] names the faults of a run. [`Faults`] decides at each injection point of the stack
-//! whether a fault hits:
+//! whether a fault happens:
 //!
 //! | injection point | faults | decided in |
 //! |---|---|---|
@@ -19,11 +19,11 @@
 //!
 //! **Walk-through.** The stack makes one [`Faults`] from the plan and the seed and passes it to its parts. Each part
 //! asks at its injection point and applies the answer, and the fault is counted. `GET /faults` on the control address
-//! returns the counts; `POST /faults/end` ends all faults for good, so that an audit reads without faults.
+//! returns the counts; `POST /faults/end` ends all faults permanently, so that an audit reads without faults.
 //!
-//! **What it does not do.** Faults hit only functions, not requests of an audit or a person. The random numbers follow
-//! from the seed, but their assignment to requests depends on how the run interleaves. So the same seed gives the same
-//! rates and not the same history.
+//! **What it does not do.** Faults are injected only into functions and their requests, not into requests of an audit
+//! or a person. The random numbers follow from the seed, but their assignment to requests depends on how the run
+//! interleaves. So the same seed gives the same rates and not the same history.
 
 mod chance;
 pub mod clock;
@@ -53,7 +53,7 @@ pub use stack_api::faults::{Fault, FaultPlan};
 
 use crate::meter::{Caller, Uses};
 use crate::postgres::Postgres;
-use crate::sqs::Message;
+use crate::wire::Message;
 use relay_crash::Crash;
 use stack_api::Struck;
 use strikes::Strikes;
@@ -132,13 +132,13 @@ impl Faults {
         let _ = self.kill.set(Box::new(kill));
     }
 
-    /// The switch of the sandbox gateway's faults.
+    /// The switch that changes and counts the sandbox gateway's faults.
     #[must_use]
     pub fn gateway(&self) -> Arc<Switch> {
         Arc::clone(&self.gateway)
     }
 
-    /// The sandbox gateway's webhooks, sent to `url` and signed with `secret`.
+    /// Sends the sandbox gateway's webhooks to `url`, signed with `secret`, and injects the plan's faults into them.
     #[must_use]
     pub fn webhooks(&self, url: String, secret: String) -> Arc<Webhooks> {
         self.webhooks.send_to(Some(Target {
@@ -159,20 +159,20 @@ impl Faults {
         tasks
     }
 
-    /// Whether the faults are active.
+    /// Whether faults may happen: true until [`Self::end`].
     #[must_use]
     pub fn is_on(&self) -> bool {
         !*self.over.borrow()
     }
 
-    /// Ends all faults for good. PostgreSQL restarts within seconds, and held messages are delivered with the next
+    /// Ends all faults permanently. PostgreSQL restarts within seconds, and held messages are delivered with the next
     /// receive. Clock offsets stay.
     pub fn end(&self) {
         self.over.send_replace(true);
         self.webhooks.strike_with(WebhookFaults::default());
         self.gateway.change(|faults| {
             *faults = sandbox_gateway::faults::Faults {
-                // A setting of the stack, no fault.
+                // The rate limit is a setting of the stack and not a fault, so it stays.
                 calls_per_second: faults.calls_per_second,
                 ..Default::default()
             }
@@ -181,11 +181,11 @@ impl Faults {
 
     /// Waits until the faults end.
     async fn over(&self) {
-        // The sender lives as long as `self`.
+        // The wait cannot fail, since the sender lives as long as `self`.
         let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
-    /// The count of each fault.
+    /// The number of times that each fault of the plan has happened.
     #[must_use]
     pub fn report(&self) -> BTreeMap<&'static str, Struck> {
         let mut report = self.strikes.report();
@@ -214,7 +214,7 @@ impl Faults {
         self.strikes.add(fault, kind);
     }
 
-    /// The fault for a function's request to DynamoDB.
+    /// Decides whether a fault happens to a function's request to DynamoDB, and counts it.
     #[must_use]
     pub fn fate(&self, operation: &str, body: &[u8]) -> Fate {
         if self.plan.is_empty() || !self.is_on() {
@@ -227,14 +227,14 @@ impl Faults {
         fate
     }
 
-    /// Books the capacity that a function's request to DynamoDB consumed.
+    /// Charges the capacity that a request to DynamoDB consumed to the partitions that throttle.
     pub fn charge(&self, operation: &str, body: &[u8], uses: &Uses) {
         if self.is_on() {
             self.tables.charge(operation, body, uses);
         }
     }
 
-    /// The messages of a queue to deliver now: see [`queues::Queues`].
+    /// The messages of a queue to deliver now, at most `most`: received messages, and messages held back before.
     #[must_use]
     pub fn pass(&self, queue: &str, received: Vec<Message>, most: usize) -> Vec<Message> {
         let (due, strikes) = self
@@ -246,7 +246,8 @@ impl Faults {
         due
     }
 
-    /// How long a receive may wait if it would wait `long` without faults.
+    /// The time that a receive may wait. Without faults it is `long`; while messages of the queue are held back, it is
+    /// shorter.
     #[must_use]
     pub fn patience(&self, queue: &str, long: Duration) -> Duration {
         match self.queues.keeps(queue) {
@@ -288,7 +289,7 @@ impl Faults {
         }
     }
 
-    /// The lifetime of a function process that starts now.
+    /// The lifetime of a function process that starts now; `None` if no fault limits it.
     #[must_use]
     pub fn life(&self, scheduled: bool) -> Option<Duration> {
         self.processes.life(scheduled)

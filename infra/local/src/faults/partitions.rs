@@ -1,9 +1,9 @@
-//! The throughput limits of DynamoDB's partitions, as token buckets.
+//! Applies the throughput limits of DynamoDB's partitions, as token buckets.
 //!
 //! A table has [`PARTITIONS`] partitions, like a new on-demand table. A hash of the key selects an item's partition.
-//! Each partition serves 1,000 write and 3,000 read units a second; the fault scales this by a share. As on AWS, a
-//! request is admitted while any units are left and is charged its real cost, so a bucket may become negative. Unused
-//! units are kept for one second. AWS may keep them longer.
+//! Each partition serves 1,000 write and 3,000 read units a second; the fault lowers both limits to a share of them. As
+//! on AWS, a request is admitted while any units are left and is charged its real cost, so a bucket may become
+//! negative. Unused units are kept for one second. AWS may keep them longer.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,7 +24,7 @@ pub enum Access {
     Write,
 }
 
-/// The partition of an item.
+/// The partition of an item, for one kind of access.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     table: String,
@@ -131,7 +131,7 @@ mod tests {
     fn a_partition_lets_its_share_through_and_a_second_s_worth_at_once() {
         let mut partitions = Partitions::new(0.1);
         let place = Place::of("stock", "a", Access::Write);
-        // 100 a second, and the 100 units that were unused.
+        // The partition admits 100 units in this second, and the 100 units that the full bucket has at the start.
         let first = through(&mut partitions, &place, 0, 1_000);
         assert!((199..=201).contains(&first), "{first}");
         let later = through(&mut partitions, &place, 1_000, 3_000);

@@ -1,4 +1,4 @@
-//! Faults of function processes: kills and clock offsets.
+//! Draws faults of function processes: kills and clock offsets.
 
 use std::time::Duration;
 
@@ -8,9 +8,11 @@ use stack_api::faults::{Fault, FaultPlan};
 /// The mean lifetime of a process before it is killed, in seconds. Lifetimes are exponentially distributed, so a kill
 /// is equally likely at any moment and hits long work in progress.
 pub const LIFE_SECONDS: f64 = 12.0;
-/// The mean lifetime for scheduled functions, which start once a minute and run for minutes.
+/// The mean lifetime of scheduled functions' processes, in seconds. Such a function starts once a minute and may run
+/// for up to three minutes.
 pub const SCHEDULED_LIFE_SECONDS: f64 = 40.0;
-/// Share of invocations during which the process is killed in addition. Scheduled functions are exempt.
+/// Share of invocations during which the process is killed, in addition to the kills at the end of a lifetime.
+/// Scheduled functions are exempt.
 pub const KILLED_AT_WORK: f64 = 0.015;
 /// The latest time of this kill after the invocation's start, in milliseconds.
 pub const KILLED_WITHIN_MS: u64 = 15;
@@ -34,7 +36,7 @@ impl Processes {
         }
     }
 
-    /// The lifetime of a process that starts now.
+    /// The lifetime of a process that starts now; `None` if no fault limits it.
     pub(super) fn life(&self, scheduled: bool) -> Option<Duration> {
         let (api, by_schedule) = self.lives.as_ref()?;
         let seconds = if scheduled {
@@ -42,7 +44,7 @@ impl Processes {
         } else {
             api.exponential(LIFE_SECONDS)
         };
-        // A process that is killed before it is up tests nothing.
+        // A kill before the function's program runs tests nothing, so each process lives for at least 100 ms.
         Some(Duration::from_millis(100) + Duration::from_secs_f64(seconds))
     }
 

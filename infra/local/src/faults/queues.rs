@@ -1,4 +1,4 @@
-//! Faults of standard queues between SQS and a function: duplicates and reordering.
+//! Injects faults of standard queues between SQS and a function: duplicates and reordering.
 //!
 //! Both are injected after the receive. A copy keeps the message's id and receipt, as SQS's own duplicates do, and is
 //! delivered shortly afterwards. A held message is delivered later from memory, within its visibility timeout.
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::chance::Chance;
 use super::tables::Strike;
-use crate::sqs::Message;
+use crate::wire::Message;
 use stack_api::faults::{Fault, FaultPlan};
 
 /// Share of messages that are delivered twice.
@@ -56,8 +56,8 @@ impl Queues {
         self.kept().get(queue).is_some_and(|kept| !kept.is_empty())
     }
 
-    /// The messages to deliver now, at most `most`: received messages and due held ones. When the faults have ended
-    /// (`on` is false), held messages are delivered whether due or not.
+    /// The messages to deliver now, at most `most`: received messages, and held messages that are due. When the faults
+    /// have ended (`on` is false), held messages are delivered whether due or not.
     pub(super) fn pass(
         &self,
         queue: &str,
@@ -102,7 +102,7 @@ impl Queues {
         let mut due: Vec<Message> = Vec::new();
         let mut later = Vec::new();
         for one in kept.drain(..) {
-            // SQS never returns the same message twice in one batch.
+            // SQS never returns the same message twice in one batch, so a copy waits for the next batch.
             let twice = due
                 .iter()
                 .any(|message| message.message_id == one.message.message_id);
@@ -141,7 +141,8 @@ mod tests {
         messages.iter().map(|m| m.message_id.parse().unwrap()).collect()
     }
 
-    /// All deliveries when ten messages arrive in each of ten rounds, followed by rounds without new messages.
+    /// The ids of all deliveries, and the number of injected faults, when ten messages arrive in each of ten rounds,
+    /// followed by rounds without new messages.
     fn delivered(faults: &str) -> (Vec<usize>, usize) {
         let queues = Queues::new(&faults.parse().unwrap(), 5);
         let began = Instant::now();

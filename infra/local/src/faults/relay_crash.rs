@@ -1,4 +1,5 @@
-//! The relay's process dies between reading the stream and sending, or after sending and before it reports success.
+//! Injects deaths of the relay's process: between reading the stream and sending, or after sending and before it
+//! reports success.
 //!
 //! The fault is injected at the queue. A send request shows that the relay has read a batch; the fault decides whether
 //! the request is carried out before the process dies.
@@ -9,14 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use super::chance::Chance;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// The function that the fault hits.
+/// The function whose processes the fault kills.
 pub const RELAY: &str = "relay-events";
 /// Share of send requests at which the relay dies before any message is sent.
 pub const DIES_BEFORE: f64 = 0.08;
-/// Share of send requests at which the relay dies after the messages are sent and before it learns that.
+/// Share of send requests at which the relay dies after the messages are sent and before it gets the answer.
 pub const DIES_AFTER: f64 = 0.08;
 
-/// When the relay dies.
+/// The moment at which the relay's process dies, relative to a send request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crash {
     /// Before the queue takes the messages.

@@ -1,4 +1,4 @@
-//! The items that a request to DynamoDB touches.
+//! Finds the items that a request to DynamoDB reads or writes.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(super) fn is_write(operation: &str) -> bool {
 pub struct Keys(BTreeMap<String, String>);
 
 impl Keys {
-    /// From the tables' definitions.
+    /// Reads the partition keys from the tables' definitions.
     #[must_use]
     pub fn of(tables: &BTreeMap<String, crate::template::Table>) -> Self {
         let hash_key = |definition: &serde_json::Map<String, Value>| {
@@ -49,8 +49,9 @@ impl Keys {
         Some(Place::of(table, &key.to_string(), access))
     }
 
-    /// The partitions of a request's items, in the request's order. A query counts as one item; its partition key is
-    /// taken from the values. Requests without items, or that cannot be parsed, have none.
+    /// The partitions of a request's items, in the request's order; `None` for an item whose key cannot be read. A
+    /// query counts as one item, whose partition follows from all its expression values. A request without items has
+    /// none.
     pub(super) fn places(&self, operation: &str, body: &Value) -> Vec<Option<Place>> {
         let empty = Value::Null;
         let part = |value: &Value, name: &str, access: Access| {

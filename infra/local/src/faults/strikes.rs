@@ -1,4 +1,4 @@
-//! The count of each fault.
+//! Counts how often each fault was injected.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
-//! Faults between a function and DynamoDB.
+//! Injects faults between a function and DynamoDB.
 //!
-//! The functions send a write once, wait two seconds for an attempt, and repeat it themselves when the outcome is
-//! unknown. So an answer is lost in each way that a function can meet: the connection closes at once, or no answer
-//! arrives before the caller's time-out. A write may even be carried out after the time-out.
+//! The functions send a write once, wait two seconds for the answer, and repeat the write themselves when its outcome
+//! is unknown. So an answer is lost in each way that can happen to a function: the connection closes immediately, or no
+//! answer arrives before the caller's time-out. A write may even be carried out after the time-out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::chance::Chance;
 use super::partitions::{Access, Partitions, Place};
 use super::request::{Keys, is_write, split};
-use crate::dynamodb::Answer;
 use crate::meter::Uses;
 use crate::template::table_arn;
+use crate::wire::Answer;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// Share of transactions that conflict with another one.
+/// Share of transactions that conflict with another transaction.
 pub const CONFLICTED_TRANSACTIONS: f64 = 0.15;
 /// Share of single writes that conflict with a transaction.
 pub const CONFLICTED_WRITES: f64 = 0.04;
@@ -29,36 +29,36 @@ pub const LOST_AFTER: f64 = 0.04;
 pub const SLOW: f64 = 0.2;
 /// The delay of a slow request, in milliseconds: from, to. It is within the functions' time limit for an attempt.
 pub const SLOW_MS: (u64, u64) = (50, 1_500);
-/// When a late write is carried out, in milliseconds after it was sent: from, to. The functions' time limit for an
-/// attempt is 2,000.
+/// The delay after which a late write is carried out, in milliseconds: from, to. The functions wait at most 2,000 ms
+/// for an answer.
 pub const LATE_MS: (u64, u64) = (2_050, 3_500);
-/// How long a lost answer is held back before the connection is closed: longer than any caller waits.
+/// The time for which a connection stays open when its answer is lost: longer than any caller waits.
 pub const HELD: Duration = Duration::from_secs(5);
 
 /// How an answer is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// The connection closes at once.
+    /// The connection closes immediately.
     Cut,
-    /// No answer arrives until the caller gives up.
+    /// The connection stays open without an answer until the caller's time-out.
     Held,
 }
 
-/// The outcome of one request.
+/// The fault that is injected into one request, or none.
 #[derive(Debug)]
 pub enum Fate {
-    /// Carried out and answered.
+    /// No fault: the request is carried out and answered.
     Answered,
     Refused(Answer),
-    /// Only a part of a batch of reads is done: the request for that part, and the unprocessed keys.
+    /// Only a part of a batch of reads is carried out: the request for that part, and the unprocessed keys.
     Partly(Vec<u8>, Value),
-    /// Carried out and answered, with these delays before and after.
+    /// The request is carried out and answered, with these delays before and after.
     Slow(Duration, Duration),
-    /// Not carried out, not answered.
+    /// The request is neither carried out nor answered.
     LostBefore(Loss),
-    /// Carried out, not answered.
+    /// The request is carried out and not answered.
     LostAfter(Loss),
-    /// Carried out after this time, when the caller has given up.
+    /// The request is carried out after this time, when the caller no longer waits.
     Late(Duration),
 }
 
@@ -73,7 +73,7 @@ pub struct Tables {
     slow: Option<Chance>,
 }
 
-/// The fault that hit, its kind and its count.
+/// An injected fault, its kind and its count.
 pub(super) type Strike = (Fault, &'static str, u64);
 
 impl Tables {
@@ -251,7 +251,7 @@ fn refusal(body: &Value) -> Answer {
     }
 }
 
-/// The refusal of an on-demand table with a hot partition.
+/// The refusal of a request to a partition of an on-demand table that has no units left.
 fn throttled(place: &Place) -> Answer {
     let reason = match place.access() {
         Access::Read => "TableReadKeyRangeThroughputExceeded",

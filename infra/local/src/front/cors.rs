@@ -1,4 +1,5 @@
-//! Cross-origin requests, which the gateway answers by the template's rules without calling a function.
+//! Applies the cross-origin rules of the template. The gateway answers preflight requests without a call of a function,
+//! and adds the headers to other responses.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -12,7 +13,7 @@ fn allowed(cors: &Cors, origin: &HeaderValue) -> bool {
         .any(|o| o == "*" || o.as_bytes() == origin.as_bytes())
 }
 
-/// The answer to a preflight request; `None` if the request is not one.
+/// The answer to a preflight request; `None` if the request is no preflight request.
 pub(super) fn preflight<B>(
     cors: &Cors,
     request: &Request<B>,

@@ -73,7 +73,8 @@ struct Http<'a> {
     user_agent: &'a str,
 }
 
-/// Headers; repeated ones are joined by commas. Cookies are separate.
+/// The event's headers. The values of a repeated header are joined by commas. Cookies are a separate member of the
+/// event.
 struct Headers<'a> {
     map: &'a HeaderMap,
     added: [(&'static str, &'a str); 4],
@@ -197,7 +198,7 @@ fn body<'a>(body: &'a Bytes, content_type: Option<&str>) -> (Option<Cow<'a, str>
     }
 }
 
-/// Decoded query parameters; the values of repeated ones are joined by commas.
+/// Decoded query parameters. The values of a repeated parameter are joined by commas.
 fn query_parameters(query: &str) -> Pairs<'_> {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {

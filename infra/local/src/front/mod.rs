@@ -1,10 +1,10 @@
-//! The HTTP front end: routes requests as API Gateway's HTTP API does with the template's routes.
+//! Serves HTTP as the front end: routes requests as API Gateway's HTTP API does with the template's routes.
 //!
 //! A request is matched with the routes and becomes an event in payload format 2.0. The function's reply becomes the
 //! response. The gateway's own answers (no route, body too large, no free process, failing function) have the gateway's
 //! form, not the form of the API's problems.
 //!
-//! It does not throttle: one machine never reaches the template's rate limit.
+//! The front end does not throttle: one machine never reaches the template's rate limit.
 
 mod cors;
 mod event;
@@ -35,11 +35,11 @@ const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
 /// The largest request line and headers together, by the gateway's quota.
 pub const MAX_HEAD_BYTES: usize = 10_240;
 
-/// The header with the modelled part of the response time, in µs: see [`OnDemand`](crate::runtime::OnDemand). The real
-/// gateway does not send it.
+/// The header with the modelled part of the response time, in µs: see [`OnDemand`](crate::runtime::OnDemand). API
+/// Gateway does not send this header.
 pub const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
 
-/// The target of a matched request.
+/// The function that a route leads to, and the route's key in events and in the meter.
 #[derive(Debug, Clone)]
 struct Target {
     function: Arc<str>,
@@ -73,10 +73,10 @@ async fn read(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
 }
 
 impl Front {
-    /// Reads the routes.
+    /// A front end with the routes of the model's functions.
     ///
     /// # Errors
-    /// When two routes collide or one is malformed.
+    /// When two routes collide or a route is malformed.
     pub fn new(model: &Model, functions: Arc<Functions>) -> Result<Self> {
         let mut front = Self {
             functions,
@@ -179,7 +179,8 @@ impl Front {
         });
         let target = target.clone();
         let functions = Arc::clone(&self.functions);
-        // Spawned as a task: as on Lambda, the invocation continues when the caller closes the connection.
+        // As on Lambda, the invocation continues when the caller closes the connection, which drops this future. So the
+        // invocation has a task of its own.
         let work = tokio::spawn(async move {
             let mut response = None;
             let (result, modelled) = functions
@@ -228,12 +229,12 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
     target + headers
 }
 
-/// The gateway's own answer.
+/// An answer of the gateway itself, in API Gateway's form.
 fn gateway(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
     http1::json(status, format!(r#"{{"message":"{message}"}}"#))
 }
 
-/// Serves until dropped.
+/// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, front: Arc<Front>) {
     http1::serve(listener, move |request, peer| {
         let front = Arc::clone(&front);

@@ -48,7 +48,7 @@ pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
             other => other.to_string(),
         };
         let name = HeaderName::try_from(name).ok()?;
-        // The server sets these headers itself.
+        // The HTTP server sets these headers itself, from the body that it sends.
         if name == http::header::CONTENT_LENGTH || name == http::header::TRANSFER_ENCODING {
             continue;
         }

@@ -1,4 +1,5 @@
-//! The Runtime API. One listener for each process identifies the caller.
+//! Serves the Runtime API. Each process has a listener of its own, so the listener identifies the calling
+//! process.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::template::function_arn;
 
 const PREFIX: &str = "/2018-06-01/runtime/";
 
-/// Serves one process until dropped.
+/// Serves one process until the returned future is dropped.
 pub(super) async fn serve(listener: TcpListener, pool: Arc<Pool>, process: Arc<Process>) {
     http1::serve(listener, move |request, _peer| {
         let pool = Arc::clone(&pool);
@@ -43,11 +44,11 @@ async fn handle(
     if parts.method != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED);
     }
-    // The body is too large, or the process died while sending it.
+    // The body cannot be read if it is too large, or if the process dies while it sends the body.
     let too_large = Bytes::from_static(br#"{"errorType":"Function.ResponseSizeTooLarge"}"#);
     let body = http1::read(body, MAX_ANSWER_BYTES + 1).await.unwrap_or(too_large);
     if path == "init/error" {
-        tracing::error!(function = %pool.function.name, error = %String::from_utf8_lossy(&body), "the function's process failed to start");
+        tracing::error!(function = %pool.function.name, error = %String::from_utf8_lossy(&body), "the function's process reported an error before it could serve");
         return plain(StatusCode::ACCEPTED);
     }
     let answered = match path

@@ -1,13 +1,13 @@
 //! Runs functions as Lambda does: processes on the Runtime API, one request per process at a time.
 //!
-//! [`Functions`] knows every function of the template by name. An invocation takes the process that became idle last
-//! (so that few processes stay warm), or waits [`PATIENCE`] for one before another is started.
+//! [`Functions`] has every function of the template by name. An invocation takes the process that became idle last (so
+//! that few processes stay warm). If no process is idle, it waits [`PATIENCE`] before another process is started.
 //!
-//! [`Functions::hold`] sets provisioned concurrency: as many processes are started before requests need them. They
-//! serve first; further requests spill over to processes started on demand.
+//! [`Functions::set_provisioned`] sets provisioned concurrency: so many processes are started before requests need
+//! them. These processes serve first; further requests spill over to processes started on demand.
 //!
 //! # Where this differs from Lambda, and why
-//! Lambda starts another environment as soon as all are busy, up to 1,000 of them on as many machines. Here all
+//! Lambda starts another environment as soon as all environments are busy, up to 1,000 on as many machines. Here all
 //! processes share a few cores, where more processes only add context switches. So an invocation waits briefly before a
 //! start, the number of processes per function is limited, and the queue in front of them is bounded: an API request
 //! that waited [`QUEUE_LIMIT`] gets the gateway's 503. Processes are neither frozen between requests nor removed when
@@ -43,13 +43,13 @@ use crate::faults::Faults;
 use crate::meter::{Meter, trace_header};
 use crate::template::{Function, Model};
 
-/// How long an invocation waits for a busy process before another one is started.
+/// The time that an invocation waits for a busy process before another process is started.
 pub const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The longest time that an API request waits for a process.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The time limit until a process asks for its first work, by Lambda's limit.
+/// The time within which a process must ask for its first work, by Lambda's limit.
 pub const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The largest number of invocations that wait for a process of one function.
@@ -72,13 +72,13 @@ pub struct Settings {
     pub logs: PathBuf,
     /// The largest number of processes per function.
     pub concurrency: usize,
-    /// How processes are started for requests that find none idle.
+    /// How processes are started for requests that find no idle process.
     pub on_demand: OnDemand,
     /// The largest number of concurrent invocations of all functions together.
     pub account_concurrency: usize,
-    /// Environment of every function in addition to the template's: endpoints and credentials.
+    /// The environment variables of every function in addition to the template's: endpoints and credentials.
     pub environment: BTreeMap<String, String>,
-    /// The faults of processes.
+    /// The injected faults. Some of them end processes or shift their clocks.
     pub faults: Arc<Faults>,
 }
 
@@ -94,9 +94,9 @@ pub struct Functions {
 /// How long an invocation may wait for a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
-    /// An API request: up to [`QUEUE_LIMIT`].
+    /// An API request waits up to [`QUEUE_LIMIT`].
     Briefly,
-    /// An event source: without limit.
+    /// An event source waits without limit.
     Patiently,
 }
 
@@ -144,7 +144,7 @@ impl Functions {
     /// Invokes a function once. The meter books it to `route` and to the status that `outcome` returns.
     ///
     /// # Errors
-    /// The error as Lambda's caller would receive it.
+    /// When the function is unknown, no process becomes free in time, or the function fails.
     pub async fn invoke(
         &self,
         function: &str,
@@ -159,7 +159,8 @@ impl Functions {
             .0
     }
 
-    /// Invokes a function without a limit on waiting. The meter books 200 when it returned and 500 when it failed.
+    /// Invokes a function without a limit on the wait for a process. The meter books 200 if the function returned, else
+    /// 500.
     ///
     /// # Errors
     /// See [`invoke`](Self::invoke).
@@ -176,7 +177,8 @@ impl Functions {
         .await
     }
 
-    /// Like [`invoke`](Self::invoke), with the part of the time that was the platform's modelled share of a start.
+    /// Like [`invoke`](Self::invoke). Also returns the part of the time that was the platform's modelled share of a
+    /// start.
     pub async fn invoke_modelled(
         &self,
         function: &str,
@@ -207,8 +209,8 @@ impl Functions {
         (ran.result, ran.modelled)
     }
 
-    /// Starts processes of a function ahead of requests for `units` of provisioned concurrency, within the process
-    /// limit. Ignores unknown functions.
+    /// Sets a function's provisioned concurrency to `units`, and starts or ends processes accordingly, within the
+    /// process limit. Ignores unknown functions.
     pub fn set_provisioned(&self, function: &str, units: usize) {
         if let Some(pool) = self.pools.get(function) {
             pool.set_provisioned(units);

@@ -1,4 +1,4 @@
-//! The processes of one function, and the invocations that wait for one.
+//! Manages the processes of one function, and the invocations that wait for a process.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,10 @@ use super::{INIT_LIMIT, MAX_ANSWER_BYTES, PATIENCE, QUEUE_LENGTH, QUEUE_LIMIT, S
 use crate::child::Spawner;
 use crate::template::Function;
 
-/// The identity of an invocation.
+/// The number, request id and trace header by which an invocation is identified.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// Counted from the start of the stack.
+    /// The invocation's number, counted over all functions from the start of the stack.
     pub number: u64,
     /// The request id that the function receives.
     pub request_id: String,
@@ -34,7 +34,7 @@ pub enum Failure {
     /// No process became free in time.
     #[error("over the concurrency limit")]
     Throttled,
-    /// The function reported an error; its JSON.
+    /// The function reported this error, as JSON.
     #[error("the function failed: {}", String::from_utf8_lossy(.0))]
     Reported(Bytes),
     /// The invocation exceeded its time limit and its process was killed.
@@ -58,17 +58,18 @@ impl Failure {
     }
 }
 
-/// The result of an invocation.
+/// The result of an invocation, with its times for the meter and the response.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) result: Result<Bytes, Failure>,
-    /// The run time.
+    /// The time since a process took the invocation; since its arrival, if no process took it. Zero if the account's
+    /// concurrency limit refused it.
     pub(super) duration: Duration,
     /// The part of the waiting time that was the platform's modelled share of a start.
     pub(super) modelled: Duration,
 }
 
-/// One invocation that needs a process.
+/// An invocation that waits for a process, with the channels for its process and its reply.
 pub(super) struct Work {
     pub(super) invocation: Invocation,
     pub(super) event: Bytes,
@@ -83,7 +84,7 @@ pub(super) struct Taken {
     at: Instant,
 }
 
-/// Processes without work; the one that became idle last is used first.
+/// Processes without work. The process that became idle last is used first.
 pub(super) type Idle = Vec<(Arc<Process>, oneshot::Sender<Work>)>;
 
 pub(super) struct State {
@@ -162,7 +163,7 @@ impl Pool {
         }
     }
 
-    /// The result of an invocation beyond the account's concurrency.
+    /// Counts an invocation beyond the account's concurrency, and returns its refusal.
     pub(super) fn throttled(&self) -> Ran {
         let mut state = self.state();
         state.figures.invocations += 1;
@@ -243,7 +244,7 @@ impl Pool {
                     state.book_spill_over(&process);
                     return Ok(Placed::With(process));
                 }
-                // That process ended while it was idle.
+                // The process has ended while it was idle, so the next idle process is tried.
                 Err(returned) => work = returned,
             }
         }
@@ -256,7 +257,7 @@ impl Pool {
         Ok(Placed::Queued(when_taken))
     }
 
-    /// Waits for a process, and starts one after the waiting time for a busy one.
+    /// Waits until a process takes the work. If no busy process becomes free in time, starts another process.
     async fn wait(
         self: &Arc<Self>,
         mut when_taken: oneshot::Receiver<Taken>,
@@ -281,8 +282,8 @@ impl Pool {
                 match waiting {
                     Waiting::Patiently => when_taken.await,
                     Waiting::Briefly => {
-                        // A cold start is part of the invocation. Without a start for it, a request gives up after
-                        // `QUEUE_LIMIT`.
+                        // A request for which a process was started may wait for the whole start. Any other request is
+                        // refused after `QUEUE_LIMIT`.
                         let limit = match grown {
                             Grown::Started => INIT_LIMIT + QUEUE_LIMIT,
                             _ => QUEUE_LIMIT,
@@ -311,12 +312,13 @@ impl Pool {
         Ok(taken.process)
     }
 
-    /// Whether a process at its request rate is skipped. This needs room for another process.
+    /// Whether a process that has reached its request rate is skipped. It is not skipped when no further process may
+    /// start.
     fn limits_each(&self, state: &State) -> bool {
         self.settings.on_demand.is_as_lambda() && state.processes.len() < self.most(state)
     }
 
-    /// The largest number of processes.
+    /// The largest number of processes: the stack's limit or the reserved concurrency, whichever is smaller.
     pub(super) fn most(&self, state: &State) -> usize {
         self.settings
             .concurrency
@@ -346,7 +348,7 @@ impl Pool {
         Grown::Started
     }
 
-    /// Runs a listed process until it ends.
+    /// Starts a task that runs a process of the list until the process ends.
     pub(super) fn launch(self: &Arc<Self>, process: Arc<Process>) {
         let pool = Arc::clone(self);
         let spawner = self.spawner.clone();
@@ -356,7 +358,7 @@ impl Pool {
         });
     }
 
-    /// A process asks for work: it gets the oldest waiting invocation, else becomes idle.
+    /// Answers a process that asks for work: it gets the oldest waiting invocation, else becomes idle.
     pub(super) fn next(&self, process: &Arc<Process>) -> Next {
         let mut state = self.state();
         if state.lets_go(process) {
@@ -370,7 +372,7 @@ impl Pool {
                 fresh: process.is_fresh(),
                 at: Instant::now(),
             };
-            // A waiting invocation that gave up has dropped the receiver.
+            // An invocation that no longer waits has dropped the receiver, so its work is skipped.
             if work.taken.take().is_some_and(|t| t.send(taken).is_ok()) {
                 return Next::Work(work);
             }
@@ -389,7 +391,8 @@ impl Pool {
                 state.provisioned.failed = true;
             }
             if !initialised && state.processes.is_empty() {
-                // The process cannot start for other requests either. Clearing the queue drops their reply channels.
+                // A process would not start for the waiting requests either. Clearing the queue drops their reply
+                // channels, so that they fail immediately instead of after their time limit.
                 state.waiting.clear();
             }
             !state.waiting.is_empty()
@@ -431,13 +434,13 @@ impl Pool {
     }
 }
 
-/// When an invocation began to run.
+/// The time at which an invocation began to run, and the modelled part of its wait.
 struct Start {
     at: Instant,
     modelled: Duration,
 }
 
-/// Whether another process was started.
+/// Whether another process was started on demand, or why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Grown {
     Started,
@@ -449,7 +452,7 @@ enum Grown {
     TooFast,
 }
 
-/// The process of an invocation.
+/// The process that took an invocation, or the channel that will report it.
 enum Placed {
     With(Arc<Process>),
     Queued(oneshot::Receiver<Taken>),
@@ -459,6 +462,6 @@ enum Placed {
 pub(super) enum Next {
     Work(Work),
     Idle(oneshot::Receiver<Work>),
-    /// The process is about to be ended.
+    /// No work, since the process is about to be ended.
     Never,
 }

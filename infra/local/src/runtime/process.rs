@@ -1,4 +1,4 @@
-//! One process of a function, from start to end.
+//! Tracks one process of a function, from its start to its end.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -23,19 +23,19 @@ use crate::template::REGION;
 /// Functions have lower priority than the load generator and the stack, whose time measurements must be exact.
 const NICENESS: i32 = 5;
 
-/// The reply that an invocation still waits for.
+/// An invocation that the process has not answered yet, with the channel for the reply.
 #[derive(Debug)]
 struct Owed {
     invocation: Invocation,
     reply: oneshot::Sender<Result<Bytes, Failure>>,
 }
 
-/// The phase of a process's life.
+/// The state of a process: starting, idle, busy, or ending.
 #[derive(Debug)]
 enum Phase {
     /// The process has not asked for work yet. A provisioned process holds its start permit in this phase.
     Starting { turn: Option<OwnedSemaphorePermit> },
-    /// The process has no work. `served` tells whether it ever had work.
+    /// The process has no work. `served` is true if the process has had work before.
     Idle { served: bool },
     /// The process runs an invocation.
     Busy(Owed),
@@ -84,12 +84,12 @@ impl Phase {
 
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Started as provisioned concurrency.
+    /// Whether the process was started as provisioned concurrency.
     provisioned: bool,
-    /// The request rate limit, as on Lambda.
+    /// The bucket that limits the process's request rate, as on Lambda.
     requests: Mutex<Bucket>,
-    /// Receivers are notified only of the first request for work and of the end, since other changes come with every
-    /// invocation.
+    /// Receivers are notified only of the first request for work and of the end. The other changes happen at every
+    /// invocation, and no receiver waits for them.
     phase: watch::Sender<Phase>,
 }
 
@@ -102,12 +102,11 @@ impl Process {
         }
     }
 
-    /// A process that a request waits for.
+    /// A process that is started because a request waits for it.
     pub(super) fn on_demand() -> Self {
         Self::new(false)
     }
 
-    /// A provisioned process.
     pub(super) fn provisioned() -> Self {
         Self::new(true)
     }
@@ -137,7 +136,7 @@ impl Process {
         self.end(false);
     }
 
-    /// Kills the process for a fault, which is counted.
+    /// Kills the process for an injected fault. The kill is counted.
     pub(super) fn strike(&self) {
         self.end(true);
     }
@@ -162,7 +161,7 @@ impl Process {
         requests.take(now)
     }
 
-    /// Whether the process has been told to end.
+    /// Whether the process is to end.
     pub(super) fn is_leaving(&self) -> bool {
         self.phase.borrow().is_ending()
     }
@@ -176,7 +175,7 @@ impl Process {
         self.phase.borrow().is_starting()
     }
 
-    /// The process asks for work. An unanswered invocation has failed.
+    /// Records that the process asks for work. An invocation that it has not answered has failed.
     pub(super) fn asks(&self) {
         self.phase.send_if_modified(|phase| {
             let first = phase.is_starting();
@@ -190,7 +189,7 @@ impl Process {
         });
     }
 
-    /// The process takes work.
+    /// Records that the process runs an invocation.
     pub(super) fn takes(&self, invocation: Invocation, reply: oneshot::Sender<Result<Bytes, Failure>>) {
         let taken = Owed { invocation, reply };
         self.change(|phase| match phase {
@@ -205,7 +204,7 @@ impl Process {
         phase.owed().is_some_and(|owed| owed.invocation.number == number)
     }
 
-    /// The process answers an invocation. Returns false when no invocation with that id is open.
+    /// Passes the process's answer to the invocation's caller. Returns false when no invocation with that id is open.
     pub(super) fn answers(&self, request_id: &str, answer: Result<Bytes, Failure>) -> bool {
         let mut settled = None;
         self.change(|phase| {
@@ -215,7 +214,7 @@ impl Process {
         });
         match settled {
             Some(Owed { reply, .. }) => {
-                // After a time-out no receiver is left.
+                // After the invocation's time-out no receiver is left, so the answer is dropped.
                 let _ = reply.send(answer);
                 true
             }
@@ -225,12 +224,12 @@ impl Process {
 
     /// Waits until `wanted` holds for the phase.
     async fn reaches(&self, wanted: impl FnMut(&Phase) -> bool) {
-        // The sender lives as long as `self`.
+        // The wait cannot fail, since the sender lives as long as `self`.
         let _ = self.phase.subscribe().wait_for(wanted).await;
     }
 
-    /// The process has exited: releases its start permit and drops its open reply, so that the caller gets an error.
-    /// Returns whether the process ever asked for work.
+    /// Releases the start permit of a process that has exited, and drops its open reply, so that the caller gets an
+    /// error. Returns whether the process ever asked for work.
     fn is_gone(&self) -> bool {
         self.change(|phase| {
             phase.settle();
@@ -248,7 +247,7 @@ pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Proce
     if comes(pool, process).await {
         match start(pool, spawner, process).await {
             Ok(()) => {}
-            Err(error) => tracing::error!(function = %name, "{error:#}"),
+            Err(error) => tracing::error!(function = %name, "a process cannot be run or ended: {error:#}"),
         }
     }
     process.is_gone()
@@ -283,7 +282,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     let killed = tokio::select! {
         status = child.wait() => {
             let status = status?;
-            tracing::warn!(function = %name, %status, "a process ended by itself; see its log");
+            tracing::warn!(function = %name, %status, "a function's process ended by itself; an invocation that it has taken fails; see the function's log");
             false
         }
         () = ending(pool, process) => {
@@ -293,7 +292,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
             true
         }
         () = asks_for_nothing(process) => {
-            tracing::error!(function = %name, "a process asked for no work within {} s", INIT_LIMIT.as_secs());
+            tracing::error!(function = %name, "a function's process asked for no work within {} s; it is killed", INIT_LIMIT.as_secs());
             true
         }
     };
@@ -304,7 +303,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     Ok(())
 }
 
-/// The function's program with the environment that Lambda gives it. `runtime_api` is the address that it asks for work.
+/// The function's program with the environment that Lambda gives it. The program asks for work at `runtime_api`.
 fn command(pool: &Pool, spawner: &Spawner, process: &Process, runtime_api: &str) -> Result<Command> {
     let name = &pool.function.name;
     let log = OpenOptions::new()
@@ -333,7 +332,7 @@ fn command(pool: &Pool, spawner: &Spawner, process: &Process, runtime_api: &str)
     Ok(command)
 }
 
-/// Returns when the process is to end: somebody ended it, or a fault limits its life.
+/// Returns when the process is to end: another part of the stack ends it, or the lifetime that a fault gave it is over.
 async fn ending(pool: &Pool, process: &Process) {
     let faults = &pool.settings.faults;
     let life = faults.life(!pool.function.schedules.is_empty());
@@ -352,7 +351,7 @@ async fn ending(pool: &Pool, process: &Process) {
     }
 }
 
-/// Returns if the process does not ask for work within the time that Lambda allows for initialization.
+/// Returns only if the process does not ask for work within the time that Lambda allows for initialization.
 async fn asks_for_nothing(process: &Process) {
     let asks = process.reaches(|phase| !phase.is_starting());
     if tokio::time::timeout(INIT_LIMIT, asks).await.is_ok() {

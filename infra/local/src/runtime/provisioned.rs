@@ -1,4 +1,4 @@
-//! Provisioned concurrency: processes that are started before requests need them.
+//! Manages provisioned concurrency: processes that are started before requests need them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,22 +9,22 @@ use tokio::sync::oneshot;
 use super::pool::{Idle, Pool, State, Work};
 use super::process::Process;
 
-/// The progress of a function's provisioned concurrency.
+/// The requested and the allocated units of a function's provisioned concurrency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Allocation {
     /// Requested units.
     pub requested: usize,
     /// Allocated units. Equal to the requested units when all processes run that this machine starts.
     pub allocated: usize,
-    /// A process ended before it asked for work. No further one is started until the next request for units.
+    /// Whether a process ended before it asked for work. Then no further process is started until units are set again.
     pub failed: bool,
 }
 
-/// The provisioned processes of a function.
+/// The requested number and the idle processes of a function's provisioned concurrency.
 pub(super) struct Provisioned {
     /// Requested units.
     units: usize,
-    /// One of the processes did not start.
+    /// Whether one of the processes ended before it asked for work.
     pub(super) failed: bool,
     idle: Idle,
 }
@@ -51,8 +51,8 @@ impl State {
         self.held().filter(|p| !p.is_starting()).count()
     }
 
-    /// An idle process for a request: a provisioned one if there is one, else one started on demand. As on Lambda, a
-    /// process that has reached its request rate is skipped, unless no further process may start.
+    /// An idle process for a request: a provisioned process if one is idle, else a process that was started on demand.
+    /// If `limited`, a process that has reached its request rate is skipped, as on Lambda.
     pub(super) fn take_idle(&mut self, limited: bool) -> Option<(Arc<Process>, oneshot::Sender<Work>)> {
         let now = Instant::now();
         [&mut self.provisioned.idle, &mut self.idle]
@@ -65,7 +65,7 @@ impl State {
             })
     }
 
-    /// The idle list of this process.
+    /// The list of idle processes that this process belongs to.
     pub(super) fn idle_like(&mut self, process: &Process) -> &mut Idle {
         if process.is_provisioned() {
             &mut self.provisioned.idle
@@ -74,14 +74,16 @@ impl State {
         }
     }
 
-    /// Counts spill-over when an on-demand process takes a request.
+    /// Counts spill-over when a process that was started on demand takes a request of a function with provisioned
+    /// units.
     pub(super) fn book_spill_over(&mut self, process: &Process) {
         if self.provisioned.units > 0 && !process.is_provisioned() {
             self.figures.spill_over += 1;
         }
     }
 
-    /// Ends a process that asks for work if it exceeds the requested units.
+    /// Ends a provisioned process that asks for work, if there are more such processes than requested units. Returns
+    /// whether the process is ended.
     pub(super) fn lets_go(&self, process: &Process) -> bool {
         let too_many = process.is_provisioned() && self.held().count() > self.provisioned.units;
         if too_many {
@@ -92,13 +94,14 @@ impl State {
 }
 
 impl Pool {
-    /// Sets the provisioned units.
+    /// Sets the provisioned units, ends idle processes beyond them, and starts the missing processes.
     pub(super) fn set_provisioned(self: &Arc<Self>, units: usize) {
         {
             let mut state = self.state();
             state.provisioned.units = units;
             state.provisioned.failed = false;
-            // Busy processes are ended when they ask for more work.
+            // A busy process beyond the units is ended when it asks for more work, so that its invocation does not
+            // fail.
             let mut surplus = state.held().count().saturating_sub(units);
             while surplus > 0
                 && let Some((process, _)) = state.provisioned.idle.pop()
@@ -110,7 +113,7 @@ impl Pool {
         self.fill();
     }
 
-    /// Starts the missing processes.
+    /// Starts the missing provisioned processes, unless a process has failed to start.
     pub(super) fn fill(self: &Arc<Self>) {
         let mut started = Vec::new();
         {

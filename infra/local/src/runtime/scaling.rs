@@ -1,16 +1,16 @@
-//! How processes are started: on demand, and ahead of requests.
+//! Defines how processes are started on demand, and the limits of Lambda's rates for starts and for requests.
 
 use std::time::{Duration, Instant};
 
-/// How processes are started for requests that find none idle.
+/// How processes are started for requests that find no idle process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDemand {
-    /// Few processes, since there are few cores: a request waits briefly for a busy process before another one is
+    /// Few processes, since there are few cores: a request waits briefly for a busy process before another process is
     /// started.
     #[default]
     Sparing,
-    /// As on Lambda: one process at once for each request that finds none idle, at most at the rate [`STARTS`]. One
-    /// process serves at most [`REQUESTS_PER_PROCESS`].
+    /// As on Lambda: each request that finds no idle process immediately starts one, at most at the rate [`STARTS`].
+    /// One process serves at most [`REQUESTS_PER_PROCESS`] a second.
     AsLambda {
         /// The platform's work before a process exists (placement, loading code, starting a micro-VM), which a local
         /// machine cannot measure. The stack sleeps for this time and reports it separately from measured time.
@@ -28,7 +28,7 @@ impl OnDemand {
         }
     }
 
-    /// Whether Lambda's rates apply.
+    /// Whether Lambda's limits for the rates of starts and requests apply.
     #[must_use]
     pub const fn is_as_lambda(self) -> bool {
         matches!(self, Self::AsLambda { .. })
@@ -44,7 +44,7 @@ pub const STARTS: u32 = 1_000;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>, requests for each execution environment.
 pub const REQUESTS_PER_PROCESS: u32 = 10;
 
-/// A token bucket.
+/// A token bucket, which limits a rate and allows short bursts.
 #[derive(Debug)]
 pub(super) struct Bucket {
     left: f64,
@@ -54,7 +54,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// A full bucket that holds up to `most` tokens and gains `per_second` tokens a second.
     pub(super) fn new(most: f64, per_second: f64, now: Instant) -> Self {
         Self {
             left: most,
@@ -64,19 +64,19 @@ impl Bucket {
         }
     }
 
-    /// Lambda's limit for the start rate.
+    /// The bucket for Lambda's limit of the start rate.
     pub(super) fn of_starts(now: Instant) -> Self {
         let most = f64::from(STARTS);
         Self::new(most, most / 10.0, now)
     }
 
-    /// The request rate limit of one process: one second's worth.
+    /// The bucket for the request rate of one process. It holds the tokens of one second.
     pub(super) fn of_requests(now: Instant) -> Self {
         let most = f64::from(REQUESTS_PER_PROCESS);
         Self::new(most, most, now)
     }
 
-    /// Takes one token, if one is left.
+    /// Takes one token. Returns false if no token is left.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = self.at.max(now);

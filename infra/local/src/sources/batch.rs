@@ -1,4 +1,4 @@
-//! What follows an attempt at a batch of stream records: Lambda's rules, without waiting and without calls.
+//! Decides the step that follows an attempt at a batch of stream records, by Lambda's rules, as pure functions.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::template::StreamSource;
 
-/// One record for the function.
+/// One stream record, in the form that the function gets.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     pub(super) sequence: String,
@@ -27,7 +27,8 @@ pub(super) enum Step {
     GiveUp(Range<usize>),
 }
 
-/// The number of records before the first failed one. `None` when the report names a record that is not in the batch.
+/// The number of records before the first failed record. `None` when the report names a record that is not in the
+/// batch.
 pub(super) fn checkpoint(records: &[Record], failed: &[String]) -> Option<usize> {
     let places: Option<Vec<usize>> = failed
         .iter()
@@ -36,9 +37,10 @@ pub(super) fn checkpoint(records: &[Record], failed: &[String]) -> Option<usize>
     Some(places?.into_iter().min().unwrap_or(records.len()))
 }
 
-/// Lambda's rules. A reported failure retries from that record on. A failed batch is halved if the source says so,
-/// which costs no attempt. Otherwise it is retried unchanged, until its attempts are used up or its first `expired`
-/// records are too old.
+/// The step after an attempt at a piece, by Lambda's rules. `handled` is the number of records before the first failed
+/// record; `None` if the whole attempt failed. After a reported failure, the retry begins with the failed record. A
+/// piece whose whole attempt failed is halved if the source says so, which costs no attempt. Otherwise the piece is
+/// retried unchanged, until its attempts are used up or its first `expired` records are too old.
 pub(super) fn next(piece: &Piece, handled: Option<usize>, expired: usize, source: &StreamSource) -> Step {
     let Range { start, end } = piece.range.clone();
     let attempts = piece.attempts + 1;

@@ -1,4 +1,4 @@
-//! Event sources: everything that invokes functions except the HTTP front end.
+//! Runs the event sources: the queues, streams and schedules that invoke functions.
 
 mod batch;
 mod queue;
@@ -18,7 +18,7 @@ use crate::sqs::Sqs;
 use crate::template::Model;
 pub use stream::Stream;
 
-/// The parts that event sources use.
+/// The parts of the stack and the settings that every event source needs.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub functions: Arc<Functions>,
@@ -28,13 +28,13 @@ pub struct Context {
     pub concurrency: usize,
     /// The folder that contains one folder for each bucket.
     pub buckets: PathBuf,
-    /// Whether control planes exist. Without them, functions that need them are not run.
+    /// Whether control planes exist. Without control planes, the schedules of functions that need them do not run.
     pub control_planes: bool,
 }
 
 #[derive(Debug)]
 pub struct Sources {
-    /// The streams; their backlog shows whether work is left.
+    /// The readers of the streams. Their backlog shows whether work is left.
     pub streams: Vec<Arc<Stream>>,
     _tasks: JoinSet<()>,
 }
@@ -96,8 +96,8 @@ struct ItemFailure {
 }
 
 impl BatchReport {
-    /// The failed items. `None` when the report is invalid, which makes the whole batch fail: no JSON, or an item
-    /// without an id.
+    /// The ids of the failed items. `None` when the report is invalid (no JSON, or an item without an id), which makes
+    /// the whole batch fail.
     fn failed(answer: &[u8]) -> Option<Vec<String>> {
         if answer.is_empty() || answer == b"null" {
             return Some(Vec::new());

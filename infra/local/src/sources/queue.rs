@@ -1,4 +1,4 @@
-//! A queue that invokes a function with batches of its messages.
+//! Invokes a function with batches of a queue's messages.
 //!
 //! Messages are deleted when the function returns, except those that it reports as failed. Failed messages become
 //! visible again after the queue's visibility timeout and go to the dead-letter queue by its redrive policy. When the
@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{BatchReport, Context};
-use crate::sqs::Message;
 use crate::template::{QueueSource, REGION, queue_arn};
+use crate::wire::Message;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,7 +32,7 @@ struct Record<'a> {
     aws_region: &'static str,
 }
 
-/// Polls until dropped.
+/// Polls the queue until the returned future is dropped.
 pub(super) async fn poll(function: String, source: QueueSource, context: Context) {
     let function: Arc<str> = function.into();
     let places = Arc::new(Semaphore::new(source.max_concurrency.min(context.concurrency)));
@@ -45,7 +45,7 @@ pub(super) async fn poll(function: String, source: QueueSource, context: Context
         let messages = match context.sqs.receive(&source.queue, source.batch_size).await {
             Ok(messages) => messages,
             Err(error) => {
-                tracing::error!(queue = %source.queue, %error, "the queue could not be read");
+                tracing::error!(queue = %source.queue, %error, "the queue could not be read; the next try is in 1 s");
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             }
@@ -90,7 +90,7 @@ async fn deliver(context: &Context, source: &QueueSource, function: &str, messag
     if !done.is_empty()
         && let Err(error) = context.sqs.delete(&source.queue, &done).await
     {
-        tracing::error!(queue = %source.queue, %error, "handled messages could not be deleted");
+        tracing::error!(queue = %source.queue, %error, "handled messages could not be deleted; the queue delivers them again");
     }
 }
 
@@ -103,7 +103,7 @@ fn done<'m>(partial: bool, messages: &'m [Message], answer: &[u8]) -> Vec<&'m st
     };
     let Some(failed) = failed else { return Vec::new() };
     let failed: HashSet<String> = failed.into_iter().collect();
-    // A report that names an unknown id is invalid.
+    // A report that names an unknown id is invalid, so the whole batch counts as failed.
     if failed
         .iter()
         .any(|id| messages.iter().all(|m| &m.message_id != id))
@@ -117,7 +117,7 @@ fn done<'m>(partial: bool, messages: &'m [Message], answer: &[u8]) -> Vec<&'m st
         .collect()
 }
 
-/// Converts attributes to `{"StringValue": …, "DataType": …}`, as Lambda writes them.
+/// Converts an attribute's member names to small first letters (`stringValue`, `dataType`), as Lambda writes them.
 fn camel(attribute: &Value) -> Value {
     let mut out = serde_json::Map::new();
     for (key, value) in attribute.as_object().into_iter().flatten() {

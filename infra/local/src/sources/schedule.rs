@@ -1,6 +1,6 @@
-//! A schedule that invokes a function: at the stack's start, then at its rate.
+//! Invokes a function on its schedule: at the stack's start, then at its rate.
 //!
-//! A run does not wait for the previous one, since EventBridge invokes asynchronously.
+//! A run does not wait for the previous run, since EventBridge invokes asynchronously.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::template::{ACCOUNT, REGION, Schedule};
 /// long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Runs until dropped.
+/// Invokes the function at the schedule's rate until the returned future is dropped.
 pub(super) async fn run(function: String, schedule: Schedule, retries: u32, context: Context) {
     let mut clock = tokio::time::interval(schedule.every);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -53,7 +53,7 @@ async fn fire(function: String, input: Option<String>, retries: u32, context: Co
         let event = input.clone().unwrap_or_else(|| event.to_string()).into();
         match context.functions.call(&function, "schedule", event).await {
             Ok(_) => return,
-            Err(error) => tracing::warn!(function, attempt, %error, "a scheduled run failed"),
+            Err(error) => tracing::warn!(function, attempt, %error, "an attempt of a scheduled run failed"),
         }
         if attempt < retries {
             tokio::time::sleep(RETRY_AFTER * (attempt + 1)).await;

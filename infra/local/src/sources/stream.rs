@@ -1,9 +1,10 @@
-//! A table's stream that invokes a function with batches of its records.
+//! Invokes a function with batches of the records of a table's stream.
 //!
 //! Records with the same key are handled in order, one batch after the other. Records with different keys may be
-//! handled concurrently, in as many lanes as the template's parallelization factor and the machine's cores allow. The
-//! reader moves on only when a batch was handled, or given up and sent to the on-failure destination, so no record is
-//! skipped. A bucket is a folder here, with an object in Lambda's form for each batch that was given up.
+//! handled concurrently, in as many lanes as the template's parallelization factor and the machine's cores allow. A
+//! lane goes on to its next batch only when each record of the current batch is handled, or is no longer retried and
+//! was sent to the on-failure destination. A bucket is a folder here, with an object in Lambda's form for each batch of
+//! such failed records.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,13 +28,13 @@ use super::{BatchReport, Context, backoff};
 use crate::runtime::Failure;
 use crate::template::{OnFailure, StreamSource, function_arn, stream_arn};
 
-/// The number of records in one read, by the API's limit.
+/// The largest number of records in one read, by the API's limit.
 const READ_RECORDS: usize = 1_000;
 
 /// The polling interval when no notification arrives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// One stream and its reader.
+/// One stream with its reader's position and backlog.
 #[derive(Debug)]
 pub struct Stream {
     function: String,
@@ -54,7 +55,7 @@ impl Stream {
         }
     }
 
-    /// Whether every record written so far has been handled.
+    /// Whether every record written so far is handled or no longer retried.
     ///
     /// # Errors
     /// When the stream cannot be read.
@@ -80,20 +81,21 @@ impl Stream {
             .database()
             .get_records(request)
             .map_err(|e| anyhow!("{e}"))?;
-        // The reader counts records as pending before it moves its position. Reading the count again closes the gap.
+        // The reader counts records as pending before it moves its position. So a second look at the count shows
+        // records that the reader has read since the first look.
         Ok(left.records.is_empty() && self.pending.load(Ordering::SeqCst) == 0)
     }
 
-    /// The number of records read and not yet handled.
+    /// The number of records that the reader has read and that are not handled yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::SeqCst)
     }
 
-    /// Reads until dropped.
+    /// Reads the stream until the returned future is dropped.
     pub(super) async fn poll(self: Arc<Self>) {
         let Some(bell) = self.context.dynamo.stream_bell(&self.source.table) else {
-            tracing::error!(table = %self.source.table, "the table has no stream");
+            tracing::error!(table = %self.source.table, "the table has no stream; the function gets no records of the table");
             return;
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -127,14 +129,14 @@ impl Stream {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(table = %self.source.table, %error, "the stream could not be read");
+                    tracing::error!(table = %self.source.table, %error, "the stream could not be read; the next try is in 1 s");
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
             }
         }
     }
 
-    /// The next records. They count as pending before the position moves.
+    /// Reads the next records. They count as pending before the position moves, because [`Self::drained`] relies on it.
     fn read(&self) -> Result<Vec<Record>> {
         let db = self.context.dynamo.database();
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +203,7 @@ impl Stream {
         }
     }
 
-    /// Delivers a batch until it is handled or given up.
+    /// Delivers a batch until each of its records is handled or no longer retried.
     async fn deliver(&self, batch: &[Record]) {
         let mut pieces = VecDeque::from([Piece {
             range: 0..batch.len(),
@@ -267,15 +269,15 @@ impl Stream {
         records.iter().take_while(is_old).count()
     }
 
-    /// Sends a batch that was given up to the on-failure destination. As on AWS, a queue gets the place in the stream
-    /// without the records, and a bucket gets both.
+    /// Sends records that are no longer retried to the on-failure destination. As on AWS, a queue gets their position
+    /// in the stream without the records, and a bucket gets both.
     async fn give_up(&self, records: &[Record], attempts: u32, failure: Option<Failure>) {
         let reason = failure.map_or_else(
             || "the function named records that failed".to_owned(),
             |f| f.to_string(),
         );
         let sequence = |record: Option<&Record>| record.map(|r| r.sequence.clone());
-        tracing::error!(table = %self.source.table, records = records.len(), reason, "stream records were given up");
+        tracing::error!(table = %self.source.table, function = self.function, records = records.len(), reason, "a batch of stream records failed and is no longer retried; its position goes to the on-failure destination, if the template names one");
         let Some(destination) = &self.source.on_failure else {
             return;
         };
@@ -300,7 +302,7 @@ impl Stream {
             && let Some(notice) = notice.as_object_mut()
         {
             let records: Vec<&Value> = records.iter().map(|record| &record.json).collect();
-            // The event as text, as Lambda sent it.
+            // Lambda writes the event that it sent to the function, as text.
             let payload = json!({ "Records": records }).to_string();
             notice.insert("payload".to_owned(), Value::String(payload));
         }
@@ -308,7 +310,7 @@ impl Stream {
         while let Err(error) = self.tell(destination, &notice, sequence(records.first())).await {
             tracing::error!(
                 ?destination,
-                "the failed batch could not be sent to the on-failure destination: {error:#}"
+                "the failed batch could not be sent to the on-failure destination; it is sent again: {error:#}"
             );
             tokio::time::sleep(backoff(attempt)).await;
             attempt += 1;
@@ -319,8 +321,8 @@ impl Stream {
         match destination {
             OnFailure::Queue(queue) => Ok(self.context.sqs.send(queue, &notice.to_string()).await?),
             OnFailure::Bucket(bucket) => {
-                // Lambda's naming scheme contains the mapping and the shard. The sequence number of the first record is
-                // unique to its batch.
+                // Lambda's object names contain the mapping and the shard, as the folder does here. The sequence number
+                // of the first record makes the file's name unique.
                 let name = format!("{}-{}", self.function, first.unwrap_or_default());
                 let folder = self
                     .context

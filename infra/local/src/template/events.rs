@@ -1,4 +1,4 @@
-//! A function's events: routes, queues, streams and schedules.
+//! Converts a function's events in the template: routes, queues, streams and schedules.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ pub(super) struct ScheduleV2Event {
 }
 
 impl Event {
-    /// Adds the event to the function. `id` is the value of references to its mapping.
+    /// Adds the event to the function. `id` is the value of references to the event's source mapping.
     pub(super) fn add_to(self, function: &mut Function, id: String) -> Result<()> {
         let partial = |types: &[String]| types.iter().any(|t| t == "ReportBatchItemFailures");
         match self {

@@ -1,4 +1,4 @@
-//! The parsed template: functions, routes, tables, queues, event sources.
+//! Defines the parsed template: functions, routes, tables, queues, event sources.
 //!
 //! [`load`] reads the SAM template, resolves its references with [`Surroundings`] and returns a [`Model`]. Physical
 //! names are derived from the logical ids (`StockTable` → `stock`, `PaymentsDlq` → `payments-dlq`). A function has the
@@ -18,7 +18,7 @@ pub use resolve::{
 };
 use serde::Deserialize;
 
-/// The local part of the template.
+/// The resources of the template that the local stack runs.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub functions: BTreeMap<String, Function>,
@@ -34,9 +34,10 @@ pub struct Function {
     pub name: String,
     /// The time limit of an invocation.
     pub timeout: Duration,
-    /// Memory size in MB; only reported to the function and to the meter.
+    /// The memory size in MB. The stack does not enforce it, and only reports it to the function and the control
+    /// planes.
     pub memory_mb: u32,
-    /// Environment from the template, resolved.
+    /// The environment variables that the template sets, with resolved references.
     pub environment: BTreeMap<String, String>,
     pub routes: Vec<Route>,
     pub queues: Vec<QueueSource>,
@@ -46,11 +47,11 @@ pub struct Function {
     pub async_retries: u32,
     /// Reserved concurrency: the largest number of processes, even if the stack allows more. `None` reserves nothing.
     pub reserved: Option<usize>,
-    /// The policy statements of its role.
+    /// The policy statements of the function's role.
     pub statements: Vec<Statement>,
-    /// The ARN of its log group, if the template names one.
+    /// The ARN of a log stream in the function's log group, if the template names the group.
     pub log_group: Option<String>,
-    /// Whether Lambda creates network interfaces for it.
+    /// Whether the function is in a VPC, so that Lambda creates network interfaces for it.
     pub in_network: bool,
 }
 
@@ -70,7 +71,7 @@ impl Function {
     }
 }
 
-/// A schedule that invokes a function.
+/// The rate and the input of a schedule that invokes a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     pub every: Duration,
@@ -90,7 +91,7 @@ pub enum Route {
     Default,
 }
 
-/// A queue that invokes a function.
+/// The queue and the batch settings of an event source that invokes a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSource {
     /// The value of the template's reference to the mapping: the logical ids of function and event together.
@@ -100,36 +101,36 @@ pub struct QueueSource {
     pub batch_size: usize,
     /// The largest number of concurrent invocations.
     pub max_concurrency: usize,
-    /// Whether the function reports failed messages.
+    /// Whether the function's answer names the failed messages of a batch.
     pub partial: bool,
 }
 
-/// A table's stream that invokes a function.
+/// The table and the batch and retry settings of a stream that invokes a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSource {
     pub table: String,
     /// The largest number of records per invocation.
     pub batch_size: usize,
-    /// Concurrent batches of different keys, per shard.
+    /// The largest number of concurrent batches per shard. Concurrent batches have different keys.
     pub parallelization: usize,
-    /// Whether a failing batch is halved.
+    /// Whether a failed batch is halved before it is retried.
     pub bisect: bool,
     /// The largest number of retries; `None` retries until the records are too old.
     pub max_retries: Option<u32>,
-    /// The largest age of a record before it is given up; `None` retries as long as the stream keeps it.
+    /// The largest age at which a failed record is retried; `None` retries as long as the stream keeps the record.
     pub max_age: Option<Duration>,
-    /// Whether the function reports the first failed record.
+    /// Whether the function's answer names the first failed record of a batch.
     pub partial: bool,
-    /// The destination of records that were given up.
+    /// The destination of failed records that are no longer retried.
     pub on_failure: Option<OnFailure>,
 }
 
-/// The destination of a stream's records that were given up.
+/// The destination of a stream's failed records that are no longer retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnFailure {
-    /// A queue, which gets their place in the stream without the records.
+    /// A queue, which gets the records' positions in the stream without the records.
     Queue(String),
-    /// A bucket, which gets the records too.
+    /// A bucket, which gets the records' positions in the stream and the records.
     Bucket(String),
 }
 
@@ -142,7 +143,7 @@ pub struct Statement {
     /// Actions such as `dynamodb:GetItem`.
     pub action: Vec<String>,
     pub resource: String,
-    /// The conditions: by operator, the values by key.
+    /// The values that conditions compare with, by operator and then by key.
     #[serde(default)]
     pub condition: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -165,13 +166,11 @@ pub struct Queue {
     pub redrive: Option<(String, u32)>,
 }
 
-/// Cross-origin rules, which the gateway applies itself.
+/// Cross-origin rules, which API Gateway applies without a call of a function.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Cors {
-    /// Allowed origins.
     pub allow_origins: Vec<String>,
-    /// Allowed methods.
     pub allow_methods: Vec<String>,
     /// Allowed request headers.
     pub allow_headers: Vec<String>,

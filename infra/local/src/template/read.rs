@@ -1,4 +1,4 @@
-//! Converts YAML to a [`Model`].
+//! Converts the template's YAML to a [`Model`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const DEFAULT_ASYNC_RETRIES: u32 = 2;
 /// Reads a template.
 ///
 /// # Errors
-/// Names the place, when the template is not YAML, refers to something unknown, or uses a resource, intrinsic or event
-/// source that the local stack cannot run.
+/// When the template is not YAML, refers to something unknown, or uses a resource, intrinsic or event source that the
+/// local stack cannot run. The error names the place in the template.
 pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
     let template: Yaml = yaml_serde::from_str(text).context("the template is no YAML")?;
     let resources = template
@@ -77,7 +77,7 @@ pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
                 model.functions.insert(function.name.clone(), function);
             }
             "AWS::Serverless::HttpApi" => model.cors = place.optional("CorsConfiguration")?,
-            // Functions refer to these resources, or the stack does not run them.
+            // Functions may refer to these resources, so they have names; the stack does not run them.
             "AWS::IAM::Role"
             | "AWS::Logs::LogGroup"
             | "AWS::S3::Bucket"
@@ -198,7 +198,7 @@ impl Place<'_> {
         let stream: Option<serde_json::Map<String, Json>> = self.optional("StreamSpecification")?;
         let streamed = stream.is_some();
         if let Some(mut stream) = stream {
-            // CloudFormation omits a member that the API requires.
+            // CreateTable requires this member, which CloudFormation's resource does not have.
             stream.insert("StreamEnabled".to_owned(), Json::Bool(true));
             definition.insert("StreamSpecification".to_owned(), Json::Object(stream));
         }
@@ -290,8 +290,8 @@ impl Place<'_> {
         Ok(function)
     }
 
-    /// The policy statements of the function's role. A role made by SAM would have managed policies, which are unknown
-    /// here.
+    /// The policy statements of the function's role. The template must define the role: a role made by SAM would have
+    /// managed policies, whose statements are unknown here.
     fn statements(&self) -> Result<Vec<Statement>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase", deny_unknown_fields)]

@@ -1,7 +1,8 @@
 //! Resolves CloudFormation's intrinsic functions to local values.
 //!
-//! Supports what the template uses: `Ref`, `GetAtt`, `Sub`, `If` with `Equals` and `Not`, dynamic references to Secrets Manager, and parameters with
-//! values in Parameter Store. Anything else is an error that names the place.
+//! Supports what the template uses: `Ref`, `GetAtt`, `Sub`, `If` with `Equals` and `Not`, dynamic references to Secrets
+//! Manager, and parameters with values in Parameter Store. Anything else is an error that names its path in the
+//! template.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,8 @@ pub struct Surroundings {
     pub parameter_store: BTreeMap<String, String>,
     /// Secrets Manager: values by `secret id:JSON member`.
     pub secrets: BTreeMap<String, String>,
-    /// The event source mappings of a control plane, by their logical ids. Ids without a mapping resolve to themselves.
+    /// The ids of a control plane's event source mappings, by logical id. A logical id without a mapping resolves to
+    /// itself.
     pub mappings: BTreeMap<String, String>,
     /// The address of SQS without a trailing slash; queue URLs start with it.
     pub sqs_url: String,
@@ -38,7 +40,7 @@ pub(super) enum Named {
     Mapping(String),
     Bucket(String),
     LogGroup(String),
-    /// By its logical id.
+    /// A role, with its logical id as its name.
     Role(String),
     Other(String),
 }
@@ -93,7 +95,7 @@ pub fn secret_arn(id: &str) -> String {
 }
 
 impl Resolver<'_> {
-    /// The node with every intrinsic replaced. `place` is the path for error messages.
+    /// The node with every intrinsic replaced. `place` is the node's path, for error messages.
     pub(super) fn resolve(&self, node: &Yaml, place: &str) -> Result<Json> {
         Ok(match node {
             Yaml::Null => Json::Null,
@@ -149,7 +151,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Whether a condition of the template holds.
+    /// Whether the template's condition `name` holds.
     fn holds(&self, name: &str) -> Result<bool> {
         let place = format!("Conditions.{name}");
         let condition = self.conditions.and_then(|conditions| conditions.get(name));
@@ -254,7 +256,7 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    /// Replaces `{{resolve:…}}`.
+    /// Replaces each dynamic reference `{{resolve:secretsmanager:…}}` with the local value of the secret's member.
     fn dynamic(&self, text: &str, place: &str) -> Result<String> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -281,7 +283,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The arguments of an intrinsic that takes `N`.
+/// The arguments of an intrinsic that takes `N` arguments.
 fn arguments<'a, const N: usize>(node: &'a Yaml, place: &str) -> Result<&'a [Yaml; N]> {
     node.as_sequence()
         .and_then(|items| <&[Yaml; N]>::try_from(items.as_slice()).ok())

@@ -1,5 +1,5 @@
-//! Control planes beside the stack: at the baseline, with policy checks, and with trial invocations of the stack's own
-//! functions.
+//! Tests control planes beside the stack: at the baseline, with policy checks, and with trial invocations of the
+//! stack's own functions.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use stampede_local::stack::{Options, Stack, sample_surroundings};
 use stampede_local::template::load;
 use tempfile::TempDir;
 
-/// The project's template with the probe as every function.
+/// Options for the project's template, with the probe as the binary of every function.
 fn options(folder: &TempDir) -> Options {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let template = crate_folder.join("../template.yaml");
@@ -44,7 +44,7 @@ fn options(folder: &TempDir) -> Options {
     }
 }
 
-/// A caller of the control planes.
+/// A client of the control planes that signs with `key`.
 struct Desk<'a> {
     host: &'a str,
     key: String,
@@ -110,7 +110,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     let prescale = desk(access_key("prescale"));
     let nothing = Value::Null;
 
-    // The state at the baseline.
+    // The account is at the baseline.
     let (status, none) = prescale.lambda("GET", PROVISIONED, &nothing);
     assert_eq!(status, 404);
     assert_eq!(
@@ -146,7 +146,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         "{cluster}"
     );
 
-    // The policy decides: an allowed call is done and a denied one is not.
+    // The policy decides: an allowed call is carried out, and a denied call is not.
     let units = json!({"ProvisionedConcurrentExecutions": 7});
     let (status, refusal) = desk(access_key("reserve")).lambda("PUT", PROVISIONED, &units);
     assert_eq!(status, 403, "{refusal}");
@@ -238,7 +238,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     })
     .await;
 
-    // The schedule also runs the function in this stack, and only once at a time.
+    // The schedule runs the function `prescale` in this stack.
     until("the schedule has run it", || async {
         let figures = call_control(&stack.file.control_url, "/functions");
         let all: Value = serde_json::from_str(&figures).unwrap();

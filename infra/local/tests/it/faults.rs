@@ -1,4 +1,4 @@
-//! Every injection point applies its faults to functions and not to other callers.
+//! Tests that every injection point applies its faults to functions and not to other callers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long a caller waits for an answer that may never arrive.
+/// The time that a function's call waits for an answer that may never arrive.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 fn model() -> Model {
@@ -72,7 +72,7 @@ impl Desk {
         }
     }
 
-    /// DynamoDB's answer to a function; `None` if there is no answer.
+    /// Sends a request to DynamoDB as a function, and returns the answer; `None` if there is no answer.
     async fn ask(&self, function: Option<&str>, operation: &str, body: &Value) -> Option<(u16, Value)> {
         let target = format!("DynamoDB_20120810.{operation}");
         call(&self.tables_at, function, 1, &target, body).await
@@ -101,7 +101,7 @@ impl Desk {
     }
 }
 
-/// One request on its own connection. `None` when no answer arrives in time or the connection closes.
+/// Sends one request on its own connection. Returns `None` when no answer arrives in time or the connection closes.
 async fn call(
     host: &str,
     function: Option<&str>,
@@ -137,7 +137,7 @@ async fn call(
 
 #[tokio::test]
 async fn a_hot_partition_refuses_functions_and_nobody_else() {
-    // One write unit a second for each partition.
+    // With this share, each partition admits one write unit a second.
     let desk = Desk::open("throttle=0.001").await;
     let mut refused = None;
     for _ in 0..8 {
@@ -180,7 +180,8 @@ async fn a_batch_of_reads_is_partly_left_undone() {
     let desk = Desk::open("throttle=0.001").await;
     let keys: Vec<Value> = (0..40).map(|n| json!({"pk": {"S": n.to_string()}})).collect();
     let one = json!({"RequestItems": {"stock": {"Keys": [keys[0]], "ConsistentRead": true}}});
-    // Three read units a second: the partition of the first key is exhausted, the others are not.
+    // Each partition admits three read units a second. The reads of the first key exhaust the partition of this key,
+    // and the other partitions still admit reads.
     let unprocessed = async || {
         for _ in 0..12 {
             if desk.ask(Some("checkout"), "BatchGetItem", &one).await.unwrap().0 != 200 {
@@ -338,7 +339,8 @@ async fn a_process_is_killed_at_work_and_another_takes_over() {
 async fn a_function_s_clock_is_off_by_two_seconds_at_most() {
     let (bench, faults, _folder) = bench("clock-skew");
     let now_ms = || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-    // A call that takes longer than the clock is off shows nothing; the calls after the first find the process running.
+    // A call that takes longer than the clock's offset shows nothing. The first call waits for the start of the
+    // process, and the further calls are short enough.
     let mut is_off = false;
     for _ in 0..50 {
         let invocation = bench.functions.identify();

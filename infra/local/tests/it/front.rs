@@ -1,4 +1,4 @@
-//! The HTTP front end over real sockets and processes.
+//! Tests the HTTP front end over real sockets and processes.
 
 use std::sync::Arc;
 use std::time::Duration;

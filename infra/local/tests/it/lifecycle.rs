@@ -1,4 +1,5 @@
-//! The whole stack as a program: started, refused twice, killed, started again, stopped.
+//! Tests the whole stack as a program: a start, a second start in the same folder, a kill, another start, a stop; and a
+//! start without a binary.
 
 use std::io::Read;
 use std::path::Path;
@@ -62,7 +63,7 @@ impl Project {
                 stack.stderr.take().unwrap().read_to_string(&mut log).unwrap();
                 panic!("it ended ({status}): {log}");
             }
-            // A killed stack leaves its file behind, with another process id.
+            // A killed stack leaves its file behind, so the file counts only with this stack's process id.
             std::future::ready(read(&file).is_some_and(|stack| stack["pid"] == stack_id))
         })
         .await;
@@ -74,7 +75,7 @@ fn read(file: &str) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()
 }
 
-/// The state and the parent of a process, from /proc.
+/// The state and the parent of a process, from /proc; `None` if the process does not exist.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
@@ -98,7 +99,7 @@ fn descendants(of: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// Asks the stack to stop; returns whether it exited with success.
+/// Sends SIGTERM to the stack and waits for its exit. Returns whether it exited with success.
 fn terminate(mut stack: Child) -> bool {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(stack.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
@@ -125,7 +126,7 @@ async fn nothing_is_left_whatever_ends_the_stack() {
     );
 
     let children = descendants(first.id());
-    // PostgreSQL with its own children, and at least the function that was called.
+    // The children are PostgreSQL, its own children, and at least the function that was called.
     assert!(children.len() >= 4, "{children:?}");
     first.kill().unwrap();
     first.wait().unwrap();

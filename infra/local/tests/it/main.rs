@@ -1,4 +1,4 @@
-//! The local stack and its parts over real sockets and processes.
+//! Tests the local stack and its parts over real sockets and processes.
 #![cfg(test)]
 
 mod control_planes;

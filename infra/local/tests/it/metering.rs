@@ -1,4 +1,4 @@
-//! The cost of requests, compared with figures computed by hand from AWS's rules.
+//! Tests the metered cost of requests against figures computed by hand from AWS's rules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Desk {
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
 
-    /// Sends a request and returns its usage of `stock` alone.
+    /// Sends a request. Returns its usage of the table `stock`, without other tables, and the answer's status and body.
     fn cost(&self, operation: &str, body: &Value) -> (TableUse, u16, Value) {
         let stock = || {
             self.meter
@@ -83,7 +83,7 @@ impl Desk {
     }
 }
 
-/// An item of exactly `bytes`: names and values count.
+/// An item of exactly `bytes`, by DynamoDB's rule that attribute names and values count.
 fn item(key: &str, bytes: usize) -> Value {
     let filling = bytes - "pk".len() - key.len() - "x".len();
     json!({"pk": {"S": key}, "x": {"S": "x".repeat(filling)}})
@@ -185,7 +185,8 @@ fn a_transaction_costs_double_also_when_it_is_cancelled() {
             {"Put": {"TableName": "stock", "Item": item("new", 2_100)}},
         ]})
     };
-    // Large: 2 KB begun; new: 3 KB begun; each doubled. The order's unit, doubled, is booked to the other table.
+    // The item `large` occupies 2 blocks of 1 KB and `new` 3 blocks, so with the factor 2 they cost 10 units. The
+    // order's 2 units are booked to the table `orders`.
     let (used, status, _) = desk.cost("TransactWriteItems", &transaction("attribute_exists(z)"));
     assert_eq!(status, 400);
     assert_eq!(used.wcu, 10.0);

@@ -1,4 +1,4 @@
-//! The policies of the real template, checked against calls as functions send them.
+//! Tests the policies of the real template against calls as functions send them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,7 +66,7 @@ impl Desk {
         }
     }
 
-    /// A DynamoDB call by a function, or from outside.
+    /// Sends a DynamoDB request that `function` has signed; without a function, the request is from outside.
     async fn call(&self, function: Option<&str>, operation: &str, body: &Value) -> (u16, Value) {
         let target = format!("DynamoDB_20120810.{operation}");
         let (status, _, body) = call(&self.dynamodb, function, &target, body).await;
@@ -245,7 +245,7 @@ fn without_a_statement_that_lambda_needs_the_stack_does_not_start() {
     Permissions::of(&model).unwrap().check_lambda(&model).unwrap();
     let mut tried = 0;
     for (name, function) in &model.functions {
-        // Pre-scaling itself reads queue attributes, and no queue invokes it.
+        // Pre-scaling itself reads queue attributes, and no queue invokes it. So its `sqs:` actions are not Lambda's.
         let of_source =
             |action: &str| by_lambda(action) && !(name == "prescale" && action.starts_with("sqs:"));
         for (place, statement) in function.statements.iter().enumerate() {
@@ -260,7 +260,8 @@ fn without_a_statement_that_lambda_needs_the_stack_does_not_start() {
             }
         }
     }
-    // Two for each log, three for each of three queues, four for the stream, two for the bucket, six for the network.
+    // Lambda needs two permissions for each log, three for each of three queues, four for the stream, two for the
+    // bucket and six for the network.
     assert_eq!(tried, 2 * model.functions.len() + 3 * 3 + 4 + 2 + 6);
 }
 
@@ -324,7 +325,7 @@ async fn a_call_that_is_allowed_passes_and_counts() {
     assert_eq!(desk.used("operate-drop"), [times]);
     let unused = &desk.permissions.report()["operate-drop"].unused;
     assert!(unused.contains(&"dynamodb:BatchGetItem table/stock".to_owned()) && unused.len() < 12);
-    // A call from outside has no policy.
+    // No function signed this call, so no policy applies, and the call is allowed.
     let (status, _) = desk.call(None, "PutItem", &put("addresses", "a")).await;
     assert_eq!(status, 200);
     // A malformed request must not bypass the policy.
@@ -411,7 +412,7 @@ async fn queues_take_messages_only_from_those_who_may_send() {
     assert_eq!(status, 200, "{answer}");
 }
 
-/// The stores of secrets and parameters under these policies, as the stack serves them.
+/// Serves secrets and parameters under these policies, as the stack does.
 async fn stores(model: &Model) -> (String, Arc<Secrets>, Arc<Permissions>) {
     let permissions = Arc::new(Permissions::of(model).unwrap());
     let secrets = Arc::new(Secrets::new(&sample_surroundings(), Arc::clone(&permissions)));

@@ -1,4 +1,4 @@
-//! Functions on the Runtime API, with a real process behind each.
+//! Tests functions on the Runtime API, with a real process behind each.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn one_process_serves_request_after_request() {
     processes.dedup();
     let figures = figures(&bench);
     assert_eq!(figures.invocations, 20);
-    // On a busy machine the process may take longer than the pool's patience to ask for its next request, and another one starts.
+    // On a busy machine the process may ask for its next request later than `PATIENCE`; then another process starts.
     assert!(processes.len() <= 2, "{processes:?}");
     assert!(
         figures.cold_starts <= 2 && figures.waited_for_cold_start <= 2,
@@ -66,7 +66,8 @@ async fn a_busy_process_makes_another_one_start_up_to_the_limit() {
         invoke(&bench, "/hang"),
         invoke(&bench, "/ok")
     );
-    // Two invocations hang until they are killed. The third waited for a free process and was then served.
+    // Both processes hang until the time limit, and are killed. The third invocation waits until fewer than two
+    // processes run, and gets a new one: three cold starts.
     assert_eq!(first, Err(Failure::TimedOut));
     assert_eq!(second, Err(Failure::TimedOut));
     assert!(third.is_ok(), "{third:?}");
@@ -145,7 +146,7 @@ async fn stopping_ends_every_process() {
     assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Throttled));
 }
 
-/// Waits until all provisioned processes of `f` are running.
+/// Sets the provisioned concurrency of `f` to `units`, and waits until all units are allocated.
 async fn held(bench: &Bench, units: usize) {
     bench.functions.set_provisioned("f", units);
     crate::support::until("what is held is there", || async {
@@ -191,7 +192,7 @@ async fn one_held_ahead_that_dies_is_replaced_and_what_is_given_back_ends() {
     assert_eq!(invoke(&bench, "/crash").await, Err(Failure::Crashed));
     crate::support::until("there are three again", || async { figures(&bench).ahead == 3 }).await;
     assert_eq!(figures(&bench).cold_starts, 0);
-    // Beyond the process limit, the units count as allocated with the processes that this machine starts.
+    // The process limit is 4. Units beyond it count as allocated when all 4 processes run.
     held(&bench, 40).await;
     assert_eq!(figures(&bench).processes, 4);
     bench.functions.set_provisioned("f", 1);

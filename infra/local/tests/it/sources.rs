@@ -1,4 +1,4 @@
-//! Queues and streams that invoke functions, with real processes.
+//! Tests queues and streams that invoke functions, with real processes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -175,7 +175,7 @@ async fn every_record_of_a_stream_is_handled_once_and_in_order_by_key() {
     let keys = ["a", "b", "c", "d", "e"];
     for _ in 0..40 {
         for key in keys {
-            // Removed and put again, since each put makes a stream record.
+            // The item is put and deleted, since each of both makes a stream record.
             rig.put(key, false);
             let body = json!({"TableName": "orders", "Key": {"pk": {"S": key}}}).to_string();
             assert_eq!(
@@ -227,7 +227,7 @@ async fn a_record_that_fails_for_good_is_told_about_and_the_rest_goes_on() {
 }
 
 /// Lambda Developer Guide, "Retain discarded records for a DynamoDB event source": a bucket gets the records, a queue
-/// their place in the stream.
+/// gets only their position in the stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_gets_the_records_that_are_too_old_whole() {
     let mut model = stream_model(1);
@@ -310,7 +310,7 @@ async fn a_schedule_that_needs_control_planes_waits_for_them() {
         rig.bench.functions.figures()[0].invocations == 1
     })
     .await;
-    // The schedule would have started both functions at the same moment.
+    // Both schedules begin at the same moment, so the other function would have been invoked by now.
     assert_eq!(rig.bench.functions.figures()[1].running, 0);
     assert_eq!(rig.bench.functions.figures()[1].invocations, 0);
     rig.bench.functions.stop().await;

@@ -1,4 +1,4 @@
-//! The consistency of the project's template.
+//! Tests the consistency of the project's template.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn every_function_is_built_from_a_crate_of_its_name() {
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     let mut functions: BTreeSet<String> = model().functions.into_keys().collect();
-    // This function is in the template of network and database, which is deployed before this template.
+    // The function `migrate-ledger` is in the template of network and database, which is deployed before this template.
     functions.insert("migrate-ledger".to_owned());
     assert_eq!(functions, crates);
 }
@@ -107,7 +107,7 @@ fn functions_that_no_drop_scales_have_concurrency_of_their_own_where_the_stage_s
     assert_eq!(reserved("false"), [("prescale".to_owned(), 1)]);
     let all = reserved("true");
     assert_eq!(all.len(), 8, "{all:?}");
-    // The numbers in the parameter's description and in infra/prescale/quotas-raised.toml.
+    // The parameter's description and infra/prescale/quotas-raised.toml state this number too.
     assert_eq!(all.iter().map(|(_, units)| units).sum::<usize>(), 206);
 }
 
@@ -143,9 +143,9 @@ fn an_api_function_answers_before_the_gateway_gives_up() {
     }
 }
 
-/// Permitted wide patterns, by function (`-` for each): reads for which AWS has no resource or that pre-scaling makes
-/// on all resources; the cluster's instances, which a tag identifies; and resources that Lambda names, such as log
-/// streams.
+/// Permitted wide patterns, with the function's name (`-` means every function). They are for reads for which AWS has
+/// no resource or that pre-scaling makes on all resources; for the cluster's instances, which a tag identifies; and for
+/// resources whose names Lambda chooses, such as log streams.
 const WIDE: [(&str, &str, &str); 11] = [
     ("prescale", "lambda:GetAccountSettings", "*"),
     ("prescale", "lambda:ListFunctions", "*"),
@@ -235,8 +235,8 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
     }
 }
 
-/// Whether the statement is about the function's event source. Lambda reads the source, and the function gets no
-/// variable for it.
+/// Whether the statement is about an event source of the function or its bucket for failed records. Lambda uses these
+/// resources, so the function gets no variable for them.
 fn of_source(function: &Function, statement: &Statement) -> bool {
     let queues = function.queues.iter().map(|source| queue_arn(&source.queue));
     let streams = function.streams.iter().map(|source| stream_arn(&source.table));
@@ -257,7 +257,7 @@ fn queue_of(url: &str) -> String {
     queue_arn(url.rsplit('/').next().unwrap())
 }
 
-/// The database user as which a function with a database URL may sign in.
+/// The ARN of the database user that a database URL names. The function with this URL may sign in as this user.
 fn user_arn(url: &str) -> String {
     let (user, _) = url
         .strip_prefix("postgresql://")
@@ -271,7 +271,7 @@ fn local(service: &str, rest: &str) -> String {
     format!("arn:aws:{service}:us-east-1:000000000000:{rest}")
 }
 
-/// The resource names that pre-scaling gets.
+/// The ARNs of the resources that the variable `NAMES` of pre-scaling names.
 fn named(names: &str) -> Vec<String> {
     let names: Value = serde_json::from_str(names).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -339,7 +339,8 @@ fn prescaling_is_told_the_names_of_what_the_baseline_declares() {
             Route::Path { method, path } => trial == format!("{method} {}", path.replace("{drop_id}", "-")),
             Route::Default => false,
         };
-        // A trial without a token is refused before anything is read.
+        // A trial invocation has no token. These functions refuse such a request before they read any data, so their
+        // trial may be a POST.
         let has_a_token = ["reserve", "checkout", "get-order"].contains(&name.as_str());
         assert!(
             (trial == "batch" && routes.is_empty())
@@ -377,7 +378,8 @@ fn prescaling_runs_every_minute_one_at_a_time_and_knows_its_timeout() {
             function.name
         );
     }
-    // Lambda allows four kilobytes of variables. CloudFormation-made names may have 64 characters.
+    // Lambda allows 4 KB of environment variables. A name that CloudFormation makes may have 64 characters, and the
+    // variables have up to 20 such names.
     let variables: usize = prescale.environment.iter().map(|(k, v)| k.len() + v.len()).sum();
     assert!(variables + 20 * 64 < 4_096, "{variables}");
 }

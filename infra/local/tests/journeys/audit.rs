@@ -1,4 +1,4 @@
-//! After all journeys: checks that shards, counters, orders, gateway and ledger agree.
+//! Checks after all journeys that shards, counters, orders, gateway and ledger agree.
 
 use std::collections::BTreeMap;
 

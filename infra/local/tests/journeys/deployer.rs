@@ -1,5 +1,5 @@
-//! The deployer's smoke test: an unlisted drop from draft to a paid order, and the requests that its tokens must not
-//! permit.
+//! Makes the deployer's smoke test: an unlisted drop from draft to a paid order, and the requests that its tokens must
+//! not permit.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ impl World {
         self.call(method, &path, &token, None, body).await
     }
 
-    /// The ids of all pages of the public list.
+    /// Reads the ids of the drops on all pages of the public list.
     async fn listed(&self) -> Vec<String> {
         let mut ids = Vec::new();
         let mut path = "/drops?limit=3".to_owned();
@@ -76,7 +76,7 @@ pub(crate) async fn an_unlisted_drop_is_bought_and_no_other(world: &'static Worl
     let there = smoke.reserve(shown, "ONE", 1, "k").await;
     there.expect_problem(403, "forbidden");
     let held = smoke.reserve(hidden, "ONE", 1, "k").await.expect(201);
-    // Another shopper's reservation in a listed drop.
+    // Another shopper has a reservation in a listed drop. The deployer's token must not permit its checkout.
     let theirs = world
         .shopper("deployerbob")
         .reserve(shown, "ONE", 1, "k")
@@ -88,7 +88,7 @@ pub(crate) async fn an_unlisted_drop_is_bought_and_no_other(world: &'static Worl
     order.expect_problem(403, "forbidden");
     let order = smoke.checkout(&held, "pm_card_visa", "k").await.expect(202);
     assert_eq!(smoke.until_final(&order).await["status"], "paid");
-    // The conductor's count is needed before the drop is reported as gone.
+    // The drop's status is "gone" only after the conductor has counted the units.
     world.until_available(hidden, "gone").await;
 
     let ids = world.listed().await;

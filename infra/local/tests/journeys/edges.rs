@@ -1,4 +1,4 @@
-//! Idempotency keys and repeats in edge cases, changed start times, and limits of drafts and addresses.
+//! Tests idempotency keys and repeats in edge cases, changed start times, and limits of drafts and addresses.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::people::{Plan, shipping};
 use super::world::{World, millis, moment, now_ms, until};
 
-/// The shopper's shards are those of the first allocation. A restock does not change them.
+/// A shopper's shards follow from the first allocation. A restock does not change them, so a repeat finds its
+/// reservation.
 pub(crate) async fn after_a_restock_every_repeat_finds_its_own(world: &'static World) {
     let drop = "edgerestock";
     world.publish(&Plan::new(drop, &[("A", 200)])).await;

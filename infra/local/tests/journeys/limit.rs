@@ -1,4 +1,4 @@
-//! One shopper on many devices.
+//! Tests the purchase limit with one shopper on many devices.
 
 use futures_util::future::join_all;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The log lines of a purchase, and personal data that the logs must not contain.
+//! Checks the log lines of a purchase, and that the logs contain no personal data.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ const WAY: [&str; 5] = [
     "notify-shopper",
 ];
 
-/// Files below a folder, without files that only their owner may read and without the mails, which contain an address.
+/// Adds the files below a folder to `found`, without files that only their owner may read and without the mails, which
+/// contain an address.
 fn files(folder: &Path, mails: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
@@ -35,7 +36,7 @@ fn files(folder: &Path, mails: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The log lines of all functions: function name and content. Metric lines are excluded.
+/// Reads the log lines of all functions: function name and content. Metric lines are excluded.
 pub(crate) fn lines(world: &World) -> Vec<(String, Value)> {
     let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
     let logs = std::fs::read_dir(world.logs()).unwrap();
@@ -46,7 +47,7 @@ pub(crate) fn lines(world: &World) -> Vec<(String, Value)> {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        // A running process may be in the middle of its last line.
+        // A running process may have written a part of its last line, so that line is left out.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for line in whole.lines() {
             let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{name}: {line}"));
@@ -111,7 +112,7 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
     }
     let checked_out = lines
         .iter()
-        .find(|(_, line)| line["message"] == "checked out" && line["order"] == id);
+        .find(|(_, line)| line["message"] == "the order is accepted" && line["order"] == id);
     let (_, checked_out) = checked_out.expect("checkout has logged the order");
     assert_eq!(checked_out["api_request_id"], correlation.clone());
     assert_eq!(&checked_out["reservation"], &held["reservation_id"]);
@@ -132,7 +133,7 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
     let secret =
         |text: &[u8], planted: &str| text.windows(planted.len()).any(|part| part == planted.as_bytes());
     for path in everywhere {
-        // A file may have been removed, or may be readable by the database's user only.
+        // A file that has been removed meanwhile, or that only the database's user may read, is skipped.
         let Ok(bytes) = std::fs::read(&path) else { continue };
         for planted in planted.into_iter().take(2) {
             assert!(!secret(&bytes, planted), "{planted} in {}", path.display());
@@ -159,7 +160,8 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
         .output()
         .unwrap();
     let shown = String::from_utf8(printed.stdout).unwrap();
-    // Each line starts with its time and its function. Payment and ledger work at the same time.
+    // Each line starts with its time and its function. The order of the functions is not fixed, since payment and
+    // ledger work at the same time.
     let columns: Vec<(&str, &str)> = shown
         .lines()
         .skip(1)

@@ -1,4 +1,4 @@
-//! The mails that shoppers receive.
+//! Tests the mails that shoppers receive.
 
 use bytes::Bytes;
 use http::Request;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::people::Plan;
 use super::world::{World, until};
 
-/// The subjects and texts of the mails about an order.
+/// Reads the subjects and texts of the mails about an order.
 fn about(world: &World, order: &str) -> Vec<(String, String)> {
     let files = std::fs::read_dir(&world.file.mails).unwrap();
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
@@ -22,7 +22,7 @@ fn about(world: &World, order: &str) -> Vec<(String, String)> {
     parts.collect()
 }
 
-/// The mails about an order, once there are `count` of them.
+/// Waits until there are `count` mails about an order, and returns them.
 async fn mails(world: &'static World, order: &Value, count: usize) -> Vec<(String, String)> {
     let id = order["order_id"].as_str().unwrap();
     until(&format!("{count} mails about {id}"), || async move {

@@ -1,4 +1,4 @@
-//! Operator actions on an open drop.
+//! Tests operator actions on an open drop.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -64,7 +64,7 @@ pub(crate) async fn pause_resume_extend(world: &'static World) {
                 shopper.release(&reply.json).await.expect(204);
                 return None;
             }
-            // Each process reads the pause separately; this process has read it.
+            // Each process reads the pause at its own time, and the process that answered has read it.
             reply.expect_problem(409, "paused");
             Some(())
         }
@@ -77,7 +77,7 @@ pub(crate) async fn pause_resume_extend(world: &'static World) {
         (status["phase"] == "paused").then_some(())
     })
     .await;
-    // A held unit can be checked out and is paid.
+    // During the pause, a unit that is already held can be checked out and is paid.
     let order = ada.checkout(&held, "pm_card_visa", "k").await.expect(202);
     assert_eq!(ada.until_final(&order).await["status"], "paid");
 
@@ -125,7 +125,7 @@ pub(crate) async fn a_cancelled_drop_is_undone(world: &'static World) {
     let order = paid.order_one(drop, "A", "pm_card_visa").await;
     assert_eq!(paid.until_final(&order).await["status"], "paid");
 
-    // Holds, orders that wait for their shoppers, and orders that are being paid.
+    // The drop has holds, orders that wait for their shoppers, and orders in payment when the operator cancels it.
     let holds = join_all((0..6).map(|n| async move {
         let shopper = world.shopper(&format!("offhold{n}"));
         let held = shopper
@@ -221,7 +221,7 @@ pub(crate) async fn an_order_that_waits_for_the_gateway_is_kept_and_ended(world:
     in_payment.await;
     let cancelled = bob.cancel(&at_the_bank).await;
     assert!(cancelled.status < 300, "{}", cancelled.json);
-    // The gateway takes a few seconds to answer, without having done anything.
+    // With this card the first confirm is lost, so the order waits for the gateway until the call's time limit.
     let ada = world.shopper("awaitedada");
     let order = ada
         .order_one(drop, "ONE", "pm_sandbox_timeout_before_charge")
@@ -256,7 +256,7 @@ pub(crate) async fn an_order_that_waits_for_the_gateway_is_kept_and_ended(world:
     assert!(asked.status == 200 || asked.status == 202, "{}", asked.json);
     let ended = ada.until_final(&order).await;
     let money = world.money(id);
-    // The gateway has the last word.
+    // The order ends by the state of its payment at the gateway.
     match ended["status"].as_str().unwrap() {
         "cancelled" => {
             assert_eq!(ended["reason"], "gateway_unavailable");

@@ -1,4 +1,4 @@
-//! A drop as an operator plans it, and a shopper.
+//! Makes the draft of a drop, as an operator plans it, and the requests of a shopper.
 
 use domain::ids::ShopperId;
 use http::Method;
@@ -28,7 +28,7 @@ impl World {
     }
 }
 
-/// The settings of a drop.
+/// The settings of a drop that an operator of a journey creates.
 pub(crate) struct Plan<'a> {
     pub(crate) drop: &'a str,
     pub(crate) skus: &'a [(&'a str, u32)],
@@ -140,7 +140,7 @@ impl Shopper {
         self.checkout(&reservation, card, &key).await.expect(202)
     }
 
-    /// Reserves one unit as soon as one is free.
+    /// Reserves one unit as soon as a unit is free.
     pub(crate) async fn reserve_when_free(&self, drop: &str, sku: &str) -> Value {
         until(&format!("{} gets a unit of {drop}", self.id), || async move {
             let reply = self
@@ -159,7 +159,7 @@ impl Shopper {
         .await
     }
 
-    /// The order once it has one of these statuses.
+    /// Waits until the order has one of these statuses, and returns it.
     pub(crate) async fn until_status(&self, order: &Value, statuses: &[&str]) -> Value {
         until(&format!("{order} is one of {statuses:?}"), || async move {
             let now = self.order(order).await;
@@ -168,7 +168,7 @@ impl Shopper {
         .await
     }
 
-    /// The order in its final status.
+    /// Waits until the order is paid, declined, cancelled or refunded, and returns it.
     pub(crate) async fn until_final(&self, order: &Value) -> Value {
         self.until_status(order, &["paid", "declined", "cancelled", "refunded"])
             .await

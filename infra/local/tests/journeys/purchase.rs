@@ -1,4 +1,4 @@
-//! One shopper's purchase, with each of its outcomes.
+//! Tests one shopper's purchase, with each of its outcomes.
 
 use bytes::Bytes;
 use http::Request;
@@ -112,7 +112,7 @@ pub(crate) async fn after_a_decline_another_card_pays(world: &'static World) {
     assert_eq!(failure["cards_left"], 2);
     assert_eq!(&failure["deadline"], &failed["payment_deadline"]);
     assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
-    // Two tabs submit two cards: one is accepted.
+    // Two tabs submit a card each at the same time: only one card is accepted.
     let (one, other) = tokio::join!(
         ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p1"),
         ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p2")
@@ -181,7 +181,8 @@ pub(crate) async fn without_another_card_the_unit_goes_back(world: &'static Worl
     assert_eq!(world.purchases(drop).await.get(&ada.id).copied().unwrap_or(0), 0);
     assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
 
-    // A second order of the drop may not be paid with another card.
+    // Only a shopper's first order of a drop may be paid with another card. So the second order ends at its first
+    // decline.
     let held = ada.reserve_when_free(drop, "ONE").await;
     let again = ada
         .checkout(&held, "pm_card_chargeDeclined", "again")
@@ -302,7 +303,7 @@ pub(crate) async fn whoever_a_token_names_buys(world: &'static World) {
     bought.sort_unstable();
     named.sort_unstable();
     assert_eq!(bought, named);
-    // The subject is neither stored nor logged.
+    // A token's subject is neither stored nor logged.
     let mut texts = vec![serde_json::to_string(&world.image(drop).await).unwrap()];
     for log in std::fs::read_dir(world.logs()).unwrap() {
         texts.push(String::from_utf8_lossy(&std::fs::read(log.unwrap().path()).unwrap()).into_owned());
@@ -347,7 +348,7 @@ pub(crate) async fn a_rotated_key_of_the_gateway_is_used_without_a_restart(world
         used.to_string().contains("secretsmanager:GetSecretValue"),
         "{used}"
     );
-    // The key appears only where it is used.
+    // The key is neither in an environment variable nor in a log.
     let shows = |text: &str| text.contains("sk_test_");
     assert!(!world.file.environment.values().any(|value| shows(value)));
     for log in std::fs::read_dir(world.logs()).unwrap() {

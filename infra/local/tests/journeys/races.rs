@@ -1,4 +1,4 @@
-//! The first request wins a race, and no intermediate state remains.
+//! Tests races: the first request wins, and no intermediate state remains.
 
 use futures_util::future::join_all;
 
@@ -56,7 +56,7 @@ pub(crate) async fn checkout_against_expiry(world: &'static World) {
         }
         reply.expect_problem(409, "reservation_expired");
         assert!(now_ms() >= millis(&held["expires_at"]), "refused before its end");
-        // The outcome does not change later.
+        // A repeat of the checkout gets the same answer.
         shopper
             .checkout(&held, "pm_card_visa", "k")
             .await

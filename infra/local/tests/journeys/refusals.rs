@@ -1,4 +1,4 @@
-//! Every route with every kind of bad input: the expected refusal, no 5xx, and no change.
+//! Tests every route with every kind of bad input: the expected refusal, no 5xx, and no change.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,7 @@ async fn tokens_of_others(scene: &Scene) {
             let (head_and_claims, _) = good.rsplit_once('.').unwrap();
             format!("{head_and_claims}.")
         };
-        // {"alg":"none"} and the good token's claims.
+        // This token has the header {"alg":"none"}, the claims of a valid token, and no signature.
         let none = format!("Bearer eyJhbGciOiJub25lIn0.{}.", good.split('.').nth(1).unwrap());
         let mut tokens = vec![
             ("no token", String::new()),

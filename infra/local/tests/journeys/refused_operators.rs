@@ -1,4 +1,4 @@
-//! Bad input of operators, action by action.
+//! Tests bad input of operators, action by action.
 
 use http::Method;
 use serde_json::{Value, json};

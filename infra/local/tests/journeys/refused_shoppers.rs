@@ -1,4 +1,4 @@
-//! Bad input of shoppers, route by route.
+//! Tests bad input of shoppers, route by route.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -189,13 +189,13 @@ pub(crate) async fn checkouts(scene: &Scene) {
     scene
         .refused(&post("long gone", gone), 409, "reservation_expired")
         .await;
-    // With the same contents it would count as a repeat, whatever the key.
+    // A checkout with the same contents counts as a repeat, whatever its key. So this checkout has another card.
     let mut bought = with("/reservation_id", scene.order["reservation_id"].clone());
     bought["payment_method"] = "pm_card_amex".into();
     scene
         .refused(&post("ordered already", bought.clone()), 409, "wrong_state")
         .await;
-    // The answer tells Bob nothing about Ada's order.
+    // The answer must not show to Bob that Ada has an order.
     let bobs = scene.json(
         "ordered by another",
         Method::POST,

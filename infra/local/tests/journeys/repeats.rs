@@ -1,4 +1,4 @@
-//! Every POST, repeated and sent concurrently: one effect, and the same answer each time.
+//! Tests that every POST, repeated and sent concurrently, has one effect and the same answer each time.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -12,7 +12,8 @@ const TIMES: usize = 32;
 
 pub(crate) async fn one_key_is_one_reservation(world: &'static World) {
     let drop = "same-key-reserve";
-    // Three shards, so that repeats could reach the wrong one, and other shoppers that change the shards' counts.
+    // The SKU has three shards, so that a repeat could reach a wrong shard. Meanwhile other shoppers change the shards'
+    // counts.
     world.publish(&Plan::new(drop, &[("MANY", 60)])).await;
     let ada = world.shopper("keyada");
     let crowd = (0..12).map(|n| async move {
@@ -68,7 +69,7 @@ pub(crate) async fn one_key_is_one_order(world: &'static World) {
         .await
         .expect_problem(409, "wrong_state");
 
-    // Two devices with their own keys and cards: one of them orders.
+    // Three devices check out with their own keys and cards: only one of them gets an order.
     let bob = world.shopper("orderbob");
     let held = bob.reserve(drop, "FEW", 1, "k").await.expect(201);
     let cards = ["pm_card_visa", "pm_card_amex", "pm_card_mastercard"];
@@ -129,7 +130,7 @@ pub(crate) async fn one_key_is_one_order(world: &'static World) {
     assert_eq!(seen["reason"], "by_shopper");
 }
 
-/// Repeats an operator's action while others change the drop, as the API documentation asks.
+/// Repeats an operator's action while the answer is 409 `conflict`, as the API documentation asks.
 async fn insist(
     world: &'static World,
     drop: &str,

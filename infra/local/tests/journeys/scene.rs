@@ -1,4 +1,4 @@
-//! A drop for bad requests, and the code that sends them.
+//! Prepares the drops that bad requests are about, and sends such requests.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -25,7 +25,7 @@ pub(crate) struct Bad {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// A valid request that bad ones are derived from.
+/// A valid request, from which bad requests are derived.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: String,
@@ -44,7 +44,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A drop with a hold and a paid order of Ada's and a hold of Bob's, and drops in other phases.
+    /// Publishes a drop with a hold and a paid order of Ada's and a hold of Bob's, and makes drops in other phases.
     pub(crate) async fn set(world: &'static World) -> Self {
         let (ada, bob) = (world.shopper("refuseada"), world.shopper("refusebob"));
         world

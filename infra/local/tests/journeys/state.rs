@@ -1,4 +1,4 @@
-//! The stored state: tables, the gateway's log, the ledger; read directly and not through the API.
+//! Reads the stored state (tables, the gateway's log, the ledger) directly and not through the API.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub(crate) struct LedgerRow {
     pub(crate) correlation: Option<String>,
 }
 
-/// The gateway's charges and refunds of an order.
+/// The number of the gateway's charges of an order, and the charged amount without refunds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Money {
     pub(crate) charges: u32,
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// The shards of a drop by key.
+    /// Reads the shards of a drop, by key.
     pub(crate) async fn shards(&self, drop: &str) -> BTreeMap<String, Shard> {
         let number = |v: &Value| v["N"].as_str().unwrap().parse().unwrap();
         self.of_drop("STOCK_TABLE", drop)
@@ -126,7 +126,7 @@ impl World {
             })
     }
 
-    /// Units in open and paid orders by shopper, as counted for the limit.
+    /// Reads the units in open and paid orders by shopper, as counted for the limit.
     pub(crate) async fn purchases(&self, drop: &str) -> BTreeMap<String, u32> {
         let items = self.of_drop("PURCHASES_TABLE", drop).await;
         items
@@ -166,7 +166,7 @@ impl World {
             .collect()
     }
 
-    /// The items of a table that belong to a drop, by key.
+    /// Reads the items of a table that belong to a drop, by key.
     async fn of_drop(&self, variable: &str, drop: &str) -> BTreeMap<String, Value> {
         let (prefix, in_doc) = (format!("{drop}#"), format!("\"{drop}."));
         let mut found = BTreeMap::new();
@@ -180,7 +180,7 @@ impl World {
         found
     }
 
-    /// All stored data of a drop that a request could have changed.
+    /// Reads all stored data of a drop that a request could have changed.
     pub(crate) async fn image(&self, drop: &str) -> BTreeMap<String, BTreeMap<String, Value>> {
         let mut image = BTreeMap::new();
         for variable in ["STOCK_TABLE", "PURCHASES_TABLE", "ORDERS_TABLE", "DROPS_TABLE"] {
@@ -189,11 +189,11 @@ impl World {
         image
     }
 
-    /// The gateway's log lines of an order, summed.
+    /// Sums the money that the lines of the gateway's log show for an order.
     pub(crate) fn money(&self, order: &str) -> Money {
         let log = std::fs::read_to_string(&self.file.gateway_log).unwrap();
         let mut money = Money::default();
-        // The last line may be half written.
+        // The gateway may have written only a part of the last line, so a line without its end is skipped.
         let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
         for line in whole.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()) {
             if line["order_id"] != order {
@@ -212,7 +212,7 @@ impl World {
         money
     }
 
-    /// The ledger's rows of a drop by order.
+    /// Reads the ledger's rows of a drop, by order.
     pub(crate) async fn ledger(&self, drop: &str) -> BTreeMap<String, LedgerRow> {
         let address = self.file.database_url.parse().unwrap();
         let roots = self.file.database_roots.parse().unwrap();

@@ -1,4 +1,4 @@
-//! The gateway's webhooks: their effects, and which ones are refused.
+//! Tests the effects of the gateway's webhooks, and the webhooks that are refused.
 
 use bytes::Bytes;
 use http::Request;
@@ -14,7 +14,8 @@ const SECRET: &str = "whsec_local";
 /// The sweeper may process an order before the webhook does, so the test tries several orders.
 const MOST_ORDERS: u32 = 10;
 
-/// Sends an event as the gateway would, signed with `secret` and a timestamp `seconds_ago`.
+/// Sends the event `sent` as the gateway would. The signature is that of `signed`, made with `secret` and a timestamp
+/// `seconds_ago` seconds in the past.
 async fn send(world: &World, secret: &str, seconds_ago: u64, signed: &str, sent: &str) -> Reply {
     let at = now_ms().unsigned_abs() / 1_000 - seconds_ago;
     let request = Request::post(world.url("/payments/stripe/webhook"))
@@ -31,8 +32,8 @@ fn paid(id: &str, order: &str) -> String {
     .to_string()
 }
 
-/// Whether a hint, and not the sweeper's reminder, led to the end of an order. A hint contains the order and no
-/// version.
+/// Whether a webhook's hint, and not the sweeper's reminder, led to the end of an order. A hint contains the order and
+/// no version.
 async fn ended_by_hint(world: &'static World, order: &str) -> bool {
     until("the log has the order's end", || async move {
         lines(world)

@@ -1,4 +1,4 @@
-//! The stack, a client, and the calls of a shopper and an operator.
+//! Starts the stack and a client, and makes the calls of a shopper and an operator.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -48,7 +48,7 @@ impl Reply {
         self.json["code"].as_str().unwrap_or_default()
     }
 
-    /// The body, when the status is the expected one.
+    /// Fails unless the answer has this status, and returns the body.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.json);
@@ -68,7 +68,7 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// The moment `from_now_ms` from now, in the API's format.
+/// The time `from_now_ms` milliseconds from now, in the API's format.
 pub(crate) fn moment(from_now_ms: i64) -> String {
     let nanos = i128::from(now_ms() + from_now_ms) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)
@@ -77,13 +77,13 @@ pub(crate) fn moment(from_now_ms: i64) -> String {
         .unwrap()
 }
 
-/// A moment of the API in milliseconds since 1970.
+/// A time in the API's format, in milliseconds since 1970.
 pub(crate) fn millis(moment: &Value) -> i64 {
     let at = OffsetDateTime::parse(moment.as_str().unwrap(), &Rfc3339).unwrap();
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap()
 }
 
-/// Asks until there is an answer; fails with `what` after a minute.
+/// Calls `ask` until it returns a value; fails with `what` after a minute.
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let began = Instant::now();
     loop {
@@ -98,7 +98,7 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask:
     }
 }
 
-/// Waits until this machine's clock, which all processes share, shows a moment.
+/// Waits until this machine's clock, which all processes share, has reached `at_ms`.
 pub(crate) async fn until_clock(at_ms: i64) {
     while now_ms() < at_ms {
         tokio::time::sleep(Duration::from_millis(
@@ -146,7 +146,8 @@ impl World {
         format!("{FOLDER}/logs")
     }
 
-    /// One exchange. API Gateway's answer without a free process is retried, as the API documentation asks.
+    /// Sends a request. An answer 503 that a function or API Gateway gives for a lack of capacity is retried for up to
+    /// a minute, as the API documentation asks.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Reply {
         let began = Instant::now();
         loop {
@@ -168,7 +169,7 @@ impl World {
         }
     }
 
-    /// One exchange without retries. An error when the connection ends before the answer.
+    /// Sends a request once. Returns an error when the connection ends before the answer.
     pub(crate) async fn exchange(
         &self,
         request: Request<Bytes>,
@@ -191,7 +192,7 @@ impl World {
         format!("{}{path}", self.file.api_url)
     }
 
-    /// A call with an optional token, key and body.
+    /// Sends a request with a token (unless it is empty), and with the idempotency key and the body if given.
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -218,7 +219,7 @@ impl World {
         self.call(Method::GET, path, "", None, None).await
     }
 
-    /// The answer of the control endpoint.
+    /// Requests `path` from the control endpoint with GET, and returns the answer.
     pub(crate) async fn control(&self, path: &str) -> Value {
         let request = Request::get(format!("{}{path}", self.file.control_url)).body(Bytes::new());
         self.send(request.unwrap()).await.expect(200)
@@ -250,7 +251,7 @@ impl World {
         self.drops.lock().unwrap().push(plan.drop.to_owned());
     }
 
-    /// The status of a drop's SKU, once it is `availability`.
+    /// Waits until all SKUs of a drop have this availability, and returns the drop's status.
     pub(crate) async fn until_available(&self, drop: &str, availability: &str) -> Value {
         until(&format!("{drop} is {availability}"), || async move {
             let reply = self.get(&format!("/drops/{drop}/status")).await;

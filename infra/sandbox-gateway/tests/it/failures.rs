@@ -1,4 +1,4 @@
-//! Idempotency under races, lost answers, outages: over real HTTP.
+//! Tests idempotency under races, lost answers and outages, over real HTTP.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -173,8 +173,8 @@ async fn a_client_that_hangs_up_is_charged_all_the_same() {
         tokio::spawn(async move { request.send().await.unwrap().status() })
     };
     let (mut one, mut two) = (send(), send());
-    // The refused request shows that the other one is being carried out. The client of the other one then
-    // closes its connection.
+    // The refusal of one request shows that the other request is being carried out. The client of the other
+    // request then closes its connection.
     let refused = tokio::select! {
         status = &mut one => { two.abort(); status }
         status = &mut two => { one.abort(); status }
@@ -196,7 +196,7 @@ async fn faults_hit_the_share_they_are_told_and_the_same_orders_again() {
             let id = sandbox.create(&format!("o{n}"), "pm_card_visa").await;
             if sandbox.confirm(&id, &format!("o{n}/confirm")).await.status == 504 {
                 lost.push(n);
-                // The same key again is answered or replayed, and never charged twice.
+                // A repeat with the same key is carried out or replayed, and never charges twice.
                 while sandbox.confirm(&id, &format!("o{n}/confirm")).await.status == 504 {}
             }
         }

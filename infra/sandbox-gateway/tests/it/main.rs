@@ -1,4 +1,4 @@
-//! The sandbox gateway over real HTTP.
+//! Tests the sandbox gateway over real HTTP.
 #![cfg(test)]
 
 mod failures;

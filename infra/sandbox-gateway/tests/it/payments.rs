@@ -1,4 +1,4 @@
-//! The result of each payment method, over real HTTP.
+//! Tests the result of each payment method, over real HTTP.
 
 use crate::support::{KEY, Sandbox};
 use sandbox_gateway::log::Event;

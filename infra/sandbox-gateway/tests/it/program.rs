@@ -1,4 +1,4 @@
-//! The gateway as a separate process.
+//! Tests the gateway as a separate process.
 
 use std::process::Stdio;
 

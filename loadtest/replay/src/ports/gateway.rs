@@ -1,4 +1,4 @@
-//! The payment gateway's port.
+//! Implements the port of the payment gateway: every call takes virtual time, and faults can hit it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use ports::payment::{
     PaymentState, Refund,
 };
 
-use crate::buying::{SLOW_PAYS, finish};
+use crate::bank::{SLOW_PAYS, finish};
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Place, Stroke};
 use crate::process::Process;
@@ -130,8 +130,8 @@ fn keyed_op(name: &str) -> Option<GatewayOp> {
 const BANK_MS: u64 = 20_000;
 
 impl Gateway {
-    /// The payment as an adapter with the sabotage reports it: a decline appears as the payment's end.
-    /// Without this sabotage, or without a decline, the payment is unchanged.
+    /// The payment as an adapter with the sabotage `TakeDeclineForFinal` reports it: a declined payment as
+    /// cancelled. `None` without this sabotage or without a decline.
     async fn declined_for_good(&self, id: &PaymentId) -> Option<Payment> {
         if !self.process.world.is_sabotaged(Sabotage::TakeDeclineForFinal) {
             return None;
@@ -196,7 +196,7 @@ impl PaymentGateway for Gateway {
                 .world
                 .is_sabotaged(Sabotage::MoveOnAfterUnknownPayment)
         {
-            // Treats a time-out as a refusal.
+            // The sabotage reports a payment with an unknown outcome as declined.
             if let Ok(Some(payment)) = self.memory.find(id).await {
                 return Ok(Payment {
                     state: PaymentState::Declined {
@@ -224,7 +224,7 @@ impl PaymentGateway for Gateway {
         if self.process.world.is_sabotaged(Sabotage::UndoBeforeCancel)
             && let Ok(Some(payment)) = self.memory.find(id).await
         {
-            // Undoes the order although the gateway has not confirmed the cancellation.
+            // The sabotage reports a cancellation that the gateway has not made.
             return Ok(Payment {
                 state: PaymentState::Cancelled,
                 ..payment

@@ -1,4 +1,4 @@
-//! The ledger's port.
+//! Implements the port of the ledger: every call takes virtual time, and faults can hit it.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ impl ProjectOrders for Ledger {
     }
 }
 
-/// An event in the history.
+/// Describes an event in the history.
 pub(crate) fn told(event: &OrderEvent) -> String {
     let id = &event.data.order_id;
     format!(

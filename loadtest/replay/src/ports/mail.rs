@@ -1,4 +1,4 @@
-//! The ports of the mail service and of the record of sent mails.
+//! Implements the ports of the mail service and of the record of sent mails.
 
 use std::sync::Arc;
 
@@ -55,6 +55,7 @@ impl KeepContact for Store {
     }
 
     async fn note_sent(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let (id, what, world) = (order.clone(), what.to_owned(), self.world().clone());
         let (begun_ms, forgets) = (
             self.process.begun_ms(),
@@ -62,7 +63,7 @@ impl KeepContact for Store {
         );
         let of = format!("{} {what}", short(order));
         let act = move |memory: memory::MemoryStore| async move {
-            if let Some(before_ms) = world.watch.told(&id, &what, world.now_ms())
+            if let Some(before_ms) = watch.told(&id, &what, world.now_ms())
                 && before_ms < begun_ms
             {
                 let line =

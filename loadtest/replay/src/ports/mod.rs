@@ -1,4 +1,5 @@
-//! The ports of the functions in a replay: the adapters in memory, with a gate before every call.
+//! Implements the ports of the functions in a replay: the adapters in memory, with a gate before every call, where
+//! faults can hit it.
 
 mod gateway;
 mod ledger;

@@ -1,4 +1,6 @@
-//! The order ports.
+//! Implements the ports of orders, over the store in memory.
+
+use std::sync::Arc;
 
 use domain::ids::{DropId, OrderId, ShopperId};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
@@ -46,6 +48,7 @@ impl NoteDecline for Store {
 
 impl PlaceOrder for Store {
     async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let mut placing = placing.clone();
         let (world, stream) = (self.world().clone(), self.stream.clone());
         let true_limit = placing.per_shopper_limit;
@@ -72,21 +75,15 @@ impl PlaceOrder for Store {
                     world.note("ordered");
                     let order = &placing.order;
                     let key = &order.reservation.shard;
-                    world.watch.adds_up(&world, &memory, key);
-                    world
-                        .watch
-                        .claims_changed(&world, &memory, &key.drop, &order.shopper);
-                    world
-                        .watch
-                        .within_limit(&world, &memory, &key.drop, &order.shopper, true_limit);
+                    watch.adds_up(&memory, key);
+                    watch.claims_changed(&memory, &key.drop, &order.shopper);
+                    watch.within_limit(&memory, &key.drop, &order.shopper, true_limit);
                     stream.take_from(&memory);
                 }
                 Ok(Conditional::Refused(NotPlaced::Exists(_))) => world.note("an order found its own repeat"),
                 Ok(Conditional::Refused(NotPlaced::LimitReached)) => {
                     world.note("limit reached at checkout");
-                    world
-                        .watch
-                        .limit_reached(&world, &memory, &placing.order, true_limit);
+                    watch.limit_reached(&memory, &placing.order, true_limit);
                 }
                 Ok(Conditional::Refused(NotPlaced::HoldChanged)) => world.note("hold changed at checkout"),
                 Ok(Conditional::Refused(NotPlaced::NotFirst { .. })) => {
@@ -184,14 +181,15 @@ impl PutOff for Store {
 
 impl AdvanceOrder for Store {
     async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let (step, world, stream) = (step.clone(), self.world().clone(), self.stream.clone());
         let of = format!("{} to {}", short(&step.order.id), step.order.tell());
         let names_payment = step.order.history.last() == Some(Cause::Created) && step.effect.is_none();
         if world.is_sabotaged(Sabotage::ConfirmBeforeStoring)
             && names_payment
-            && self.process.function == crate::process::Function::ProcessOrder
+            && self.process.function == crate::function::Function::ProcessOrder
         {
-            // A write that is not awaited is done later or never.
+            // The sabotage does not wait for the write, which happens later, or never if the process dies.
             let (memory, id) = (self.memory.clone(), self.process.id);
             let inner = world.clone();
             world.spawn(Some(id), async move {
@@ -213,11 +211,9 @@ impl AdvanceOrder for Store {
                         sabotage::count_again(&memory, order);
                     }
                     note(&world, &step);
-                    world.watch.adds_up(&world, &memory, key);
+                    watch.adds_up(&memory, key);
                     if step.effect.is_some() {
-                        world
-                            .watch
-                            .claims_changed(&world, &memory, &key.drop, &order.shopper);
+                        watch.claims_changed(&memory, &key.drop, &order.shopper);
                     }
                     stream.take_from(&memory);
                 }

@@ -1,4 +1,4 @@
-//! The sending side of the queues.
+//! Implements the sending side of the queues.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 
 use crate::chance::keyed;
 use crate::faults::{Fault, Place, Stroke};
+use crate::function::Function;
 use crate::ports::ledger::told;
-use crate::process::{Function, Process};
+use crate::process::Process;
 use crate::queue::Deliveries;
 use crate::sabotage::Sabotage;
 
@@ -107,7 +108,8 @@ impl SendHint for Queues {
 
 impl ParkRecord for Queues {
     async fn park(&self, raw: &str) -> Result<(), SendError> {
-        // No part of the replay makes an unreadable record; the audit counts one as a dead letter.
+        // No part of the replay makes an unreadable record, so the audit counts a parked record as a dead
+        // letter.
         self.memory.park(raw).await
     }
 }

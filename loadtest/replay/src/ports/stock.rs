@@ -1,4 +1,6 @@
-//! The stock ports.
+//! Implements the ports of stock, over the store in memory.
+
+use std::sync::Arc;
 
 use domain::claim::Claim;
 use domain::ids::{DropId, ShardKey, ShopperId};
@@ -34,9 +36,10 @@ impl ClaimStock for Store {
         shopper: &ShopperId,
         claim: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let mut claim = claim.clone();
         if self.world().is_sabotaged(Sabotage::NewNonceOnRetry)
-            && self.world().watch.is_repeat(key, shopper, &claim)
+            && self.process.watch.is_repeat(key, shopper, &claim)
         {
             claim = sabotage::with_new_nonce(&claim, key, shopper);
         }
@@ -51,7 +54,7 @@ impl ClaimStock for Store {
                 };
                 if matches!(outcome, Ok(Conditional::Done)) {
                     world.note("claimed");
-                    world.watch.claimed(&world, &memory, &key, &shopper, &claim);
+                    watch.claimed(&memory, &key, &shopper, &claim);
                 }
                 outcome
             }
@@ -68,6 +71,7 @@ impl ClaimStock for Store {
         victim: &ShopperId,
         seen: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let act = {
             let (world, victim, seen) = (self.world().clone(), victim.clone(), seen.clone());
             let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
@@ -76,8 +80,8 @@ impl ClaimStock for Store {
                 match &outcome {
                     Ok(Conditional::Done) => {
                         world.note("taken over");
-                        world.watch.returned(&world, &memory, &key, &victim, &seen, false);
-                        world.watch.claimed(&world, &memory, &key, &shopper, &claim);
+                        watch.returned(&memory, &key, &victim, &seen, false);
+                        watch.claimed(&memory, &key, &shopper, &claim);
                     }
                     Ok(Conditional::Refused(_)) => world.note("not taken over: others were faster"),
                     Err(_) => {}
@@ -92,7 +96,8 @@ impl ClaimStock for Store {
 
 impl GiveBackStock for Store {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        let by_shopper = self.process.function == crate::process::Function::Reserve;
+        let watch = Arc::clone(&self.process.watch);
+        let by_shopper = self.process.function == crate::function::Function::Reserve;
         let of = format!(
             "{} of {}, {}",
             place(&seen.shard),
@@ -104,7 +109,7 @@ impl GiveBackStock for Store {
             let outcome = memory.give_back(&seen).await;
             if outcome == Ok(Conditional::Refused(())) && world.is_sabotaged(Sabotage::ReleaseTwice) {
                 sabotage::give_back_again(&memory, &seen);
-                world.watch.adds_up(&world, &memory, &seen.shard);
+                watch.adds_up(&memory, &seen.shard);
                 return Ok(Conditional::Done);
             }
             if outcome == Ok(Conditional::Done) {
@@ -113,9 +118,8 @@ impl GiveBackStock for Store {
                     false => "given back by the conductor",
                 });
                 let (key, shopper, claim) = (&seen.shard, &seen.shopper, &seen.claim);
-                let watch = &world.watch;
-                watch.returned(&world, &memory, key, shopper, claim, by_shopper);
-                watch.adds_up(&world, &memory, key);
+                watch.returned(&memory, key, shopper, claim, by_shopper);
+                watch.adds_up(&memory, key);
             }
             outcome
         };
@@ -165,18 +169,19 @@ impl SurveyStock for Store {
 
 impl AllocateStock for Store {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let of = format!("{units} units to {}", place(key));
-        let (key, world) = (key.clone(), self.world().clone());
+        let key = key.clone();
         let act = move |memory: MemoryStore| async move {
             let outcome = memory.allocate(&key, units).await;
-            world.watch.adds_up(&world, &memory, &key);
+            watch.adds_up(&memory, &key);
             outcome
         };
         self.write("allocate", false, of, act).await
     }
 }
 
-/// A shard in the history.
+/// Names a shard in the history.
 fn place(key: &ShardKey) -> String {
     format!("{}#{}", key.sku, key.index)
 }

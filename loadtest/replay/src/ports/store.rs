@@ -1,4 +1,5 @@
-//! The gate before every call of a database port.
+//! Implements the gate before every call of a database port: the call takes virtual time, and faults can
+//! hit it.
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
@@ -39,7 +40,7 @@ impl Store {
         &self.process.world
     }
 
-    /// A read. With `may_lag`, it may return the state of an earlier moment.
+    /// Makes a read. With `may_lag`, it may return an earlier state.
     pub(super) async fn read<T, F>(
         &self,
         name: &'static str,
@@ -88,7 +89,7 @@ impl Store {
         answer
     }
 
-    /// A write: one atomic step, single or as a transaction.
+    /// Makes a write, which is one atomic step: a single write or a transaction.
     pub(super) async fn write<T, F>(
         &self,
         name: &'static str,
@@ -134,7 +135,7 @@ impl Store {
         answer
     }
 
-    /// Does an operation after its caller has given up.
+    /// Lets a write take effect after `ms` milliseconds, when its caller already has an unknown outcome.
     pub(super) fn later<T: Tell>(
         &self,
         name: &'static str,
@@ -166,8 +167,8 @@ impl Store {
         }
     }
 
-    /// How long the caller waits for an answer that does not come: not at all when the connection breaks, and until the
-    /// time-out when the answer is missing.
+    /// The time that the caller waits for an answer that does not come, in milliseconds: below 60 if the
+    /// connection breaks, and the client's time limit if the answer is missing.
     fn silence_ms(&self) -> i64 {
         let drawn = keyed(
             self.world().seed,

@@ -1,4 +1,6 @@
-//! The drop, status and lease ports.
+//! Implements the ports of drops, statuses and leases, over the store in memory.
+
+use std::sync::Arc;
 
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, SkuId};
@@ -11,9 +13,9 @@ use ports::drops::{
 };
 use ports::{Conditional, StoreError};
 
+use crate::function::Function;
 use crate::ports::store::Store;
 use crate::ports::tell::Tell as _;
-use crate::process::Function;
 use crate::sabotage::{self, Sabotage};
 
 impl ReadDrop for Store {
@@ -57,6 +59,7 @@ impl ListDrops for Store {
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let of = drop.tell();
         let (drop, world) = (drop.clone(), self.world().clone());
         let act = move |memory: MemoryStore| async move {
@@ -65,7 +68,7 @@ impl StoreDrop for Store {
                 if drop.state == DropState::Cancelled {
                     world.note("a cancellation came to its end");
                 }
-                world.watch.drop_stored(&world, &drop);
+                watch.drop_stored(&drop);
             }
             outcome
         };
@@ -107,6 +110,7 @@ impl WriteStatus for Store {
         counts: &FreeCounts,
         copies: u8,
     ) -> Result<Conditional<()>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let of = format!("{sku} {}", counts.tell());
         let (drop, sku, counts, world) = (drop.clone(), sku.clone(), counts.clone(), self.world().clone());
         let act = move |memory: MemoryStore| async move {
@@ -117,7 +121,7 @@ impl WriteStatus for Store {
                 memory.write_counts(&drop, &sku, &counts, copies).await
             };
             match &outcome {
-                Ok(Conditional::Done) => world.watch.counts_written(&world, &sku, &counts),
+                Ok(Conditional::Done) => watch.counts_written(&sku, &counts),
                 Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
                 Err(_) => {}
             }
@@ -127,6 +131,7 @@ impl WriteStatus for Store {
     }
 
     async fn write_status(&self, status: &DropStatus, copies: u8) -> Result<Conditional<()>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let mut status = status.clone();
         let world = self.world().clone();
         if world.is_sabotaged(Sabotage::CallHeldGone) {
@@ -141,7 +146,7 @@ impl WriteStatus for Store {
                 memory.write_status(&status, copies).await
             };
             match &outcome {
-                Ok(Conditional::Done) => world.watch.status_written(&world, &memory, &status),
+                Ok(Conditional::Done) => watch.status_written(&memory, &status),
                 Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
                 Err(_) => {}
             }
@@ -159,12 +164,13 @@ impl HoldLease for Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Lease, Lease>, StoreError> {
+        let watch = Arc::clone(&self.process.watch);
         let of = format!("for {holder}");
         let (drop, holder, world) = (drop.clone(), holder.to_owned(), self.world().clone());
         let act = move |memory: MemoryStore| async move {
             let outcome = memory.acquire(&drop, &holder, now, until).await;
             match &outcome {
-                Ok(Ok(lease)) => world.watch.lease_held(&world, lease.fencing),
+                Ok(Ok(lease)) => watch.lease_held(lease.fencing),
                 Ok(Err(_)) => world.note("a conductor stood by"),
                 Err(_) => {}
             }

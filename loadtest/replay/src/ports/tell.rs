@@ -1,4 +1,4 @@
-//! Short descriptions of the ports' answers for the history.
+//! Writes short descriptions of the ports' answers for the history.
 
 use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
@@ -101,7 +101,7 @@ impl Tell for Claim {
     }
 }
 
-/// The form of a time in the history.
+/// Writes a time for the history, in seconds since the beginning.
 pub(crate) fn seconds(at: domain::time::Timestamp) -> String {
     let ms = at.millis_since(memory::TestRuntime::START);
     format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
@@ -186,7 +186,8 @@ impl Tell for Vec<OrderId> {
     }
 }
 
-/// The beginning of an order's id, which is unique among the orders of one drop.
+/// The first seven characters of an order's id, as a label. They contain 30 bits of a hash, so the orders of one drop
+/// rarely share a label.
 pub(crate) fn short(id: &OrderId) -> &str {
     id.as_str().get(..7).unwrap_or_default()
 }

@@ -1,10 +1,10 @@
-//! The limits that the functions' libraries export are those of the template.
+//! Checks that the limits that the functions' libraries export are those of the template.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use domain::limits::{FunctionLimits, Trigger};
-use replay::process::Function;
+use replay::function::Function;
 use stampede_local::stack::sample_surroundings;
 use stampede_local::template::{Model, load};
 
@@ -22,7 +22,7 @@ fn number(of: impl TryInto<u32>) -> u32 {
     of.try_into().ok().unwrap()
 }
 
-/// The limits of one function as the template has them.
+/// Reads the limits of one function from the template.
 fn in_template(model: &Model, name: &str) -> FunctionLimits {
     let function = &model.functions[name];
     let sources = (

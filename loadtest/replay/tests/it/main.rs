@@ -1,4 +1,4 @@
-//! Tests of the replay: deliberate bugs are found, and drops keep their promises.
+//! Tests the replay: deliberate bugs are found, and drops keep their promises.
 #![cfg(test)]
 #![allow(clippy::print_stdout)]
 

@@ -1,10 +1,10 @@
-//! An hour without the ledger's database.
+//! Runs drops during an hour without the ledger's database.
 
 use domain::limits::LEDGER_OUTAGE_SECONDS;
 use replay::draw;
 use replay::faults::Fault;
+use replay::function::Function;
 use replay::plan::{FaultPlan, Outage};
-use replay::process::Function;
 use replay::run::{Options, run};
 use replay::tokens::Keys;
 

@@ -1,4 +1,4 @@
-//! Every deliberate bug is found within its number of seeds, and a failing plan shrinks.
+//! Checks that every deliberate bug is found within its number of seeds, and that a failing plan shrinks.
 
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +10,7 @@ use replay::sabotage::{Expected, Sabotage};
 use replay::shrink::shrink;
 use replay::tokens::Keys;
 
-/// The promise that the bug violates, and that must report it first.
+/// The promise that must report the bug first; `None` if any promise may report it.
 const fn noticed_as(sabotage: Sabotage) -> Option<Promise> {
     match sabotage {
         Sabotage::NobodyConducts => Some(Promise::OverdueHolds),
@@ -68,7 +68,8 @@ fn a_failing_drop_shrinks_to_a_small_one_that_still_fails() {
         sabotage: Some(Sabotage::ForgetTheLimit),
         telling: false,
     };
-    // One of the earlier seeds fails only with the timing of six shoppers.
+    // The search begins at seed 36, since an earlier plan fails only with the timing of six shoppers and does
+    // not shrink.
     let (plan, promise) = (36..200)
         .find_map(|seed| {
             let plan = draw::plan(seed);

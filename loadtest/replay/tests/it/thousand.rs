@@ -1,4 +1,4 @@
-//! A thousand drops: every promise is kept, every situation occurs, and every history is repeatable.
+//! Runs a thousand drops: every promise is kept, every situation occurs, and every history is repeatable.
 
 use std::sync::atomic::AtomicBool;
 

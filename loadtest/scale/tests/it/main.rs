@@ -1,4 +1,4 @@
-//! Small runs of the model, with as many shoppers as a test has time for.
+//! Tests small runs of the model, with as many shoppers as a test has time for.
 #![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
@@ -10,9 +10,9 @@
 use std::path::Path;
 
 use prescale_plan::documents::Files;
-use scale::old::OldDesign;
 use scale::report::Report;
 use scale::run::run;
+use scale::settings::OldDesign;
 use scale::settings::{LIMITS, Lifted, Settings, Shape, TIMES, capacity};
 
 fn settings(shoppers: u32, units: u32) -> Settings {

@@ -1,4 +1,5 @@
-//! A small API on a free port of 127.0.0.1 that answers as a test needs and records its requests.
+//! Serves a small API on a free port of 127.0.0.1 that answers as a test specifies and records its
+//! requests.
 #![allow(dead_code, unreachable_pub)]
 
 use std::convert::Infallible;
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 pub const DROP: &str = "d";
 pub const START_MS: i64 = 1_800_000_000_000;
 
-/// A received request.
+/// A request that the small API received, as tests compare it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub method: String,
@@ -38,7 +39,7 @@ pub struct Seen {
 
 pub type Log = Arc<Mutex<Vec<Seen>>>;
 
-/// Serves `answer` until the runtime ends; returns the base URL and the log.
+/// Serves `answer` until the runtime ends; returns the base URL and the log of requests.
 pub async fn serve<F, A>(answer: F) -> (String, Log)
 where
     F: Fn(Seen, usize) -> A + Clone + Send + Sync + 'static,
@@ -91,7 +92,7 @@ async fn note(request: Request<Incoming>, log: &Log) -> (Seen, usize) {
     (seen, number)
 }
 
-/// A drop file for tests: short, one SKU, every shopper buys.
+/// Makes a drop file for tests: short, one SKU, every shopper buys.
 pub fn drop_file() -> DropFile {
     let mut file = DropFile::parse(include_str!("../../../drops/default.toml")).unwrap();
     file.skus.truncate(1);
@@ -118,7 +119,7 @@ pub fn drop_file() -> DropFile {
     file
 }
 
-/// A world whose drop opened a moment ago.
+/// Makes the shared state of a run whose drop opens now.
 pub fn world(url: &str, folder: &Path, file: DropFile) -> Arc<World> {
     let facts = DropFacts {
         drop_id: DROP.into(),
@@ -153,7 +154,7 @@ pub fn world(url: &str, folder: &Path, file: DropFile) -> Arc<World> {
     })
 }
 
-/// Shopper number `index` of a world.
+/// Makes the plan of shopper number `index` of a run.
 pub fn shopper(world: &World, index: u32) -> Plan {
     plan(&world.file, 1, index)
 }

@@ -1,4 +1,4 @@
-//! A profile from measured runs.
+//! Calibrates a profile by measured runs.
 
 use serde::Serialize;
 
@@ -7,38 +7,39 @@ use super::super::profile::CapacityProfile;
 use super::evidence::{evidence, needs_shoppers};
 use super::number::{Number, Numbers, numbers, with};
 
-/// One number over all runs.
+/// The smallest, median and largest value that runs measured for one number of the profile, and its new
+/// value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
-    /// The number's name, as in the document. A share is given as the function's part of its group, 0 to 1.
+    /// The number's name in the profile. The value of a share is the function's part of its group, 0 to 1.
     pub number: String,
-    /// The profile's former value; none for a number that it did not have.
+    /// The profile's former value; `None` for a number that the profile did not have.
     pub old: Option<f64>,
-    /// The new value.
+    /// The new value in the profile.
     pub new: f64,
-    /// The smallest value of the runs.
+    /// The smallest value of all runs.
     pub least: f64,
-    /// The middle value, or the mean of the two middle ones.
+    /// The median of the values; for an even number of runs, the mean of the two middle values.
     pub median: f64,
-    /// The largest value of the runs.
+    /// The largest value of all runs.
     pub largest: f64,
-    /// The number of runs with a value.
+    /// The number of runs that measured the number.
     pub runs: usize,
 }
 
-/// A calibrated profile.
+/// The profile after a calibration, and what changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calibrated {
-    /// The profile.
+    /// The calibrated profile.
     pub profile: CapacityProfile,
-    /// Each number that was measured.
+    /// The measured values and the new value of each number that at least one run measured.
     pub spread: Vec<Spread>,
-    /// Numbers that no run measured, which stay unchanged.
+    /// The names of the numbers that no run measured, which stay unchanged.
     pub kept: Vec<String>,
 }
 
-/// The profile that follows from `runs`: the median of their values, and for percentiles the largest. Numbers that no
-/// run measured, and numbers that are set by hand, stay as in `profile`.
+/// The profile that follows from `runs`: the median of their values, and for percentiles the largest value.
+/// Numbers that no run measured, and numbers that are set by hand, stay as in `profile`.
 #[must_use]
 pub fn calibrate(profile: &CapacityProfile, runs: &[Measured]) -> Calibrated {
     let mut seen: std::collections::BTreeMap<Number, Vec<f64>> = std::collections::BTreeMap::new();
@@ -90,7 +91,7 @@ pub fn calibrate(profile: &CapacityProfile, runs: &[Measured]) -> Calibrated {
     }
 }
 
-/// The median of sorted values.
+/// The median of `values`, which must be sorted.
 fn median(values: &[f64]) -> f64 {
     let middle = values.len() / 2;
     let at = |n: usize| values.get(n).copied().unwrap_or(0.0);

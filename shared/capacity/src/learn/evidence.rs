@@ -1,18 +1,19 @@
-//! The values of the profile's numbers that one measured drop implies.
+//! Derives the evidence of one measured drop: the values of the profile's numbers that it implies.
 
 use super::super::measured::{FunctionMeasured, Measured, float};
 use super::super::phase::Phase;
 use super::super::profile::{ByPhase, CapacityProfile, Group, Per, TableUse, Through};
 use super::number::{Number, Numbers};
 
-/// Below this number of values, a 95th percentile is just the largest value.
+/// The smallest number of values for a 95th percentile. With fewer values, the percentile is only the
+/// largest value.
 const LEAST_FOR_P95: u64 = 20;
 
-/// The numbers for which `measured` has evidence.
+/// The values that `measured` implies for numbers of `profile`. A number without evidence is absent.
 ///
-/// A group's weights and parts need the invocations of *all* its functions. A drop without sales has no evidence for
-/// the load of units. An opening without any shopper's request has no evidence for shoppers' weights there, since a
-/// drop without shoppers cannot be planned.
+/// A group's weights and parts need the invocations of *all* its functions. A drop without sales has no
+/// evidence for the load of units. An opening without any shopper's request has no evidence for shoppers'
+/// weights there, since a profile without such a weight cannot plan a drop.
 #[must_use]
 pub fn evidence(profile: &CapacityProfile, measured: &Measured) -> Numbers {
     let mut found = Numbers::new();
@@ -62,7 +63,8 @@ pub fn evidence(profile: &CapacityProfile, measured: &Measured) -> Numbers {
     found
 }
 
-/// A group's requests in each phase where they count: those over queues count in the tail.
+/// The requests of a group in each phase in which they count: requests that arrive over queues count in the
+/// tail. `None` if a function of the group was not measured.
 pub(super) fn requests(group: &Group, measured: &Measured) -> Option<ByPhase<f64>> {
     let mut sum = ByPhase::each(|_| 0.0);
     for share in &group.functions {
@@ -74,7 +76,8 @@ pub(super) fn requests(group: &Group, measured: &Measured) -> Option<ByPhase<f64
     Some(sum)
 }
 
-/// One function's requests in each phase where they count.
+/// The requests of one function in each phase in which they count; `None` if its invocations were
+/// not measured.
 pub(super) fn counted(through: Through, seen: &FunctionMeasured) -> Option<ByPhase<f64>> {
     let invocations = seen.invocations?;
     Some(match through {
@@ -86,7 +89,7 @@ pub(super) fn counted(through: Through, seen: &FunctionMeasured) -> Option<ByPha
     })
 }
 
-/// Sold units, or the units on sale if sales were not counted; none if nothing was sold.
+/// The number of sold units, or of units on sale if sales were not counted; `None` if nothing was sold.
 fn units(measured: &Measured) -> Option<f64> {
     let units = f64::from(measured.sold.unwrap_or(measured.units));
     (units > 0.0).then_some(units)
@@ -122,8 +125,9 @@ fn weigh(found: &mut Numbers, group: &Group, measured: &Measured) {
     }
 }
 
-/// Removes evidence that would leave no group with shoppers' requests at the opening. This is needed for one drop's
-/// numbers and for combined ones: one drop may have no browse requests, another no purchases.
+/// Removes evidence that would leave no group with shoppers' requests at the opening. The numbers of one drop
+/// and the combined numbers of several drops both need this, since one drop may have no browse requests and
+/// another no purchases.
 pub(super) fn needs_shoppers(found: &mut Numbers, profile: &CapacityProfile) {
     let of_shoppers = || profile.groups.iter().filter(|g| g.per == Per::Shopper);
     let opening = |group: &Group| Number::Weight {

@@ -1,4 +1,4 @@
-//! Compares the plan with the measured load.
+//! Compares the plan of a drop with its measured load.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,24 +10,26 @@ use super::super::phase::Phase;
 use super::super::profile::{ByPhase, CapacityProfile, Group, Per};
 use super::evidence::{counted, requests};
 
-/// One quantity, planned and actual.
+/// One quantity of a drop: its planned and its measured value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
-    /// The quantity: `function.reserve.concurrency`.
+    /// The name of the quantity, for example `function.reserve.concurrency`.
     pub what: String,
     /// The planned value, without headroom.
     pub planned: f64,
     /// The measured value.
     pub actual: f64,
-    /// Actual ÷ planned: above 1 means more than planned. None if nothing was planned.
+    /// The measured value divided by the planned value: above 1 means more than planned. `None` if nothing
+    /// was planned.
     pub ratio: Option<f64>,
-    /// Whether capacity depends on it. Its inputs (requests, times) are listed beside it.
+    /// Whether capacity depends on the quantity directly. If not, the quantity is an input of another one
+    /// (requests, times).
     pub sizes: bool,
 }
 
-/// The largest factor between plan and measurement, in either direction, over all quantities on which capacity depends;
-/// 1 for a perfect plan. None if nothing can be compared. A planned quantity that did not occur at all counts as
-/// [`MOST_APART`], and so does an unplanned one that occurred.
+/// The largest factor between plan and measurement, in either direction, over all quantities on which
+/// capacity depends; 1 for a perfect plan, `None` if no quantity can be compared. A planned quantity that did
+/// not occur at all, and an unplanned quantity that occurred, count as [`MOST_APART`].
 #[must_use]
 pub fn largest(gaps: &[Gap]) -> Option<f64> {
     let apart = |gap: &Gap| match (gap.planned > 0.0, gap.actual > 0.0) {
@@ -40,13 +42,15 @@ pub fn largest(gaps: &[Gap]) -> Option<f64> {
     gaps.iter().filter(|gap| gap.sizes).map(apart).reduce(f64::max)
 }
 
-/// The largest factor that is reported.
+/// The largest factor that [`largest`] reports.
 pub const MOST_APART: f64 = 1_000.0;
 
-/// Compares the plan of `profile` for `drop` with the measurements. Quantities that were not measured are left out.
+/// Compares the plan of `profile` for `drop` with the measurements. A quantity that was not measured
+/// is omitted.
 ///
-/// Rates are those of the busiest second. Single seconds are not measured, so the measured load of each phase is
-/// assumed to be as steep as planned. In a phase without a plan it is assumed to be as steep as the arrivals.
+/// Rates are those of the busiest second. Single seconds are not measured, so the ratio of the busiest second
+/// to the mean is assumed to be as planned in each phase, and as for the shoppers' arrivals in a phase
+/// without planned requests.
 #[must_use]
 pub fn gaps(profile: &CapacityProfile, drop: &CalendarDrop, measured: &Measured) -> Vec<Gap> {
     let mut gaps = Vec::new();
@@ -126,12 +130,12 @@ fn push(gaps: &mut Vec<Gap>, what: String, planned: f64, actual: Option<f64>, si
     }
 }
 
-/// The plan of a group in one phase.
+/// The planned requests of a group in one phase.
 #[derive(Debug, Clone, Copy)]
 struct Planned {
-    /// Requests a second, in the busiest second.
+    /// The requests a second in the busiest second.
     rps: f64,
-    /// Requests in the whole phase.
+    /// The number of requests in the whole phase.
     requests: f64,
     /// The ratio of the busiest second to the mean.
     steepness: f64,
@@ -144,7 +148,8 @@ fn planned(profile: &CapacityProfile, drop: &CalendarDrop, group: &Group) -> ByP
         let weight = *group.weight.of(phase);
         let rps = paces.of(phase).rps(group.per, weight);
         let stretch = stretches.of(phase);
-        // At the opening, units have their own rate, and all of them are gone at its end.
+        // At the opening, units have their own rate, and all of them are reserved when it ends. So their rate
+        // does not give their number.
         let requests = if phase == Phase::Opening && group.per == Per::Unit {
             f64::from(drop.units) * weight
         } else {
@@ -166,7 +171,7 @@ fn of_functions(
     measured: &Measured,
 ) {
     let planned = planned(profile, drop, group);
-    // Units of concurrency, as in `need`, without headroom.
+    // The result is in units of concurrency, computed as in `need`, but without headroom.
     let concurrency = |rps: f64, p95_ms: f64| rps * p95_ms.max(LEAST_UNIT_MS) / 1000.0;
     for (share, part) in group.parts() {
         let Some(seen) = measured.function(&share.function) else {
@@ -189,7 +194,7 @@ fn of_functions(
         });
         push(gaps, at("requests_per_second"), expected, came, false);
         push(gaps, at("p95_ms"), share.p95_ms, seen.p95_ms, false);
-        // Without a measured percentile, the planned one is used for the actual size.
+        // Without a measured percentile, the planned percentile is used for the actual concurrency.
         let p95_ms = seen.p95_ms.unwrap_or(share.p95_ms);
         push(
             gaps,

@@ -1,4 +1,4 @@
-//! The lesson of one drop, and when a drop may be learned from.
+//! Defines the lesson of one drop, and the time in which a run may learn from a drop.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,27 +9,29 @@ use super::update::Change;
 use domain::ids::DropId;
 use domain::time::Timestamp;
 
-/// A drop's metrics are complete this long after its orders should be complete, in ms, since metrics arrive minutes
-/// late.
+/// The time from a drop's expected completion until its metrics are complete, in ms. Metrics arrive
+/// minutes late.
 pub const SETTLES_MS: i64 = 600_000;
-/// A drop without metrics this long after that is not learned from, in ms.
+/// The further time, in ms, after which no run learns from the drop any more, even if its metrics
+/// never arrived.
 pub const FORGETS_AFTER_MS: i64 = 6 * 3_600_000;
 
-/// The lesson of one drop. Stored twice: before the profile is changed, and after.
+/// The measurements of one drop, and the changes of the profile that a run derived from them. The lesson is
+/// stored twice: before the profile is changed, and after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lesson {
-    /// The drop.
+    /// The drop that was measured.
     pub drop: DropId,
-    /// When this was stored.
+    /// The time at which the lesson was stored.
     pub at: Timestamp,
-    /// The run that stored it.
+    /// The run that stored the lesson, by the unique name of its invocation.
     pub run: String,
-    /// The measured load.
+    /// The measured load of the drop.
     pub measured: Measured,
-    /// The plan compared with the measurements, by the profile before the change.
+    /// The differences between the plan and the measurements, by the profile before its change.
     pub gaps: Vec<Gap>,
-    /// The largest factor between them; none if nothing can be compared.
+    /// The largest factor between plan and measurement; `None` if no quantity can be compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest: Option<f64>,
     /// The changes to the profile.
@@ -38,8 +40,8 @@ pub struct Lesson {
     pub written: bool,
 }
 
-/// The drops that may be learned from at `now`, oldest first: they took place, their time is over, and their metrics
-/// are complete.
+/// The drops from which a run may learn at `now`, the oldest first. They took place, their time is over, and
+/// their metrics are complete.
 #[must_use]
 pub fn due(calendar: &[CalendarDrop], now: Timestamp) -> Vec<&CalendarDrop> {
     let is_due = |drop: &&CalendarDrop| {

@@ -1,4 +1,4 @@
-//! The learnable numbers of the profile, by name.
+//! Names the numbers of the profile that can be learned, and reads and replaces their values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,63 +6,64 @@ use std::fmt;
 use super::super::phase::Phase;
 use super::super::profile::{CapacityProfile, Group, LEAST_MS, MOST_MS, MOST_PER};
 
-/// A number of the profile.
+/// Names one number of the profile that can be learned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Number {
-    /// Requests for each shopper or unit.
+    /// A group's requests for each shopper or unit in one phase.
     Weight {
-        /// The group.
+        /// The group, by its name in the profile.
         group: String,
-        /// The phase.
+        /// The phase in which the requests count.
         phase: Phase,
     },
-    /// A function's part of its group's requests, 0 to 1.
+    /// A function's part of the requests of its group, 0 to 1.
     Part {
-        /// The function.
+        /// The function, by its name in the profile.
         function: String,
     },
     /// The 95th percentile of a function's run time, in ms.
     P95 {
-        /// The function.
+        /// The function, by its name in the profile.
         function: String,
     },
     /// The mean of a function's run time, in ms.
     Mean {
-        /// The function.
+        /// The function, by its name in the profile.
         function: String,
     },
     /// A table's write units for each unit sold.
     WriteUnits {
-        /// The table.
+        /// The table, by its name in the profile.
         table: String,
     },
     /// A table's read units for each request of a group.
     ReadUnits {
-        /// The table.
+        /// The table, by its name in the profile.
         table: String,
-        /// The group.
+        /// The group whose requests are counted, by its name in the profile.
         group: String,
     },
     /// A queue's messages for each unit sold.
     Messages {
-        /// The event source.
+        /// The event source, by its name in the profile.
         source: String,
     },
     /// The 95th percentile of the time for one of a queue's messages, in ms.
     Handling {
-        /// The event source.
+        /// The event source, by its name in the profile.
         source: String,
     },
     /// The ledger's rows for each unit sold.
     Rows,
 }
 
-/// Numbers by name.
+/// Values for numbers of the profile.
 pub type Numbers = BTreeMap<Number, f64>;
 
-/// The smallest part of a group's requests that a function has, since a share must be above zero.
+/// The smallest part of a group's requests that a function may have, since a share must be above zero.
 const LEAST_PART: f64 = 0.001;
-/// The number of significant digits of learned numbers. One drop does not justify more.
+/// The number of significant digits of learned numbers. The measurements of one drop do not justify
+/// more digits.
 const DIGITS: i32 = 4;
 
 impl fmt::Display for Number {
@@ -84,14 +85,14 @@ impl fmt::Display for Number {
 }
 
 impl Number {
-    /// Whether it is a time at a percentile. Of several runs the largest counts, since a mean of percentiles has no
-    /// meaning.
+    /// Whether the number is a percentile of a time. Of several runs the largest percentile counts, since a
+    /// mean of percentiles has no meaning.
     #[must_use]
     pub const fn is_percentile(&self) -> bool {
         matches!(self, Self::P95 { .. } | Self::Handling { .. })
     }
 
-    /// The nearest value that is valid in a profile.
+    /// The value that is nearest to `value` and valid for this number in a profile.
     pub(super) fn bounded(&self, value: f64) -> f64 {
         let (least, most) = match self {
             Self::Part { .. } => (LEAST_PART, 1.0),
@@ -102,7 +103,7 @@ impl Number {
     }
 }
 
-/// The values of `profile`.
+/// The values of all learnable numbers of `profile`.
 #[must_use]
 pub fn numbers(profile: &CapacityProfile) -> Numbers {
     let mut numbers = Numbers::new();
@@ -141,7 +142,7 @@ pub fn numbers(profile: &CapacityProfile) -> Numbers {
     numbers
 }
 
-/// `profile` with these numbers, each limited to its valid range; the others unchanged.
+/// `profile` with the given `numbers`, each limited to its valid range. All other numbers stay unchanged.
 #[must_use]
 pub(super) fn with(profile: &CapacityProfile, numbers: &Numbers) -> CapacityProfile {
     let found = |number: Number, old: f64| -> f64 {
@@ -191,7 +192,8 @@ pub(super) fn with(profile: &CapacityProfile, numbers: &Numbers) -> CapacityProf
     profile
 }
 
-/// Sets the shares of a group's functions from their parts, if any part is given. The sum of the shares stays.
+/// Sets the shares of a group's functions from their parts, if `numbers` contain any part. The sum of the
+/// shares does not change.
 fn share_out(group: &mut Group, numbers: &Numbers) {
     let part = |function: &str, old: f64| -> (f64, bool) {
         let number = Number::Part {
@@ -214,7 +216,7 @@ fn share_out(group: &mut Group, numbers: &Numbers) {
     }
 }
 
-/// Rounds to [`DIGITS`] significant digits, upward, since rounding down would remove capacity.
+/// Rounds up to [`DIGITS`] significant digits, since rounding down would remove capacity.
 fn rounded(value: f64) -> f64 {
     if value <= 0.0 || !value.is_finite() {
         return value;
@@ -227,10 +229,10 @@ fn rounded(value: f64) -> f64 {
         scaled = value * factor;
     }
     if scaled >= most {
-        // Whole numbers with more digits are exact enough and short without rounding.
+        // A whole number with more digits is exact enough and short without further rounding.
         return value.ceil();
     }
-    // The error of binary fractions must not add a digit.
+    // The small subtraction prevents that an error of binary fractions raises the last digit.
     let up = (scaled - scaled * 1e-9).ceil();
     up / factor
 }

@@ -1,4 +1,4 @@
-//! Updates the profile by one drop.
+//! Updates the profile by the evidence of one drop.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,21 +8,22 @@ use super::super::profile::{CapacityProfile, Group};
 use super::evidence::evidence;
 use super::number::{Number, Numbers, numbers, with};
 
-/// How far one drop may move a number.
+/// How far the evidence of one drop may move a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// The part of the way up, 0 to 1.
+    /// The part of an increase that is used, 0 to 1.
     pub up: f64,
-    /// The part of the way down, 0 to 1.
+    /// The part of a decrease that is used, 0 to 1.
     pub down: f64,
-    /// The largest factor by which a number may grow, so that an implausible measurement, or requests of bots, cannot
-    /// multiply the next drop's capacity without limit. It does not limit a function's share of its group.
+    /// The largest factor by which a number may grow, so that an implausible measurement, or the requests of
+    /// bots, cannot multiply the next drop's capacity without limit. The factor does not limit a function's
+    /// share of its group.
     pub at_most: f64,
 }
 
 impl Default for Pace {
-    /// Fully up, since missing capacity affected shoppers. Half way down, since idle capacity only cost money, and the
-    /// next drop may be busier. At most by a factor of four.
+    /// An increase is used fully, since missing capacity affected shoppers, but at most up to a factor of
+    /// four. A decrease is used half, since idle capacity only cost money, and the next drop may be busier.
     fn default() -> Self {
         Self {
             up: 1.0,
@@ -32,38 +33,39 @@ impl Default for Pace {
     }
 }
 
-/// One number that was moved.
+/// The change of one number by one drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// The number's name in the profile.
     pub number: String,
     /// The former value; 0 for a number that the profile did not have.
     pub old: f64,
-    /// The value that the drop implies.
+    /// The value that the drop's evidence implies.
     pub seen: f64,
     /// The new value.
     pub new: f64,
-    /// Whether its growth was limited.
+    /// Whether the growth of the number was limited ([`Pace::at_most`]).
     pub held_back: bool,
 }
 
-/// An updated profile.
+/// The profile after an update, and what changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Updated {
-    /// The profile; its `source` names the drop.
+    /// The updated profile; its `source` names the drop.
     pub profile: CapacityProfile,
-    /// Numbers for which the drop was evidence.
+    /// The old and the new value of each number for which the drop was evidence, also if the value stayed
+    /// the same.
     pub changes: Vec<Change>,
-    /// Numbers that the drop did not measure, which stay unchanged.
+    /// The names of the numbers that the drop did not measure, which stay unchanged.
     pub kept: Vec<String>,
 }
 
-/// `profile` updated by the measured load of one drop. Without any evidence the profile stays the same, `source`
-/// included.
+/// `profile`, updated by the measured load of one drop. Without any evidence the profile stays the same,
+/// including its `source`.
 ///
-/// Afterwards each function has the capacity that the drop implies, unless the growth was limited. When shares of a
-/// group move, rising ones move fully and falling ones only half way, so their sum exceeds the whole. The group's
-/// weights grow by the same factor.
+/// Afterwards each function has the capacity that the drop implies, unless the growth was limited. When the
+/// shares of a group move, rising shares move fully and falling shares only half way, so their sum exceeds
+/// the whole. The weights of the group then grow by the same factor.
 #[must_use]
 pub fn update(profile: &CapacityProfile, measured: &Measured, pace: Pace) -> Updated {
     let seen = evidence(profile, measured);
@@ -109,13 +111,13 @@ pub fn update(profile: &CapacityProfile, measured: &Measured, pace: Pace) -> Upd
     }
 }
 
-/// Moves from `old` towards `seen`; also returns whether the growth was limited.
+/// Moves the value from `old` towards `seen`, and returns whether the growth was limited.
 fn step(old: f64, seen: f64, pace: Pace) -> (f64, bool) {
     if seen <= old {
         return (old + (seen - old) * pace.down, false);
     }
     let up = old + (seen - old) * pace.up;
-    // A multiple of zero would be no limit.
+    // A factor on a value of zero would prevent any growth, so the growth from zero is not limited.
     let most = if old > 0.0 {
         old * pace.at_most
     } else {
@@ -124,7 +126,8 @@ fn step(old: f64, seen: f64, pace: Pace) -> (f64, bool) {
     (up.min(most), up > most)
 }
 
-/// If a group's parts exceed the whole, scales its weights up by the same factor, so that no function loses capacity.
+/// If the parts of a group exceed the whole, scales the group's weights up by the same factor, so that no
+/// function loses capacity.
 fn make_room(group: &Group, next: &mut Numbers) {
     let part = |(share, old): (&super::super::profile::FunctionShare, f64)| {
         let number = Number::Part {
@@ -147,7 +150,7 @@ fn make_room(group: &Group, next: &mut Numbers) {
     }
 }
 
-/// The last drop and the original source. The full history would grow without limit.
+/// The new `source`: the original source and the last drop. A list of all drops would grow without limit.
 fn source(profile: &CapacityProfile, measured: &Measured) -> String {
     const MARK: &str = "; learned from ";
     let origin = profile.source.split(MARK).next().unwrap_or_default();

@@ -1,8 +1,9 @@
-//! Capacity and lead time of the reference spike, computed by hand.
+//! Tests of the capacity and the lead time of the reference drop, with results computed by hand.
 //!
-//! 200,000 requests a second at the peak. 10,000 units gone in 10 s are 1,000 units a second, 4 requests each: 4,000 of
-//! those requests. The other 196,000 come from shoppers who send 4 + 8 each: 16,333⅓ shoppers a second, hence 65,333⅓
-//! requests to browse and 130,666⅔ to buy.
+//! The peak has 200,000 requests a second. 10,000 units that are reserved in 10 s are 1,000 units a second.
+//! Each unit causes 4 requests, which are 4,000 of the 200,000. The other 196,000 requests come from shoppers
+//! who each send 4 + 8: these are 16,333⅓ shoppers a second, who send 65,333⅓ requests to browse and 130,666⅔
+//! to buy.
 
 use capacity::amounts::{Concurrency, DatabaseSize, Polling, WarmThroughput};
 use capacity::demand::Demand;
@@ -24,19 +25,20 @@ fn the_reference_spike_by_hand() {
         provisioned,
         reserved: None,
     };
-    // 65,333.33 ÷ 10 × 1.2
+    // The need is 65,333.33 requests ÷ 10 × headroom 1.2.
     assert_eq!(function("get-drop"), only(7_840));
-    // 130,666.67 ÷ 10 × 1.2, and a quarter more is reserved
+    // The need is 130,666.67 requests ÷ 10 × headroom 1.2; a quarter more is reserved.
     let buy = Concurrency {
         provisioned: 15_680,
         reserved: Some(19_600),
     };
     assert_eq!(function("reserve"), buy);
-    // 3 of 10 of 4,000 requests, 150 ms each: 1,200 × 0.15 × 1.2
+    // `checkout` serves 3 of 10 of the 4,000 requests in 150 ms each, so the need is 1,200 × 0.15 × 1.2.
     assert_eq!(function("checkout"), only(216));
-    // 2,800 ÷ 10 × 1.2
+    // The need is 2,800 requests ÷ 10 × headroom 1.2.
     assert_eq!(function("get-order"), only(336));
-    // 10,000 ÷ 125 s × 2.5 = 200 a second, half a second each, × 1.5; what is declared as reserved follows
+    // 10,000 ÷ 125 s × 2.5 = 200 requests a second take half a second each, and the headroom is 1.5. The
+    // declared reservation grows with the need.
     let settle = Concurrency {
         provisioned: 150,
         reserved: Some(150),
@@ -50,20 +52,23 @@ fn the_reference_spike_by_hand() {
         }
     );
 
-    // 1,000 × 6 × 1.25 and 130,666.67 × 0.2 × 1.25
+    // The table needs 1,000 × 6 × 1.25 write units and 130,666.67 × 0.2 × 1.25 read units.
     let stock = WarmThroughput {
         write_units: 7_500,
         read_units: 32_667,
     };
     assert_eq!(wanted.capacity.table("stock"), stock);
-    // 80 units a second × 6 rows × 1.5 = 720 rows a second, 100 for each ACU, in halves
+    // The ledger writes 80 units a second × 6 rows × 1.5 = 720 rows a second. An ACU writes 100 rows, and the
+    // minimum has steps of 0.5 ACU.
     assert_eq!(wanted.capacity.database, DatabaseSize::MinimumAcu(7.5));
-    // 200 messages a second × 0.5 s × 1.5 = 150; the gateway takes 2,000 ÷ 2 × 0.5 = 500
+    // The queue needs 200 messages a second × 0.5 s × 1.5 = 150 invocations. The gateway allows 2,000 ÷ 2 ×
+    // 0.5 = 500.
     assert_eq!(
         wanted.capacity.queues["payments"],
         Polling::MaximumConcurrency(150)
     );
-    // 240 × 0.05 × 1.5 = 18 invocations: two pollers' worth, as declared; the database takes 750 ÷ 2 × 0.05 = 18
+    // The queue needs 240 × 0.05 × 1.5 = 18 invocations, which are those of two pollers, as declared. The
+    // database allows 750 ÷ 2 × 0.05 = 18.
     let ledger = Polling::ProvisionedPollers {
         minimum: 2,
         maximum: 4,
@@ -78,7 +83,8 @@ fn the_lead_time_is_solved_backwards() {
     let docs = documents(vec![reference("spike", OPENING)]);
     let window = window(&docs, &plenty(), &docs.calendar[0]);
     let parts: Vec<(&str, u32)> = window.parts.iter().map(|p| (p.part, p.seconds)).collect();
-    // 7,838 + 15,678 + 216 + 336 + 150 = 24,218 units above the baseline, 100 a second
+    // 7,838 + 15,678 + 216 + 336 + 150 = 24,218 units are missing at the baseline. Lambda allocates 100 units
+    // a second.
     let expected = [
         ("next run notices", 60),
         ("database", 120),
@@ -99,7 +105,8 @@ fn the_lead_time_is_solved_backwards() {
 fn classes_take_their_steps_one_after_the_other() {
     let docs = with_classes(vec![reference("spike", OPENING)]);
     assert_eq!(docs.mistakes(&plenty()), vec![]);
-    // 720 rows a second: the largest class. Three changes and a fail-over.
+    // 720 rows a second need the largest class. The instances change one after the other, with a
+    // failover between.
     let wanted = wanted(&docs, &plenty(), at(OPENING));
     assert_eq!(wanted.capacity.database, DatabaseSize::Class("2xlarge".into()));
     let window = window(&docs, &plenty(), &docs.calendar[0]);
@@ -111,16 +118,17 @@ fn classes_take_their_steps_one_after_the_other() {
 fn a_drop_by_the_shape_of_its_arrivals() {
     let docs = documents(vec![small("small", OPENING)]);
     let demand = Demand::of(&docs, &docs.calendar[0]);
-    // 10,000 ÷ 60 s × 4 and × 8; the gathering's 10,000 ÷ 600 × 2 × 1 is less
+    // 10,000 shoppers ÷ 60 s send 4 requests each to browse and 8 to buy. The arrivals before the opening are
+    // fewer: 10,000 ÷ 600 × 2 × 1.
     assert!((demand.group_rps["browse"] - 666.666_666).abs() < 0.001);
     assert!((demand.group_rps["buy"] - 1_333.333_333).abs() < 0.001);
-    // 100 units in 10 s, 4 requests each
+    // 100 units are reserved in 10 s, with 4 requests each.
     assert!((demand.group_rps["order"] - 40.0).abs() < 1e-9);
     assert!((demand.api_rps - 2_040.0).abs() < 1e-6);
     let wanted = wanted(&docs, &plenty(), at(OPENING));
     assert_eq!(wanted.capacity.function("get-drop").provisioned, 80);
     assert_eq!(wanted.capacity.function("reserve").provisioned, 160);
-    // Nothing to raise for so few units.
+    // So few units need no larger database and no warmer table.
     assert_eq!(wanted.capacity.database, DatabaseSize::MinimumAcu(2.0));
     assert_eq!(wanted.capacity.table("stock"), docs.baseline.tables[0].warm);
 }
@@ -134,9 +142,10 @@ fn orders_come_over_a_longer_time_when_fewer_are_admitted() {
     };
     assert_eq!(settled(1.0), 80.0);
     assert_eq!(settled(0.0), 0.0);
-    // A tenth: sold over 100 s instead of 10, so 10,000 units over 125 + 90 s
+    // At a tenth of the rate, the units sell over 100 s instead of 10 s, so 10,000 units are processed over
+    // 125 + 90 s.
     assert!((settled(0.1) - 10_000.0 / 215.0).abs() < 1e-9);
-    // Its payments slow down likewise, its requests to a tenth.
+    // The payments slow down like the orders, but the API requests fall to a tenth.
     let tenth = Demand::at(&docs, &docs.calendar[0], Share::of(0.1, 1.0));
     assert!((tenth.group_rps["settle"] - 25_000.0 / 215.0).abs() < 1e-9);
     assert!((tenth.group_rps["order"] - 400.0).abs() < 1e-9);
@@ -170,9 +179,9 @@ fn crowds_that_come_together_add_up_and_others_do_not() {
     };
     assert_eq!(provisioned(&[OPENING], OPENING), 80);
     assert_eq!(provisioned(&[OPENING, OPENING], OPENING), 160);
-    // The second gathers while the first has its rush.
+    // The second drop's shoppers arrive during the first drop's surge.
     assert_eq!(provisioned(&[OPENING, OPENING + 600], OPENING), 160);
-    // The second gathers after the first's rush.
+    // The second drop's shoppers arrive after the first drop's surge.
     assert_eq!(provisioned(&[OPENING, OPENING + 661], OPENING), 80);
     // The middle drop overlaps both others, which do not overlap each other.
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Profiles from measured drops: cases by hand, and what holds for every profile and drop.
+//! Tests of learning from measured drops: cases computed by hand, and properties for every profile and drop.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::support::{documents, plenty, reference, small};
 
-/// Rounding to four digits, shares rounded likewise, and whole requests.
+/// The tolerance for the rounding of numbers to four digits, of shares, and of requests to whole numbers.
 const CLOSE: f64 = 0.005;
 
 fn profile() -> CapacityProfile {
@@ -21,7 +21,7 @@ fn whole(count: f64) -> u64 {
     format!("{count:.0}").parse().unwrap()
 }
 
-/// What `profile` says that a drop causes which sells out.
+/// The load that a drop causes by the numbers of `profile`, if all its units are sold.
 fn caused(profile: &CapacityProfile, shoppers: u32, units: u32) -> Measured {
     let mut functions = Vec::new();
     let mut requests: BTreeMap<&str, f64> = BTreeMap::new();
@@ -35,7 +35,8 @@ fn caused(profile: &CapacityProfile, shoppers: u32, units: u32) -> Measured {
         for (share, part) in group.parts() {
             let mut invocations = ByPhase::each(|phase| whole(group.weight.of(phase) * part * count));
             if group.through == Through::Events {
-                // They come when they come: some before the end of the drop already.
+                // Requests over queues arrive when they arrive: here a third of them before the end of
+                // the drop.
                 let early = invocations.tail / 3;
                 invocations.sale += early;
                 invocations.tail -= early;
@@ -107,7 +108,7 @@ fn check(profile: &CapacityProfile) {
     assert_eq!(docs.mistakes(&plenty()), vec![]);
 }
 
-/// 1,000 shoppers, 100 units of which 80 are sold.
+/// The load of 1,000 shoppers and 100 units, of which 80 are sold.
 fn by_hand() -> Measured {
     let mut measured = caused(&profile(), 1_000, 100);
     measured.sold = Some(80);
@@ -140,15 +141,15 @@ fn by_hand() -> Measured {
 fn one_run_by_hand() {
     let found = evidence(&profile(), &by_hand());
     let of = |number: Number| found.get(&number).copied();
-    // 6,000 requests of 1,000 shoppers
+    // 1,000 shoppers send 6,000 requests.
     assert_eq!(of(weight("buy", Phase::Opening)), Some(6.0));
     assert_eq!(of(weight("buy", Phase::Before)), Some(0.05));
-    // 80 + 160 requests for 80 units sold
+    // 80 + 160 requests belong to 80 sold units.
     assert_eq!(of(weight("order", Phase::Opening)), Some(3.0));
-    // over queues: all 200, in the tail
+    // All 200 requests arrive over queues, so they count in the tail.
     assert_eq!(of(weight("settle", Phase::Tail)), Some(2.5));
     assert_eq!(of(weight("settle", Phase::Opening)), Some(0.0));
-    // 100 of 400 requests
+    // The function serves 100 of the group's 400 requests.
     let part = |function: &str| {
         of(Number::Part {
             function: function.to_owned(),
@@ -158,7 +159,7 @@ fn one_run_by_hand() {
     assert_eq!(part("get-order"), Some(0.75));
     let stock = || "stock".to_owned();
     assert_eq!(of(Number::WriteUnits { table: stock() }), Some(6.0));
-    // 655 units for 6,550 requests
+    // 6,550 requests read 655 units.
     let buy = "buy".to_owned();
     assert_eq!(
         of(Number::ReadUnits {
@@ -200,13 +201,13 @@ fn calibrating_takes_the_median_of_runs_and_the_largest_percentile() {
     );
     assert_eq!(calibrated.kept, Vec::<String>::new());
     assert!(calibrated.profile.source.starts_with("measured: computed"));
-    // What is people's stays.
+    // Headroom and lead times are set by hand, so a calibration keeps them.
     assert_eq!(
         calibrated.profile.groups[1].headroom,
         profile().groups[1].headroom
     );
     assert_eq!(calibrated.profile.lead, profile().lead);
-    // Shares keep their sum: 2.5 of 10 and 7.5 of 10.
+    // The shares keep their sum of 10: they become 2.5 and 7.5.
     let shares: Vec<f64> = calibrated.profile.groups[2]
         .functions
         .iter()
@@ -272,7 +273,8 @@ fn a_drop_that_says_nothing_changes_nothing() {
     assert_eq!(updated.changes, vec![]);
     assert_eq!(gaps(&profile(), &reference("spike", 10_000), &silent), vec![]);
     assert_eq!(largest(&[]), None);
-    // Nothing sold says nothing of units; too few invocations say nothing of percentiles.
+    // A drop without sales has no evidence for the load of units, and a function with few invocations has
+    // none for its percentiles.
     let mut few = by_hand();
     few.sold = Some(0);
     function(&mut few, "checkout").invocations = Some(ByPhase::each(|_| 4));
@@ -332,10 +334,11 @@ fn up_at_once_and_down_half_way() {
     };
     assert_eq!(of("function.reserve.p95_ms"), (20.0, 31.0, 31.0, false));
     assert_eq!(of("function.get-drop.p95_ms"), (5.0, 3.0, 4.0, false));
-    // 8 planned, 6 seen
+    // The profile planned 8 requests, and the drop had 6.
     assert_eq!(of("group.buy.weight.opening"), (8.0, 6.0, 7.0, false));
-    // Checkout's part falls half way from 0.3 to 0.25, get-order's rises from 0.7 to 0.75 at once: 1.025 in all, and the
-    // group's weights grow by as much. The sale's: from 4 half way to 140 ÷ 80, hence (4 + 1.75) ÷ 2 × 1.025, rounded up.
+    // The part of `checkout` falls half way from 0.3 to 0.25, and the part of `get-order` rises fully from
+    // 0.7 to 0.75. The sum is 1.025, so the weights of the group grow by this factor. The weight of the sale
+    // falls half way from 4 to 140 ÷ 80, so it becomes (4 + 1.75) ÷ 2 × 1.025, rounded up.
     assert_eq!(of("group.order.weight.sale"), (4.0, 1.75, 2.947, false));
     assert_eq!(
         updated.profile.source,
@@ -366,12 +369,12 @@ fn a_figure_beyond_belief_moves_a_number_by_its_bound_only() {
 fn the_gaps_of_a_drop_by_hand() {
     let profile = profile();
     let planned = small("spike", 10_000);
-    // Twice the shoppers, and reservations take 200 ms instead of 20.
+    // Twice as many shoppers come as planned, and reservations take 200 ms instead of 20 ms.
     let mut came = caused(&profile, 20_000, 100);
     function(&mut came, "reserve").p95_ms = Some(200.0);
     let gaps = gaps(&profile, &planned, &came);
     let of = |what: &str| gaps.iter().find(|g| g.what == what).unwrap();
-    // 10,000 ÷ 60 s × 8
+    // The plan is 10,000 shoppers ÷ 60 s × 8 requests.
     assert!(close(
         of("function.reserve.requests_per_second").planned,
         1_333.333,
@@ -383,10 +386,11 @@ fn the_gaps_of_a_drop_by_hand() {
         CLOSE
     ));
     assert_eq!(of("function.reserve.p95_ms").ratio, Some(10.0));
-    // 1,333 a second at 10 a unit; then 2,667 at 5 a unit
+    // The plan has 1,333 requests a second at 10 for each unit of concurrency. The drop has 2,667 at 5 for
+    // each unit.
     assert!(close(of("function.reserve.concurrency").planned, 133.333, 1e-5));
     assert!(close(of("function.reserve.concurrency").actual, 533.333, CLOSE));
-    // A run time below 100 ms sizes nothing.
+    // A run time below 100 ms does not change the concurrency, so only the number of requests counts.
     assert!(close(
         of("function.get-drop.concurrency").ratio.unwrap(),
         2.0,
@@ -399,7 +403,7 @@ fn the_gaps_of_a_drop_by_hand() {
     ));
     assert_eq!(of("database.rows").ratio, Some(1.0));
     assert!(close(largest(&gaps).unwrap(), 4.0, CLOSE));
-    // By the stated peak, too, a profile is right about what it causes.
+    // For a drop of the planned size, the plan matches the load that the same profile causes.
     let exact = small("spike", 10_000);
     let came = caused(&profile, 10_000, 100);
     assert!(close(
@@ -454,7 +458,7 @@ fn a_measured_drop_is_read_as_it_was_written_and_nothing_unknown_is() {
 fn profiles() -> impl Strategy<Value = CapacityProfile> {
     let weights = proptest::collection::vec(0.05f64..20.0, 16);
     let times = proptest::collection::vec(0.1f64..5_000.0, 12);
-    // No share so small that it counts as the least a function may have.
+    // The shares are not so small that the smallest allowed part of a function replaces them.
     let rest = proptest::collection::vec(0.1f64..50.0, 12);
     (weights, times, rest).prop_map(|(weights, times, rest)| {
         let mut profile = profile();
@@ -488,7 +492,7 @@ fn profiles() -> impl Strategy<Value = CapacityProfile> {
     })
 }
 
-/// Anything that a source may say.
+/// Any measurements that are valid, including implausible ones and missing ones.
 fn drops() -> impl Strategy<Value = Measured> {
     let count = || prop_oneof![1 => Just(0u64), 4 => 0u64..100_000, 1 => 0u64..1_000_000_000_000];
     let ms =
@@ -540,7 +544,7 @@ fn drops() -> impl Strategy<Value = Measured> {
     })
 }
 
-/// Each function's requests for each shopper or unit, phase by phase.
+/// The requests of each function for each shopper or unit, by phase.
 fn loads(profile: &CapacityProfile) -> BTreeMap<(String, Phase), f64> {
     let mut loads = BTreeMap::new();
     for group in &profile.groups {
@@ -560,7 +564,8 @@ proptest! {
     fn what_a_profile_causes_gives_that_profile_back(causing in profiles(), other in profiles()) {
         let measured = caused(&causing, 50_000_000, 5_000_000);
         prop_assert_eq!(measured.mistakes(), vec![]);
-        // The result does not depend on the former profile, except for the readers' shares of a table's units.
+        // The result does not depend on the former profile, except for the division of a table's read units
+        // among its readers.
         let calibrated = calibrate(&other, &[measured]);
         prop_assert_eq!(calibrated.kept, Vec::<String>::new());
         let (wanted, found) = (numbers(&causing), numbers(&calibrated.profile));

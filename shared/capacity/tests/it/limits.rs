@@ -1,4 +1,4 @@
-//! Limits, budgets and what is done with what there is.
+//! Tests of limits and budgets, and of the share of a drop that fits within them.
 
 use capacity::amounts::{Capacity, Polling, WarmThroughput};
 use capacity::cost::usd_per_hour;
@@ -42,16 +42,17 @@ fn an_account_as_it_comes_serves_a_small_share_and_says_what_to_raise() {
     let burst = met(&wanted, &Limit::ApiBurst).unwrap();
     assert_eq!(burst.is, 5_000.0);
     assert_eq!(burst.needed, 20_000.0);
-    // 7,840 + 19,600 reserved + 216 + 336 + 50 + 4, and 100 that stay unreserved: `process-order` has no more than its event source invokes
+    // The need is 7,840 + 19,600 reserved + 216 + 336 + 50 + 4, and 100 units that stay unreserved.
+    // `process-order` has no more units than its event source invokes.
     let concurrency = met(&wanted, &Limit::AccountConcurrency).unwrap();
     assert_eq!(concurrency.is, 1_000.0);
     assert_eq!(concurrency.needed, 28_146.0);
-    // 150 invocations of 2 calls in half a second
+    // 150 concurrent invocations make 2 calls each in half a second.
     let gateway = met(&wanted, &Limit::GatewayRate("payments".into())).unwrap();
     assert_eq!(gateway.is, 100.0);
     assert_eq!(gateway.needed, 600.0);
     assert_eq!(gateway.effect, Effect::DelaysOrders { times: 6.0 });
-    // Almost everything that may be taken is taken, and no more.
+    // The capacity uses almost all units that it may use, and no more.
     let taken = wanted.capacity.concurrency_taken();
     assert!((895..=900).contains(&taken), "{taken}");
     let share = wanted.drops[0].share.factor();
@@ -71,7 +72,7 @@ fn what_others_reserve_is_not_ours() {
         wanted(&docs, &quotas, at(OPENING))
     };
     assert_eq!(names(&most(0)), vec![]);
-    // 80 + 200 reserved + 3 + 5 + 50 + 4 = 342 of 1000 - 100
+    // The need is 80 + 200 reserved + 3 + 5 + 50 + 4 = 342 of 1000 - 100 units.
     let taken = most(0).capacity.concurrency_taken();
     assert_eq!(
         most(900 - u32::try_from(taken).unwrap()).drops[0].share.factor(),
@@ -94,7 +95,7 @@ fn a_table_is_raised_within_its_allowance_only() {
     let writes = met(&never, &Limit::AllowedWarmWrites("stock".into())).unwrap();
     assert_eq!(writes.is, 4_000.0);
     assert_eq!(writes.needed, 7_500.0);
-    // Reads are the scarcer: 12,000 of 32,666.67
+    // Read units limit the share most: the drop needs 32,666.67 and gets 12,000.
     assert!((never.drops[0].share.factor() - 12_000.0 / 32_666.667).abs() < 1e-5);
 
     let quotas = Quotas {
@@ -119,7 +120,7 @@ fn a_budget_is_kept() {
         usd_per_hour(docs, capacity) - usd_per_hour(docs, &docs.baseline.capacity())
     };
     let mut docs = documents(vec![reference("spike", OPENING)]);
-    // 24,218 units × 0.25 GB × 0.000005 × 3,600 s = 108.981, and 5.5 ACU × 0.1
+    // The cost is 24,218 units × 0.25 GB × 0.000005 USD × 3,600 s = 108.981 USD, and 5.5 ACU × 0.1 USD.
     let whole = extra(&wanted(&docs, &plenty(), at(OPENING)).capacity, &docs);
     assert!((whole - 109.531).abs() < 1e-6, "{whole}");
     docs.budget.usd_per_hour = 50.0;
@@ -146,7 +147,8 @@ fn what_is_behind_the_queues_delays_orders_and_refuses_nobody() {
     };
     let wanted_now = wanted(&docs, &quotas, at(OPENING));
     assert_eq!(wanted_now.drops[0].share.factor(), 1.0);
-    // 300 calls ÷ 2 × 0.5 s = 75 invocations of the 150 wanted, which make 600 calls a second
+    // The rate allows 300 calls ÷ 2 × 0.5 s = 75 invocations. The 150 wanted invocations make 600 calls
+    // a second.
     assert_eq!(
         wanted_now.capacity.queues["payments"],
         Polling::MaximumConcurrency(75)
@@ -162,7 +164,7 @@ fn what_is_behind_the_queues_delays_orders_and_refuses_nobody() {
     let mut docs = with_classes(vec![reference("spike", OPENING)]);
     docs.profile.database.rows_per_unit = 12.0;
     let database = wanted(&docs, &plenty(), at(OPENING));
-    // 80 × 12 × 1.5 = 1,440 rows a second; the largest class writes 800
+    // The ledger must write 80 × 12 × 1.5 = 1,440 rows a second, and the largest class writes 800.
     let size = met(&database, &Limit::DatabaseSize).unwrap();
     assert_eq!(size.is, 800.0);
     assert_eq!(size.needed, 1_440.0);
@@ -192,7 +194,8 @@ fn a_later_drop_gets_what_an_earlier_one_leaves() {
         .collect();
     assert_eq!(shares[0], ("first", 1.0));
     assert_eq!(shares[1].0, "second");
-    // The stock table's 40,000 read units leave 7,333⅓ of 32,666⅔; the API would leave a quarter.
+    // Of the stock table's 40,000 read units, 7,333⅓ are left for the second drop, which needs 32,666⅔. The
+    // API would leave a quarter.
     assert!((shares[1].1 - 7_333.333 / 32_666.667).abs() < 1e-5, "{shares:?}");
     for (name, first) in &alone.capacity.functions {
         assert!(both.capacity.function(name).provisioned >= first.provisioned);

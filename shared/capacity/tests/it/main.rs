@@ -1,4 +1,4 @@
-//! Pre-scale: cases computed by hand, and properties over random calendars, limits and histories.
+//! Tests of pre-scaling: cases computed by hand, and properties over random calendars, limits and histories.
 #![cfg(test)]
 
 mod capacity;

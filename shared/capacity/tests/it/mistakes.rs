@@ -1,4 +1,4 @@
-//! All mistakes of all documents are reported together.
+//! Tests that all mistakes of all documents are reported together.
 
 use capacity::amounts::Polling;
 use capacity::database::DatabaseBaseline;
@@ -102,7 +102,7 @@ fn databases_keep_their_rules() {
 #[test]
 fn a_baseline_beyond_the_account_is_a_mistake() {
     let docs = documents(vec![]);
-    // 2 + 2 + 50 + 4
+    // The baseline takes 2 + 2 + 50 + 4 units, and Lambda keeps 100 unreserved.
     let quotas = |account_concurrency| Quotas {
         account_concurrency,
         reserved_by_others: 0,

@@ -1,4 +1,4 @@
-//! Plans for people: rows, costs, refusals; and the deployment freeze.
+//! Tests of plans (rows, costs, refusals) and of the deployment freeze.
 
 use capacity::calendar::CalendarState;
 use capacity::freeze;
@@ -37,22 +37,24 @@ fn costs_by_hand() {
     let cost = plan(&docs, &plenty(), &at_baseline(&docs), &id, at(0))
         .unwrap()
         .cost;
-    // 5,348 s in steps of 300
+    // The window of 5,348 s is rounded up to a multiple of 300 s.
     assert_eq!(cost.held_seconds, 5_400);
     let buy = &cost.groups[1];
     let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} is not {b}");
-    // 15,680 × 0.25 GB × 0.000005 × 3,600 s
+    // The factors are 15,680 units × 0.25 GB × 0.000005 USD × 3,600 s.
     near(buy.held_usd_per_hour, 70.56);
     near(buy.held_usd, 105.84);
     near(buy.requests, 9_000_000.0);
-    // 9 M × (1 + 0.2) and 9 M × 0.01 s × 0.25 GB × 0.00001; on demand twice the latter
+    // Each of the 9 M requests costs (1 + 0.2) USD a million, and 0.01 s × 0.25 GB × 0.00001 USD. On demand,
+    // the price of run time is twice as high.
     near(buy.running_usd, 10.8 + 0.225);
     near(buy.unscaled_usd, 10.8 + 0.45);
-    // Its requests come from a queue, so no API fee: 25,000 × 0.2 ÷ 1 M, 25,000 × 0.3 s × 0.25 GB × 0.00001
+    // The group's requests come from a queue, so there is no API fee: the costs are 25,000 × 0.2 ÷ 1 M, and
+    // 25,000 × 0.3 s × 0.25 GB × 0.00001.
     near(cost.groups[3].running_usd, 0.005 + 0.01875);
     near(cost.database_usd, 7.5 * 0.1 * 1.5);
     near(cost.database_unscaled_usd, 2.0 * 0.1 * 1.5);
-    // 60,000 writes and 1.8 M reads
+    // The drop causes 60,000 write units and 1.8 M read units.
     near(cost.tables_usd, 0.03 + 0.45);
     assert_eq!(cost.warm_usd_once, None, "the list has no price");
     near(cost.held_usd_per_hour, 109.531);

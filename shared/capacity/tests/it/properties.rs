@@ -1,4 +1,4 @@
-//! What holds for every calendar, every account and every history of runs.
+//! Tests properties that hold for every calendar, every account and every history of runs.
 
 use std::collections::BTreeMap;
 
@@ -99,7 +99,7 @@ fn worlds() -> impl Strategy<Value = (Documents, Quotas)> {
     )
 }
 
-/// Whether `more` is at least `less` in every part.
+/// Whether `more` is at least as large as `less` in every part.
 fn covers(docs: &Documents, more: &Capacity, less: &Capacity) -> bool {
     let rank = |capacity: &Capacity| docs.baseline.database.rank(&capacity.database);
     less.functions
@@ -116,7 +116,7 @@ fn covers(docs: &Documents, more: &Capacity, less: &Capacity) -> bool {
         && rank(more) >= rank(less)
 }
 
-/// The drops whose time it is.
+/// The names of the drops that need capacity at `now`.
 fn live(docs: &Documents, quotas: &Quotas, now: Timestamp) -> Vec<String> {
     let mut live: Vec<String> = (wanted(docs, quotas, now).drops.iter())
         .map(|drop| drop.drop.as_str().to_owned())
@@ -125,7 +125,7 @@ fn live(docs: &Documents, quotas: &Quotas, now: Timestamp) -> Vec<String> {
     live
 }
 
-/// Moments that matter, for a proptest index to choose from.
+/// Times shortly before and after each change of a window. A proptest index chooses one of them.
 fn moments(docs: &Documents, quotas: &Quotas) -> Vec<Timestamp> {
     let mut moments = Vec::new();
     for drop in &docs.calendar {
@@ -196,9 +196,10 @@ proptest! {
         let first = reconcile(&docs, &quotas, &there, previous.as_ref(), now);
         let mut then = first.steps.iter().fold(there.clone(), Observed::after);
         let late = first.warnings.iter().any(|w| matches!(w, Warning::LateConcurrency { .. }));
-        // Where time is short, an allocation that took none would leave time for more.
+        // If time is short, an allocation that takes no time would leave time for more units, so the second
+        // run would request more.
         if !allocates || late {
-            // Asked for, and not yet there.
+            // The units are requested but not allocated yet.
             for (name, function) in &mut then.functions {
                 function.allocated = there.function(name).allocated;
             }
@@ -208,7 +209,7 @@ proptest! {
     }
 }
 
-/// One run's luck: whether it runs at all, and how many of its steps it gets to before it dies.
+/// For each run, whether it takes place, and how many of its steps it carries out before it dies.
 fn luck() -> impl Strategy<Value = Vec<(bool, usize)>> {
     proptest::collection::vec((proptest::bool::weighted(0.9), 0usize..40), 20..80)
 }
@@ -227,14 +228,14 @@ proptest! {
         let mut floor: BTreeMap<String, u32> = BTreeMap::new();
         let mut now = first.plus_seconds(0);
         let mut lucky = luck.iter().cycle();
-        // Some time after the last drop, runs no longer die, so that the final state can be checked.
+        // From 600 s after the last drop on, runs no longer die, so that the final state can be checked.
         let calm = last.plus_seconds(600);
         let end = calm.plus_seconds(20 * 60);
         while now < end {
             let (runs, reaches) = if now < calm { *lucky.next().unwrap() } else { (true, usize::MAX) };
             if runs {
                 let decision = reconcile(&docs, &quotas, &there, record.as_ref(), now);
-                // A step that is waited for ends the run.
+                // A run ends after a step for which the next step must wait.
                 for step in decision.steps.iter().take(reaches) {
                     there = there.after(step);
                     if step.is_waited_for() { break; }
@@ -251,7 +252,8 @@ proptest! {
                 let floor = floor.get(name).copied().unwrap_or(0);
                 let provisioned = function.asked.provisioned;
                 prop_assert!(gone || provisioned >= floor, "{} fell at {:?}", name, now);
-                // What a drop that has ended leaves may still go: what the others want may not.
+                // Capacity of a drop that has ended may still be reduced, but not the capacity that other
+                // drops need.
                 floors.insert(name.clone(), provisioned.min(wants.function(name).provisioned));
             }
             (running, floor) = (alive, floors);
@@ -278,7 +280,8 @@ proptest! {
         let quotas = plenty();
         docs.budget.usd_per_hour = 1e6;
         docs.budget.usd_per_drop = 1e6;
-        // Only the first drop's opening is undisturbed by class changes that others forbid.
+        // Another drop may forbid the change of class that the first drop needs, so only the first drop stays
+        // on the calendar.
         docs.calendar.truncate(1);
         docs.calendar[0].state = CalendarState::Scheduled;
         let window = window(&docs, &quotas, &docs.calendar[0]);

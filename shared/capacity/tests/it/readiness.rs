@@ -1,20 +1,20 @@
-//! Readiness by hand.
+//! Tests of a drop's readiness, with results computed by hand.
 
 use std::collections::BTreeSet;
 
+use capacity::amounts::Target;
 use capacity::calendar::NotReadyPolicy;
 use capacity::documents::Documents;
 use capacity::numbers::Share;
 use capacity::observed::{Allocation, Observed};
 use capacity::readiness::{Measured, PartKind, Readiness, Ruling, Seen, readiness};
 use capacity::steps::{Step, steps};
-use capacity::target::Target;
 use capacity::wanted::wanted;
 use domain::time::Timestamp;
 
 use crate::support::{at, at_baseline, documents, plenty, small};
 
-/// What is there when everything that the one drop wants is.
+/// The state in which all capacity that the only drop needs is ready.
 fn all_there(docs: &Documents) -> (Seen, Measured) {
     let want = wanted(docs, &plenty(), at(9_300)).capacity;
     let observed = at_baseline(docs);
@@ -44,7 +44,7 @@ fn of(docs: &Documents, seen: &Seen, measured: &Measured, now: Timestamp) -> Rea
     readiness(docs, &plenty(), drop, &wanted.drops[0], seen, measured, now)
 }
 
-/// Half of what `reserve` wants, with the rest under way.
+/// Lets `reserve` have half of its units, while Lambda allocates the rest.
 fn half(seen: &mut Seen) {
     let reserve = seen.observed.functions.get_mut("reserve").unwrap();
     assert_eq!(reserve.asked.provisioned % 2, 0);
@@ -96,7 +96,8 @@ fn it_is_off_course_as_soon_as_the_estimate_is_beyond_the_gathering() {
     let docs = documents(vec![small("d", 10_000)]);
     let (mut seen, measured) = all_there(&docs);
     half(&mut seen);
-    // The crowd gathers 600 s before the opening. Some units: 1 s, and 60 s to verify; no preparation, as some are there.
+    // The first shoppers arrive 600 s before the opening. The missing units take 1 s and the verification 60
+    // s. There is no preparation, since more units than declared are already allocated.
     let early = of(&docs, &seen, &measured, at(9_339));
     assert_eq!(early.estimated_at, at(9_400));
     assert!(early.on_course);
@@ -122,7 +123,7 @@ fn at_the_freeze_the_policy_decides() {
     let whole = wanted(&docs, &plenty(), at(9_400)).drops[0].shoppers_per_second;
     assert!((fewer.shoppers_per_second - whole / 2.0).abs() < 1e-6);
 
-    // 61 s late from 10,000 s on, to a whole minute: 10,080 s.
+    // The capacity is ready 61 s late, so the start moves from 10,000 s to the next whole minute, 10,080 s.
     let docs = with(NotReadyPolicy::MoveStart { at_most_seconds: 80 });
     let moved = of(&docs, &seen, &measured, at(9_400));
     assert_eq!(moved.ruling, Ruling::MoveStart { to: at(10_080) });

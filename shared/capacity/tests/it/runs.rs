@@ -1,4 +1,5 @@
-//! Runs of the reconciler: up at once, down when two agree, late, cancelled, moved, draining.
+//! Tests of the reconciler's runs: increases immediately, reductions when two runs agree, and late,
+//! cancelled, moved and draining drops.
 
 use capacity::amounts::{DatabaseSize, Polling};
 use capacity::calendar::CalendarState;
@@ -23,7 +24,7 @@ fn done(observed: &Observed, decision: &Decision) -> Observed {
     decision.steps.iter().fold(observed.clone(), Observed::after)
 }
 
-/// Everything scaled up for the drops on the calendar, seen at the first one's opening.
+/// The state after the steps for the first drop on the calendar, and the record of the run that decided them.
 fn scaled(docs: &Documents) -> (Observed, Record) {
     let first = run(
         docs,
@@ -42,7 +43,8 @@ fn nothing_is_changed_before_it_is_time_and_everything_then() {
     assert_eq!(run(&docs, &there, None, begins_at.plus_millis(-1)).steps, vec![]);
     let decision = run(&docs, &there, None, begins_at);
     assert_eq!(decision.warnings, vec![]);
-    // reserve: both; get-drop, checkout, get-order: provisioned; process-order: both; a table, a queue, the database
+    // The steps set both values of `reserve` and of `process-order`, the provisioned concurrency of
+    // `get-drop`, `checkout` and `get-order`, and a table, a queue and the database.
     assert_eq!(decision.steps.len(), 2 + 3 + 2 + 3);
     let then = done(&there, &decision);
     assert_eq!(
@@ -152,7 +154,8 @@ fn a_queue_with_the_other_kind_of_setting_is_left_alone() {
 fn a_drop_published_late_gets_what_can_be_there_at_its_opening() {
     let docs = documents(vec![reference("spike", OPENING)]);
     let there = at_baseline(&docs);
-    // 300 s left, less 120 s of preparation and 60 s of verification: 120 s at 100 units a second.
+    // Of the 300 s that are left, 120 s are for preparation and 60 s for verification, which leaves 120 s at
+    // 100 units a second.
     let decision = run(&docs, &there, None, at(OPENING - 300));
     let id = docs.calendar[0].id.clone();
     let late = |missing, in_time, warm: f64| Warning::LateConcurrency {
@@ -161,27 +164,27 @@ fn a_drop_published_late_gets_what_can_be_there_at_its_opening() {
         in_time,
         warm_share: Share::of(warm, 1.0),
     };
-    // The function that lacks most has 74 of 150, 12,000 × 150 ÷ 24,218 rounded down.
+    // The function that lacks the largest share gets 74 of 150 units: 12,000 × 150 ÷ 24,218, rounded down.
     assert_eq!(decision.warnings, [late(24_218, 12_000, 74.0 / 150.0)]);
     let mut then = done(&there, &decision);
     let more: u32 = (then.functions.iter())
         .map(|(name, f)| f.asked.provisioned - there.function(name).asked.provisioned)
         .sum();
     assert_eq!(more, 12_000);
-    // 12,000 × 15,678 ÷ 24,218 above the 2 that are there
+    // `reserve` gets 12,000 × 15,678 ÷ 24,218 units beyond the 2 units that it has.
     assert_eq!(then.function("reserve").asked.provisioned, 2 + 7_768);
 
-    // While that is being allocated, the next run asks for no more.
+    // While these units are being allocated, the next run requests no more.
     for function in then.functions.values_mut() {
         function.allocated = 0;
     }
     let next = run(&docs, &then, Some(&decision.record), at(OPENING - 240));
     assert_eq!(next.steps, vec![]);
-    // From the opening on, for everything.
+    // From the opening on, a run requests all units.
     let open = run(&docs, &then, Some(&next.record), at(OPENING));
     assert_eq!(done(&then, &open).function("reserve").asked.provisioned, 15_680);
 
-    // Nothing can be there in time, and nothing is under way: all of it as soon as can be.
+    // No unit can be ready in time and none was requested, so the run requests all units before the opening.
     let hopeless = run(&docs, &there, None, at(OPENING - 100));
     assert_eq!(hopeless.warnings, [late(24_218, 0, 0.0)]);
     assert_eq!(
@@ -198,7 +201,7 @@ fn no_class_is_changed_into_a_drop_or_during_one() {
         let steps = run(&docs, there, None, at(now)).steps;
         steps.into_iter().filter(Step::is_waited_for).count()
     };
-    // 3 × 240 s + 120 s
+    // Three changes of class take 240 s each, and the failover 120 s.
     assert_eq!(changes(OPENING - 840, &there), 4);
     assert_eq!(changes(OPENING - 839, &there), 0);
     assert_eq!(changes(OPENING + 10, &there), 0);
@@ -237,7 +240,7 @@ fn the_instance_that_writes_is_never_the_one_that_is_changed() {
         .collect();
     assert_eq!(order, ["two false", "three false", "one to two", "one false"]);
 
-    // Not down while orders are on their way, then down the same way.
+    // While orders drain, the database is not reduced. Afterwards it is reduced by the same steps.
     let end = at(OPENING + 3_725);
     let draining = Observed {
         orders_draining: true,

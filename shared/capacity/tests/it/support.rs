@@ -1,4 +1,4 @@
-//! Documents with round numbers, so that results can be computed by hand.
+//! Makes documents with round numbers, so that the expected results can be computed by hand.
 
 use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
 use capacity::database::DatabaseBaseline;
@@ -11,7 +11,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)
 }
 
-/// A drop of the reference's size, opening at `starts_at` seconds.
+/// A drop of the size for which the expected results are computed, which opens at `starts_at` seconds.
 pub(crate) fn reference(id: &str, starts_at: i64) -> CalendarDrop {
     CalendarDrop {
         id: id.parse().unwrap(),
@@ -39,7 +39,8 @@ pub(crate) fn reference(id: &str, starts_at: i64) -> CalendarDrop {
     }
 }
 
-/// A drop a hundred times smaller, by the shape of its arrivals.
+/// A drop with a hundredth of the reference's shoppers and units. Its rates follow from the shape of
+/// its arrivals.
 pub(crate) fn small(id: &str, starts_at: i64) -> CalendarDrop {
     CalendarDrop {
         shoppers: 10_000,
@@ -199,7 +200,7 @@ pub(crate) fn documents(calendar: Vec<CalendarDrop>) -> Documents {
     Documents { calendar, ..docs }
 }
 
-/// The same with a database of two readers and a writer.
+/// The same documents, with a database of two readers and a writer instead of a serverless database.
 pub(crate) fn with_classes(calendar: Vec<CalendarDrop>) -> Documents {
     let mut docs = documents(calendar);
     docs.baseline.database = toml::from_str(
@@ -219,7 +220,7 @@ pub(crate) fn with_classes(calendar: Vec<CalendarDrop>) -> Documents {
     docs
 }
 
-/// Limits that the reference fits into.
+/// Limits that the reference drop does not exceed.
 pub(crate) fn plenty() -> Quotas {
     Quotas {
         account_concurrency: 40_000,
@@ -233,7 +234,7 @@ pub(crate) fn plenty() -> Quotas {
     }
 }
 
-/// What an account has unless someone asks for more.
+/// The limits of an account that has not requested higher ones.
 pub(crate) fn defaults() -> Quotas {
     Quotas {
         account_concurrency: 1_000,

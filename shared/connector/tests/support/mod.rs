@@ -1,4 +1,4 @@
-//! Servers that count requests.
+//! Starts servers that count requests, for the tests of this crate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 const TABLES: &str = r#"{"TableNames":["there"]}"#;
 const FAILURE: &str = r#"{"__type":"InternalServerError"}"#;
 
-/// A certificate authority.
 pub(crate) struct Authority {
     root: String,
     issuer: Issuer<'static, KeyPair>,
@@ -64,9 +63,9 @@ enum Manner {
     Answers,
     /// Answers no request and keeps the connection open.
     Silent,
-    /// Closes the connection on this many first requests instead of answering.
+    /// Closes the connection instead of an answer, for this number of first requests.
     ClosesFirst(usize),
-    /// Answers this many first requests with a server error.
+    /// Answers this number of first requests with a server error.
     FailsFirst(usize),
 }
 
@@ -76,7 +75,7 @@ struct Counts {
     requests: AtomicUsize,
 }
 
-/// A server that stops when it is dropped.
+/// Serves connections for a test, and stops when it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
     counts: Arc<Counts>,

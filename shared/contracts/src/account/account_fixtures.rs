@@ -1,4 +1,4 @@
-//! The capacity of the tests' account between drops.
+//! Makes the documents of the tests' account, and the names of its resources.
 
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::baseline::{Baseline, FunctionBaseline, QueueBaseline, TableBaseline};
@@ -30,7 +30,7 @@ pub const NEW_TABLE: WarmThroughput = WarmThroughput {
     read_units: 12_000,
 };
 
-/// A drop on the calendar.
+/// The calendar entry of a drop with the id `name`.
 #[must_use]
 pub fn drop_on(name: &str) -> CalendarDrop {
     let even = |seconds| Stretch {

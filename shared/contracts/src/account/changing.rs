@@ -1,4 +1,4 @@
-//! Changes of the account: each step sets its value and nothing else.
+//! Tests changes of the account: each step sets its value and nothing else.
 
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::observed::{Allocation, Observed, ObservedDatabase};
@@ -44,7 +44,7 @@ fn warm(table: &str, write_units: u32, read_units: u32) -> Step {
     }
 }
 
-/// Carries out the steps in order. After each step the observed state must be the one that the domain derives.
+/// Carries out the steps in order. After each step the observed state must equal the state that the domain derives.
 async fn each(control_planes: &impl ControlPlanes, steps: &[Step]) {
     let mut expected = look(control_planes).await.observed;
     for step in steps {
@@ -135,7 +135,7 @@ pub async fn what_is_not_there_is_not_changed(control_planes: &impl ControlPlane
     assert_eq!(look(control_planes).await, before);
 }
 
-/// To a larger capacity and back, by the steps that the domain decides.
+/// Raises the capacity and lowers it again. The account must then be at its baseline.
 pub async fn the_way_back_is_exact(control_planes: &impl ControlPlanes) {
     let up = [
         reserve(API, None, Some(60)),

@@ -1,4 +1,4 @@
-//! A database of instances: their classes, and the choice of the writer.
+//! Tests changes of a database of instances: of their classes, and of the writer.
 
 use capacity::amounts::DatabaseSize;
 use capacity::database::DatabaseBaseline;
@@ -20,7 +20,7 @@ async fn instances(control_planes: &impl ControlPlanes) -> Vec<Instance> {
     }
 }
 
-/// Carries out the first of the remaining steps until none remains.
+/// Carries out the first step to `class` that is left, until no step is left. Returns all steps.
 async fn bring_to(control_planes: &impl ControlPlanes, class: &str) -> Vec<Step> {
     let mut taken = Vec::new();
     let size = DatabaseSize::Class(class.to_owned());

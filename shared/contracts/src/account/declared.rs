@@ -1,4 +1,4 @@
-//! The declared documents and their reads.
+//! Tests reads and writes of the declared documents.
 
 use capacity::calendar::CalendarState;
 use ports::Conditional;
@@ -13,7 +13,7 @@ pub async fn documents_are_read_as_declared(control_planes: &impl ControlPlanes)
     let mut docs = control_planes.documents().clone();
     assert_eq!(answered(account.documents().await), Ok(docs.clone()));
     assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
-    // More drops than one page of any list has, in the order of their names.
+    // These are more drops than one page of any list has, in the sequence of their names.
     docs.calendar = (10..45).map(|n| drop_on(&format!("drop-{n}"))).collect();
     docs.budget.usd_per_hour = 0.5;
     control_planes.declare(&docs).await;

@@ -1,4 +1,4 @@
-//! Reads of the account, by the baseline's names.
+//! Tests reads of the account by the baseline's names.
 
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::baseline::{FunctionBaseline, QueueBaseline, TableBaseline};

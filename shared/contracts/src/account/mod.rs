@@ -1,6 +1,7 @@
-//! The contract of the ports to an account's control planes.
+//! Tests the contract of the ports to an account's control planes.
 //!
-//! It exists once for a Serverless v2 cluster and once for instances of a class; [`account_fixtures`] has both.
+//! The tests run on an account with a Serverless v2 cluster and on an account with instances of a class.
+//! [`account_fixtures`] has the documents of both.
 
 pub mod account_fixtures;
 mod changing;
@@ -25,7 +26,7 @@ use ports::prescale::{
 
 use crate::answered;
 
-/// Every port to the account.
+/// The ports through which pre-scaling reads and changes an account.
 pub trait AccountPorts:
     ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile
 {
@@ -38,11 +39,9 @@ impl<
 
 /// An account under test, at the declared baseline.
 pub trait ControlPlanes {
-    /// The account's ports.
     fn account(&self) -> impl AccountPorts;
-    /// The declared documents.
     fn documents(&self) -> &Documents;
-    /// Declares other documents.
+    /// Replaces the declared documents.
     fn declare(&self, documents: &Documents) -> impl Future<Output = ()>;
     /// Completes all changes in progress.
     fn settle(&self) -> impl Future<Output = ()>;
@@ -52,7 +51,7 @@ pub trait ControlPlanes {
     fn spoil(&self) -> impl Future<Output = ()>;
 }
 
-/// The contract of an account, whatever its database; `$setup` makes one at the baseline of
+/// The contract of an account, whatever its database; `$setup` makes an account at the baseline of
 /// [`account_fixtures::serverless`] or [`account_fixtures::provisioned`].
 #[macro_export]
 macro_rules! account_contract {
@@ -102,12 +101,12 @@ macro_rules! classes_contract {
     };
 }
 
-/// A call that must fail with an error that a repeat cannot remove.
+/// Asserts that a call failed with an error that a repeat cannot remove.
 fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
     assert!(matches!(result, Err(ControlError::Broken(_))), "{result:?}");
 }
 
-/// The observed state when all changes are complete.
+/// Completes all changes, and returns the observed state.
 async fn look(control_planes: &impl ControlPlanes) -> Seen {
     control_planes.settle().await;
     answered(

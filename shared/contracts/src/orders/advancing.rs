@@ -1,4 +1,4 @@
-//! Steps of stored orders.
+//! Tests the steps of stored orders.
 
 use domain::order::{EndReason, OrderStatus, OrderStep};
 use ports::Conditional;

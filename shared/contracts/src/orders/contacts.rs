@@ -1,4 +1,4 @@
-//! The record of mails to an order's shopper.
+//! Tests the record of mails to an order's shopper.
 
 use ports::mail::KeepContact;
 use ports::orders::PlaceOrder;

@@ -1,4 +1,4 @@
-//! Lists of orders.
+//! Tests the lists of orders.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ use super::holds;
 use crate::fixtures::{NOW, id, placing_in, shopper};
 use crate::{Database, OrderPorts, answered};
 
-/// `n` orders of ada, each placed a second after the one before; every third has the same time as the one before.
+/// `n` orders of ada, each placed a second after the order before; every third order has the same time as the order
+/// before.
 async fn orders_of_ada(database: &impl Database, n: u16) -> Vec<Order> {
     let mut placed = Vec::new();
     for index in 0..n {
@@ -103,7 +104,7 @@ pub async fn due_orders_are_found_in_their_buckets(database: &impl Database) {
     let mut placed = Vec::new();
     for index in 0..20u16 {
         holds(&database.stock(), index, 1, &[("ada", "k", 1)]).await;
-        // The orders are placed in another sequence than that of their due times.
+        // The orders are placed in another sequence than the sequence of their due times.
         let at = NOW.plus_seconds(u32::from(index * 7 % 20));
         let placing = placing_in(index, "ada", "k", 1, 100, at);
         assert!(answered(orders.place(&placing).await).is_done());
@@ -180,7 +181,7 @@ pub async fn an_order_is_due_when_it_was_put_off_to(database: &impl Database) {
         ..seen.clone()
     };
     assert_eq!(put_off, expected, "no new version");
-    // The next version has its own due time, and a caller with an older version cannot move it.
+    // The next version has its own due time, and a caller with an older version cannot move that time.
     let paying = put_off.with_payment(id("pi_1"), NOW.plus_seconds(1)).unwrap();
     assert!(answered(orders.advance(&paying).await).is_done());
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The contract of the order ports.
+//! Tests the contract of the order ports.
 
 pub mod advancing;
 pub mod contacts;
@@ -60,7 +60,7 @@ macro_rules! orders_contract {
     };
 }
 
-/// A shard with `units`, and a hold in it for each of the named shoppers.
+/// Makes a shard with `units`, and a hold in the shard for each named shopper.
 async fn holds(stock: &impl StockPorts, index: u16, units: u32, of: &[(&str, &str, u32)]) {
     assert!(answered(stock.allocate(&key(index), units).await).is_done());
     for (name, idempotency_key, units) in of {
@@ -70,12 +70,11 @@ async fn holds(stock: &impl StockPorts, index: u16, units: u32, of: &[(&str, &st
     }
 }
 
-/// The purchase counter of a shopper.
 async fn purchased(stock: &impl StockPorts, name: &str) -> u32 {
     answered(stock.peek(&drop_id(), &shopper(name), &[]).await).purchased
 }
 
-/// Whether the shopper's claim in the shard is the one that `order` wrote.
+/// Whether the shopper's claim in the shard equals the claim that `order` wrote.
 async fn is_ordered(stock: &impl StockPorts, order: &Order) -> bool {
     let claim = stock.read_claim(&order.reservation.shard, &order.shopper).await;
     answered(claim).as_ref() == Some(&order.claim)

@@ -1,4 +1,4 @@
-//! Placing orders.
+//! Tests the placing of orders.
 
 use domain::claim::Claim;
 use domain::order::{DeclineReason, EndReason};

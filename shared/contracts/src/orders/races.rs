@@ -1,4 +1,4 @@
-//! Races between orders and other requests for the same hold.
+//! Tests races between orders and other requests for the same hold.
 
 use domain::order::{EndReason, OrderStatus};
 use domain::survey::SeenClaim;

@@ -1,4 +1,4 @@
-//! Allocating, claiming and returning units.
+//! Tests allocating, claiming and returning units.
 
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
@@ -214,7 +214,7 @@ pub async fn a_claim_and_a_return_at_once_lose_no_unit(database: &impl Database)
     }
 }
 
-/// The count of lapses does not change the purchase counter, and the reverse.
+/// Counting a lapse does not change the purchase counter.
 pub async fn an_unused_hold_is_counted_once(database: &impl Database) {
     let stock = database.stock();
     let hold = |key: &str, after_seconds: u32| SeenClaim {

@@ -1,4 +1,4 @@
-//! A long random history, compared with the domain's own shard.
+//! Tests a long random history, compared with the domain's own shard.
 
 use domain::claim::Claim;
 use domain::ids::ShopperId;

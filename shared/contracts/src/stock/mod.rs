@@ -1,4 +1,4 @@
-//! The contract of the stock ports.
+//! Tests the contract of the stock ports.
 
 pub mod claims;
 pub mod history;

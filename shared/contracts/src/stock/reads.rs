@@ -1,4 +1,4 @@
-//! Reading claims and shards.
+//! Tests reads of claims and shards.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Taking over expired holds. The caller decides whether a hold has expired; the port only compares.
+//! Tests taking over expired holds. The caller decides whether a hold has expired; the port only compares claims.
 
 use domain::claim::Claim;
 use domain::survey::SeenClaim;

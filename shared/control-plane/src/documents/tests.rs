@@ -28,7 +28,7 @@ fn declared() -> Vec<(String, Value)> {
     all
 }
 
-/// The same documents with instances of a class.
+/// The project's own documents, with instances of a class instead of a serverless database.
 fn declared_with_classes() -> Vec<(String, Value)> {
     let mut all = declared();
     let baseline = all.iter_mut().find(|(name, _)| name == "baseline").unwrap();
@@ -115,7 +115,7 @@ fn whatever_value_is_wrong_is_named() {
 
 #[test]
 fn whatever_is_missing_is_named_where_it_is_missing() {
-    // Optional values.
+    // These values are optional.
     let optional = ["reserved_over_provisioned", "peak_rps", "allowed"];
     for all in [declared(), declared_with_classes()] {
         for (n, pointer, field) in all_leaves(&all) {
@@ -139,7 +139,8 @@ fn whatever_is_missing_is_named_where_it_is_missing() {
                         mistakes.len() == 1 && !optional.contains(&name),
                         "{field}: {mistakes:?}"
                     );
-                    // An enum value without a variant does not name the intended variant.
+                    // An enum value without its member does not show the intended variant, so the mistake cannot name
+                    // the member.
                     let told = mistakes[0].message.contains(name) || inside.ends_with("polling");
                     assert!(told || *at == field, "{mistakes:?}");
                 }
@@ -184,7 +185,7 @@ fn wrong_unknown_and_missing_values_are_told_together() {
     assert_eq!(fields(&all), expected.map(str::to_owned).into());
 }
 
-/// The same types are parsed by serde elsewhere, for instance from files.
+/// Other code parses the same types with serde, for instance from files.
 #[test]
 fn serde_reads_the_same() {
     for all in [declared(), declared_with_classes()] {
@@ -223,7 +224,7 @@ fn a_drop_under_another_name_is_a_mistake() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However many values are wrong, and in whatever way: exactly these are reported.
+    /// Exactly the wrong values are reported, whatever their number and their kind.
     #[test]
     fn all_mistakes_are_told_together(
         classes in any::<bool>(),
@@ -247,7 +248,7 @@ proptest! {
         prop_assert_eq!(fields(&broken), expected);
     }
 
-    /// Any text is parsed or refused, in bounded time.
+    /// Any text is either parsed or refused.
     #[test]
     fn any_text_is_an_answer(text in "[\\[\\]{}:,\"a-z0-9. -]{0,60}") {
         let mut mistakes = Vec::new();

@@ -1,4 +1,4 @@
-//! The adapters on independently written control planes, and on scripted answers.
+//! Tests the adapters on independently written control planes, and on scripted answers.
 #![cfg(test)]
 
 mod local;

@@ -12,7 +12,7 @@ use crate::plan::ShardPlan;
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const HOLD_SECONDS: u32 = 30;
 
-/// An open drop with one SKU of `allocation` units, and `ada`'s request for `units` of it.
+/// An open drop with one SKU of `allocation` units, and `ada`'s request for `units` of these units.
 struct Scene {
     drop: Drop,
     request: Request,
@@ -66,7 +66,7 @@ impl Scene {
     }
 }
 
-/// Ten shards of 24 units, and a request for two units where a shopper may buy four.
+/// A drop of ten shards with 24 units each and a limit of four units, and a request for two units.
 fn ten_shards() -> Scene {
     Scene::new(240, 4, 2)
 }
@@ -79,7 +79,7 @@ fn bob() -> ShopperId {
     "bob".parse().unwrap()
 }
 
-/// The nonce of `ada`'s request with that key. The request of a [`Scene`] has the key `k`.
+/// The nonce of `ada`'s request with the idempotency key `key`. The request of a [`Scene`] has the key `k`.
 fn nonce(key: &str) -> Nonce {
     let (drop, sku) = ("d".parse().unwrap(), "TEE".parse().unwrap());
     Nonce::of_request(&drop, &sku, &ada(), key, NOW)
@@ -101,7 +101,7 @@ fn returnable(units: u32) -> Claim {
     Claim::held(units, NOW.plus_millis(-CLOCK_SKEW_MS), nonce("bob's"))
 }
 
-/// A shard of 24 units with `free` units and these claims.
+/// A shard with an allocation of 24, with `free` free units and these claims.
 fn shard(free: u32, claims: impl IntoIterator<Item = (ShopperId, Claim)>) -> Shard {
     Shard {
         allocated: 24,
@@ -146,7 +146,7 @@ fn done(step: Step<'_>) -> (Result<Reserved, Refused>, Option<Scarcity>) {
     }
 }
 
-/// The refusal of a search that ended without caching a scarcity.
+/// The refusal of a search that ended, and that learnt no scarcity to cache.
 fn refusal(step: Step<'_>) -> Refused {
     let (outcome, learnt) = done(step);
     assert_eq!(learnt, None);
@@ -157,7 +157,7 @@ fn indices(look: &Look<'_>) -> Vec<u16> {
     look.shards.iter().map(|key| key.index).collect()
 }
 
-/// Answers a look: `image` returns each requested shard by index.
+/// Answers a look: `image` gives the image of each requested shard by its index.
 fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
     let look = look(step);
     let shards = look.shards.iter().map(|key| (key.clone(), image(key.index)));
@@ -165,7 +165,7 @@ fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
     look.showed(shards, 0, None)
 }
 
-/// The step after a look at the shopper's shards that found no units.
+/// The step after a look at the shopper's two shards that found no units.
 fn own_are_empty<'a>(wanted: &'a Wanted<'a>) -> Step<'a> {
     shows(wanted.search(None, None), |_| shard(0, []))
 }
@@ -178,7 +178,7 @@ fn scarce(units: u32, available: u32, availability: Availability) -> Scarcity {
     }
 }
 
-// The drop's conditions for a request.
+// The following tests check what the drop requires of a request.
 
 #[test]
 fn only_an_open_drop_admits_a_request() {
@@ -287,7 +287,7 @@ fn every_write_would_carry_the_requests_own_hold() {
     );
 }
 
-// The first step.
+// The following tests check the first step of a search.
 
 #[test]
 fn a_well_filled_first_shard_is_claimed_without_a_look() {
@@ -325,14 +325,14 @@ fn a_guess_that_was_refused_is_followed_by_a_look() {
     let scene = ten_shards();
     let wanted = scene.wanted();
     let guess = || write(wanted.search(None, Some(24)));
-    // Any refusal without a claim that settles the request.
+    // Each of these refusals contains no claim that settles the request.
     for found in [None, Some(shard(0, [])), Some(shard(24, []))] {
         assert_eq!(indices(&look(guess().refused(found))).len(), 2);
     }
     let mine = held(2, 9, "k");
     let (outcome, _) = done(guess().refused(Some(shard(0, [(ada(), mine.clone())]))));
     assert_eq!(outcome.unwrap().claim, mine, "the lost answer of this very write");
-    // The refused write counts as one of the three.
+    // The refused write counts as one of the three writes that a search may make.
     let mut step = guess().refused(None);
     step = shows(step, |_| shard(2, []));
     step = write(step).refused(Some(shard(2, [])));
@@ -340,7 +340,7 @@ fn a_guess_that_was_refused_is_followed_by_a_look() {
     count(step);
 }
 
-// Claims of the shopper.
+// The following tests check the effect of the shopper's earlier claims.
 
 #[test]
 fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
@@ -369,10 +369,10 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
         refusal(showing(&other)),
         Refused::Exists(reservation(&second, &other))
     );
-    // An order in progress settles nothing, and occupies its shard.
+    // An order in progress settles nothing, but occupies its shard.
     count(showing(&ordered(1, "other")));
-    // The shopper's own expired hold is taken over, by a request with its key or another, once others may take it over
-    // and if it frees enough units.
+    // A request with any key takes over the shopper's own expired hold, once other shoppers may take it over
+    // and if the hold frees enough units.
     for key in ["k", "other"] {
         count(showing(&held(2, 0, key)));
         let expired = held(2, -CLOCK_SKEW_MS / 1_000, key);
@@ -413,12 +413,12 @@ fn purchases_leave_room_within_the_limit_or_do_not() {
         refusal(after_purchase_of(u32::MAX, shard(5, []))),
         Refused::LimitReached
     );
-    // A repeat still finds its own reservation.
+    // A repeat still finds its own reservation, whatever the purchases are.
     let mine = shard(5, [(ada(), held(2, 9, "k"))]);
     assert!(done(after_purchase_of(4, mine)).0.is_ok());
 }
 
-// The shard of the first write.
+// The following tests check which shard the first write is for.
 
 #[test]
 fn the_first_shard_wins_if_it_is_well_filled_else_the_fuller_one() {
@@ -497,12 +497,12 @@ fn there_is_no_fourth_write() {
     for _ in 0..MOST_WRITES {
         step = write(step).refused(Some(shard(5, [])));
     }
-    // Units that were seen and could not be claimed may be free again soon.
+    // Units that were seen but could not be claimed may be free again soon, so the refusal is not *gone*.
     let step = count(step).showed(Some((NOW, &[0; 10])), MOST_FURTHER);
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
 }
 
-// The cached data of the process.
+// The following tests check the effect of the data that the process has cached.
 
 #[test]
 fn known_scarcity_ends_the_search_after_the_look_for_ones_own() {
@@ -523,7 +523,7 @@ fn known_scarcity_ends_the_search_after_the_look_for_ones_own() {
     let wanted_in = wanted.key(wanted.choice.pair().1);
     let in_the_way = Refused::OrderInProgress(reservation(&wanted_in, &order));
     assert_eq!(refusal(ends(nothing, &shard(2, [(ada(), order)]))), in_the_way);
-    // A failed search for three units says nothing about two.
+    // A failed search for three units says nothing about a request for two units.
     count(ends(scarce(3, 2, Availability::Available), &shard(0, [])));
 }
 
@@ -539,7 +539,7 @@ fn gone_ends_the_search_at_once() {
     look(wanted.search(Some(scarce(3, 0, Availability::Gone)), None));
 }
 
-// Further shards.
+// The following tests check the choice of further shards.
 
 #[test]
 fn counts_name_the_further_shards() {
@@ -561,9 +561,10 @@ fn counts_name_the_further_shards() {
     counts[usize::from(others[3])] = 2;
     counts[usize::from(first)] = 2;
     assert_eq!(asked(0, &counts), [others[3]]);
-    // Counted during the request: the shopper's shards may have changed.
+    // The count was made after the request began, so the shopper's own shards may have changed and are
+    // read again.
     assert_eq!(asked(1, &counts), [others[3], first]);
-    // A shard that was added after the count has its whole allocation.
+    // A shard that was added after the count counts with its whole allocation.
     let added = asked(0, &counts[..8]);
     assert!(
         (8..10).filter(|i| !own.contains(i)).all(|i| added.contains(&i)),
@@ -586,15 +587,16 @@ fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
     let (outcome, learnt) = done(count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER));
     assert_eq!(outcome, Err(Refused::FewerLeft(1)));
     assert_eq!(learnt, Some(scarce(2, 1, Availability::Available)));
-    // A count is ignored for a shard that was read later.
+    // A count is ignored for a shard that the search read after the count.
     let mut counts = [0; 10];
     counts[usize::from(wanted.first_shard().index)] = 24;
     read_status(count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER));
 }
 
-// Searches that find no units.
+// The following tests check how a search ends that finds no units.
 
-/// The last step of a search in which each shard looks like `image` and every other one is counted empty.
+/// The last step of a search in which each of the shopper's shards is like `image` and every other shard is
+/// counted as empty.
 fn explain_refusal<'a>(wanted: &'a Wanted<'a>, image: &Shard) -> Step<'a> {
     let step = shows(wanted.search(None, None), |_| image.clone());
     count(step).showed(Some((NOW, &[0; 10])), MOST_FURTHER)
@@ -662,12 +664,13 @@ fn an_order_in_progress_is_in_the_way_of_enough_units_only() {
 fn units_that_were_counted_but_not_to_be_had_may_be_there_in_a_moment() {
     let scene = ten_shards();
     let wanted = scene.wanted();
-    // Ten shards are counted full; two and six of them are read, and two are not.
+    // Ten shards are counted as full. The search reads two and then six of them without finding units; the
+    // count of the other two stays.
     let full = Some((NOW, [20; 10].as_slice()));
     let step = count(own_are_empty(&wanted)).showed(full, MOST_FURTHER);
     let step = shows(step, |_| shard(0, []));
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
-    // This also applies if an order of the shopper occupies another shard.
+    // The refusal is the same if an order of the shopper occupies one of the shards.
     let order = shard(5, [(ada(), ordered(1, "other"))]);
     let step = shows(wanted.search(None, None), |_| order.clone());
     let step = shows(count(step).showed(full, MOST_FURTHER), |_| shard(0, []));
@@ -690,7 +693,7 @@ fn scarcity_is_remembered_also_where_the_counts_cannot_be_read() {
     };
     assert_eq!(outcome, Err(scarcity.into()));
     assert_eq!(learnt, Some(scarcity));
-    // The next request of the process only looks for its own claim.
+    // The process's next request only looks for its own claim.
     let next = shows(wanted.search(learnt, None), |_| shard(0, []));
     assert_eq!(refusal(next), Refused::SoldOut(Availability::AllHeld));
     assert!(matches!(without_counts(20), Step::Write(_)));
@@ -724,7 +727,7 @@ fn gone_is_said_and_learnt_only_when_every_unit_of_the_plan_is_sold() {
     assert_eq!(says(None), Availability::AllHeld);
 }
 
-// Invariants for arbitrary results.
+// The following tests check the invariants for arbitrary results of the steps.
 
 fn claims() -> impl Strategy<Value = Claim> {
     (any::<bool>(), 1u32..=4, -9i64..9, 0..3).prop_map(|(ordered, units, seconds_left, key)| Claim {
@@ -752,7 +755,7 @@ fn images() -> impl Strategy<Value = Shard> {
     })
 }
 
-/// Arbitrary results of a search's steps, consistent or not.
+/// Arbitrary results of the steps of a search, which may contradict each other.
 #[derive(Debug, Clone)]
 struct Script {
     allocation: u32,
@@ -761,9 +764,9 @@ struct Script {
     scarcity: Option<Scarcity>,
     free: Option<u32>,
     purchased: u32,
-    /// For each look, an image for each requested shard, or none for a missing shard.
+    /// For each look, the image of each requested shard; `None` for a shard that does not exist.
     looks: Vec<Vec<Option<Shard>>>,
-    /// For each write: taken, or the shard in its refusal.
+    /// For each write, the shard that its refusal contains; `None` if the write takes effect.
     writes: Vec<Option<Option<Shard>>>,
     counts: Option<(i64, Vec<u8>)>,
     surveyed: Option<(u32, u32)>,
@@ -812,7 +815,7 @@ fn scripts() -> impl Strategy<Value = Script> {
     )
 }
 
-/// The image after a write, by the rules of a shard; `None` if they refuse it.
+/// The image after a write, as the shard's rules change it; `None` if the rules refuse the write.
 fn written(wanted: &Wanted<'_>, image: &Shard, act: &Act) -> Option<Shard> {
     let (mut shard, hold) = (image.clone(), wanted.hold.clone());
     match act {
@@ -832,7 +835,8 @@ fn written(wanted: &Wanted<'_>, image: &Shard, act: &Act) -> Option<Shard> {
     Some(shard)
 }
 
-/// The result of the first claim that settles the request, among the images in the order in which they were read.
+/// The result of the first claim that settles the request, among the images in the order in which they
+/// were read.
 fn settling<'s>(
     wanted: &Wanted<'_>,
     images: impl IntoIterator<Item = (&'s ShardKey, &'s Shard)>,
@@ -850,7 +854,7 @@ fn settling<'s>(
     })
 }
 
-/// Runs a search through a script, and checks each step against all results until then.
+/// Runs a search with the results of a script, and checks each step against all results so far.
 fn follow(script: &Script) -> Result<(), TestCaseError> {
     let scene = Scene::new(script.allocation, script.limit, script.units);
     let wanted = scene.wanted();
@@ -858,7 +862,7 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
     let (mut looks, mut writes, mut counts, mut status_reads) =
         (script.looks.iter(), script.writes.iter(), 0, 0);
     let mut shown: BTreeMap<u16, Shard> = BTreeMap::new();
-    // The result with which the search must end next.
+    // The result with which the next step must end the search; `None` if the search may go on.
     let mut end: Option<Result<(ShardKey, Claim), Refused>> = None;
     let mut step = wanted.search(script.scarcity, script.free);
     loop {
@@ -959,13 +963,14 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
     }
 }
 
-/// A stock that follows the rules of a shard.
+/// A stock whose shards follow the rules of [`Shard`].
 struct World {
     shards: BTreeMap<u16, Shard>,
 }
 
 impl World {
-    /// Shards with claims of other shoppers: the units, and whether the hold may be taken over.
+    /// A stock in which other shoppers have claims. Each entry of `taken` has a claim's units, and whether it
+    /// is a hold that any shopper may take over.
     fn new(scene: &Scene, taken: &[(u32, bool)]) -> Self {
         let mut taken = taken.iter().cycle();
         let plan = &scene.drop.skus[0].plan;
@@ -1002,7 +1007,7 @@ impl World {
             .collect()
     }
 
-    /// Does the write if the shard allows it; returns whether it did.
+    /// Makes the write if the shard allows it, and returns whether the write took effect.
     fn write(&mut self, wanted: &Wanted<'_>, write: &Write<'_>) -> bool {
         let shard = self.shards.get_mut(&write.shard.index).unwrap();
         match written(wanted, shard, &write.act) {
@@ -1014,7 +1019,7 @@ impl World {
         }
     }
 
-    /// Another shopper takes the rest of a shard, or returns it.
+    /// Another shopper claims all free units of a shard, or returns the claimed units.
     fn stranger(&mut self, index: u16, takes: bool) {
         let index = index % u16::try_from(self.shards.len()).unwrap();
         let shard = self.shards.get_mut(&index).unwrap();
@@ -1034,7 +1039,7 @@ proptest! {
         follow(&script)?;
     }
 
-    /// Other shoppers act between the steps, looks may be outdated, and answers to writes may be lost.
+    /// Between the steps other shoppers act. Looks may be outdated, and answers to writes may be lost.
     #[test]
     fn a_shopper_ends_with_exactly_the_reservation_that_is_told(
         allocation in 1u32..150,
@@ -1063,7 +1068,7 @@ proptest! {
                 Step::Write(write) => {
                     let mut taken = world.write(&wanted, &write);
                     if lost.next().unwrap_or(false) {
-                        // The caller does not know the outcome, and repeats the same write.
+                        // The caller does not know the outcome of the write, so it repeats the same write.
                         let again = world.write(&wanted, &write);
                         prop_assert!(!(taken && again), "a repeat changed the stock");
                         taken = again;

@@ -1,11 +1,12 @@
-//! The lines of the calls to the payment gateway: one item for each line. Taking turns moves the line's time later.
+//! Stores the lines of the calls to the payment gateway, one item for each line. A worker that takes call slots moves
+//! the line's time to later.
 //!
 //! | key | item |
 //! |---|---|
-//! | `#gateway#{line}` | `line`: when the last turn that was taken is over, in microseconds since 1970 |
+//! | `#gateway#{line}` | `line`: the end of the last slot that was taken, in microseconds since 1970 |
 //!
-//! They are in the table of the purchases, which `process-order` writes anyway and which has no stream. A
-//! counter's key begins with its drop's id, so none can be one of these.
+//! The lines are in the table `purchases`, which `process-order` writes anyway and which has no stream. A purchase
+//! counter's key begins with its drop's id, so no counter can have the key of a line.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,14 +23,14 @@ use crate::item::{KEY, n, number, s};
 use crate::orders::OrderStore;
 
 const TABLE: &str = "purchases";
-/// The one attribute.
+/// The only attribute of a line.
 const LINE: &str = "line";
-/// The largest number of writes for one request for turns. Another worker may have created or removed the
-/// line between two of them.
+/// The largest number of writes for one request for slots. A write is refused if another worker has moved, created or
+/// removed the line since this process read it.
 const MOST_WRITES: usize = 4;
 
-/// For each rate line of the gateway, the position that this process read last. It selects the conditional write that will probably
-/// succeed.
+/// For each rate line of the gateway, the position that this process read last. It selects the conditional write that
+/// will probably succeed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LinesSeen(Arc<[AtomicI64; MAX_LINES as usize]>);
 
@@ -65,12 +66,13 @@ impl TakeCalls for OrderStore {
         let mut line = self.lines.get(wanted.line);
         for _ in 0..MOST_WRITES {
             let begins = wanted.begins_us(line);
-            // A line never moves back, so a line that was too far ahead still is.
+            // A line within `farthest` never moves back, so the stored line is at least as late as the line that was
+            // read.
             if begins > latest {
                 return Ok(Turn::Later(from_micros(begins)));
             }
             let update = if line == Some(begins) {
-                // Earlier turns are taken. These turns follow them, wherever the line is when the write is done.
+                // Earlier slots are not over. The new slots follow the line's position at the time of the write.
                 self.move_line(wanted.line)
                     .update_expression("SET #line = #line + :span")
                     .condition_expression("#line BETWEEN :now AND :latest")

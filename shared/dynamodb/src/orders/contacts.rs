@@ -1,5 +1,5 @@
-//! The item beside an order in the table `addresses`, which is not streamed: the address, and the record of
-//! mails to the shopper.
+//! Reads and updates the item beside an order in the table `addresses`, which has no stream: the address, and the
+//! record of mails to the shopper.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ids::OrderId;
@@ -12,8 +12,7 @@ use crate::error::conditional;
 use crate::item::{KEY, s, text, unreadable};
 
 const TABLE: &str = "addresses";
-/// The set of sent news; absent if none was sent.
-/// The attribute with the names of the sent news.
+/// The attribute with the names of the sent news; absent while none was sent.
 const SENT: &str = "told";
 
 impl KeepContact for OrderStore {

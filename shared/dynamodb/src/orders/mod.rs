@@ -1,4 +1,4 @@
-//! The order ports: an order and its effect on the stock change in one transaction.
+//! Implements the order ports: an order and its effect on the stock change in one transaction.
 
 mod calls;
 mod contacts;
@@ -40,8 +40,9 @@ pub struct OrderStore {
 }
 
 impl OrderStore {
-    /// The orders in the table `orders`; advancing them needs `stock` and `purchases` too, placing them and their contacts
-    /// `addresses`, and taking calls of the gateway `purchases` alone.
+    /// Every method for orders needs the table `orders`. Advancing also needs `stock` and `purchases`, and placing
+    /// needs `addresses` in addition. Contacts need only `addresses`; call slots of the gateway and declined cards need
+    /// only `purchases`.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {
@@ -71,8 +72,8 @@ impl PlaceOrder for OrderStore {
         if let Some(error) = not_conditions(&reasons) {
             return Err(error);
         }
-        // The reasons name the conditions that were checked before the transaction was cancelled, and
-        // possibly not all of them. Only the order itself shows that it does not exist.
+        // The reasons name the conditions that were checked before the transaction was cancelled, and possibly not all
+        // conditions. Only a read of the order shows that the order does not exist.
         if let Some(existing) = self.read(&placing.order.id).await? {
             return Ok(Conditional::Refused(NotPlaced::Exists(Box::new(existing))));
         }
@@ -81,7 +82,7 @@ impl PlaceOrder for OrderStore {
             (_, Some(Reason::Condition(counter))) => {
                 not_counted(placing, counter.as_ref()).map(Conditional::Refused)
             }
-            // The order existed a moment ago, or no reason was given: read again.
+            // No reason explains the cancellation, so the caller must try again.
             _ => Err(StoreError::Busy),
         }
     }
@@ -189,7 +190,7 @@ impl ListOpenOrders for OrderStore {
             .map(|item| Ok((moment(TABLE, item, DUE_AT)?, parsed(TABLE, item, KEY)?)))
             .collect::<Result<Vec<(Timestamp, OrderId)>, StoreError>>()?;
         let next = page::cut(&mut places, limit, Clone::clone);
-        // The index has keys only.
+        // The index contains only keys, so each order is read by its id.
         let read = places
             .into_iter()
             .map(|(_, id)| async move { self.read(&id).await });
@@ -240,7 +241,7 @@ impl AdvanceOrder for OrderStore {
         if let Some(error) = not_conditions(&reasons) {
             return Err(error);
         }
-        // As in placing: only the order itself shows that it still has that version.
+        // As in `place`, the reasons may be incomplete: only a read of the order shows its version.
         let version = self.read(&step.order.id).await?.map(|order| order.version);
         if version != Some(step.from_version) {
             return Ok(Conditional::Refused(()));

@@ -1,4 +1,4 @@
-//! An order's item: the attributes that indexes and people need, and the whole order as JSON in `doc`.
+//! Reads and writes an order's item: the attributes that indexes and people need, and the whole order as JSON in `doc`.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ pub(crate) const OPEN_INDEX: &str = "open";
 /// The index of a shopper's orders.
 pub(crate) const SHOPPER_INDEX: &str = "by-shopper";
 
-/// When an open order is due.
+/// The attribute with the time at which an open order is due, in ms since 1970.
 pub(crate) const DUE_AT: &str = "due_at";
 
-/// The bucket as the index `open` has it: in hexadecimal.
+/// The key of a bucket in the index `open`: the bucket's number in hexadecimal.
 pub(crate) fn bucket_key(bucket: u8) -> String {
     format!("{bucket:x}")
 }
@@ -39,7 +39,7 @@ pub(crate) fn order_item(order: &Order) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-/// The order of an item.
+/// Reads an order from its item: the document in `doc`, and the due time that is stored beside it.
 pub(crate) fn order_of(item: &Item) -> Result<Order, StoreError> {
     let key = text(TABLE, item, KEY)?;
     let version: u32 = number(TABLE, item, "version")?;
@@ -48,18 +48,18 @@ pub(crate) fn order_of(item: &Item) -> Result<Order, StoreError> {
         .map_err(|OrderImageError(what)| unreadable(TABLE, what))
 }
 
-/// An image of the stream is not an order. The error names the attribute and not its value.
+/// An image of the stream is not a readable order. The error names the attribute and not its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the image of an order has no readable `{0}`")]
 pub struct OrderImageError(&'static str);
 
-/// Reads an order out of an image in a record of the orders table's stream: an item in DynamoDB's JSON, as Lambda hands
-/// it over in `dynamodb.NewImage` and `dynamodb.OldImage`.
+/// Reads an order out of an image in a record of the orders table's stream: an item in DynamoDB's JSON, as Lambda
+/// passes it in `dynamodb.NewImage` and `dynamodb.OldImage`.
 ///
-/// Attributes that are not known are ignored.
+/// Unknown attributes are ignored.
 ///
 /// # Errors
-/// [`OrderImageError`] when key, version and document are not all there, or contradict each other.
+/// [`OrderImageError`] when key, version or document is missing, or when they contradict each other.
 pub fn order_from_stream_json(image: &Value) -> Result<Order, OrderImageError> {
     let part = |name: &'static str, kind: &str| {
         let value = image.get(name).and_then(|value| value.get(kind));
@@ -72,7 +72,8 @@ pub fn order_from_stream_json(image: &Value) -> Result<Order, OrderImageError> {
     order_from_parts(part(KEY, "S")?, version, due_at, part(DOC, "S")?)
 }
 
-/// The due time is stored beside the document too, and changes only there when a check is moved.
+/// The due time is also stored beside the document. Moving a check changes only that attribute, so the attribute has
+/// priority over the document.
 fn order_from_parts(
     key: &str,
     version: u32,
@@ -120,7 +121,8 @@ mod tests {
         assert_eq!(order_from_stream_json(&image(&item)).unwrap(), order);
     }
 
-    /// An order whose first card is charged costs one write unit for each change, with identifiers as long as the gateway and the issuers make them.
+    /// An order whose first card is charged costs one write unit for each change, with identifiers as long as the
+    /// gateway and the issuers make them.
     #[test]
     fn a_usual_order_stays_below_one_write_unit() {
         let mut order = fixtures::placing("sixteen-bytes-id", "k", 1, 3).order;

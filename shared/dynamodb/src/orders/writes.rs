@@ -1,4 +1,4 @@
-//! The writes that place and advance orders.
+//! Builds the writes that place and advance orders.
 
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use domain::claim::Claim;
@@ -47,8 +47,8 @@ pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWr
         .update_expression("SET c.#me = :ordered")
         .expression_attribute_values(":ordered", s(order.claim.to_string()))
         .build();
-    // Where even a first order is beyond the limit, a counter that does not exist must not pass. The counter stays when orders are undone, so
-    // it exists exactly if the shopper has placed an order in the drop.
+    // A missing counter must not admit an order that alone exceeds the limit. A counter stays when its orders are
+    // undone, so `n` exists exactly if the shopper has placed an order in the drop.
     let fits = order.units <= placing.per_shopper_limit;
     let counter = counter_update(tables, order)
         .update_expression("ADD n :u")
@@ -80,10 +80,11 @@ pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWr
     ])
 }
 
-/// The condition under which `step` may be stored, with its one value.
+/// The condition under which a step may be stored, and the placeholder and the name of the condition's attribute.
 pub(crate) const AT_VERSION: (&str, &str, &str) = ("#version = :from", "#version", "version");
 
-/// The writes that advance an order together with its effect: the order, the claim and, when it is undone, the counter.
+/// The writes that advance an order together with its effect: the order, the claim and, for [`StockEffect::Undo`], the
+/// counter.
 pub(crate) fn advance(
     tables: &Tables,
     step: &OrderStep,

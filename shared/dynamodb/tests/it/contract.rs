@@ -1,4 +1,4 @@
-//! The contracts of the ports, on the DynamoDB adapters against a real server.
+//! Runs the contract tests of the ports on the DynamoDB adapters, against an embedded emulator of DynamoDB.
 
 mod stock {
     contracts::stock_contract!(crate::support::Local::start().await);

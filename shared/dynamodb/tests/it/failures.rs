@@ -1,4 +1,4 @@
-//! The outcome of each kind of failure, with scripted answers that no local server gives.
+//! Tests the outcome of each kind of failure. A scripted server sends the answers, since an emulator does not fail so.
 
 use crate::scripted::{Answer, ScriptedServer};
 use contracts::fixtures::{NOW, drop_id, held, key, placing, shopper};
@@ -28,7 +28,7 @@ fn ok(body: Value) -> Answer {
     Answer::json(200, body)
 }
 
-/// The result of a claim with these scripted answers, and the number of requests.
+/// Makes a claim with these scripted answers. Returns the claim's result and the number of requests.
 async fn claim(answers: Vec<Answer>) -> (Result<(), StoreError>, usize) {
     let server = ScriptedServer::start(answers).await;
     let stock = StockStore::new(&server.client(), &tables());
@@ -94,7 +94,7 @@ async fn what_was_never_sent_is_busy() {
     assert_eq!(read.map(drop), Err(StoreError::Busy));
 }
 
-/// A cancelled transaction, with a code for each of its writes.
+/// Makes the answer for a cancelled transaction, with a code for each of its writes.
 fn cancelled(reasons: Value) -> Answer {
     let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
     Answer::json(

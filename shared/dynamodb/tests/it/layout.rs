@@ -1,4 +1,4 @@
-//! The stored form of items. Other programs read the tables too, so their layout must not change.
+//! Tests the stored form of items. Other programs read the tables too, so their layout must not change.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ fn names(item: &Item) -> Vec<&str> {
     names
 }
 
-/// Ada's order of 2 units, placed.
+/// Places an order of Ada's for 2 units.
 async fn placed(local: &Local) -> domain::order::Order {
     let stock = StockStore::new(&local.client, &local.tables);
     let orders = OrderStore::new(&local.client, &local.tables);

@@ -1,4 +1,4 @@
-//! The adapters against a real DynamoDB server and against a scripted server.
+//! Tests the adapters against an embedded emulator of DynamoDB and against a scripted server.
 #![cfg(test)]
 
 mod contract;

@@ -1,4 +1,5 @@
-//! The stored form of pre-scaling's state. Engineers read the record of changes directly in the table.
+//! Tests the stored form of pre-scaling's state. Engineers read the record of changes directly in the
+//! table.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -117,7 +118,7 @@ async fn lease_record_readiness_and_changes_are_stored_as_described() {
         ("drops", AttributeValue::L(vec![s("autumn")])),
         ("step", s(r#"{"step":"set_minimum_acu","from":2.0,"to":2.5}"#)),
         ("outcome", s("started")),
-        // In seconds, as DynamoDB's time to live requires.
+        // DynamoDB's time to live requires seconds.
         ("expires_at", n(NOW.as_millis() / 1000 + AUDIT_DAYS * 86_400)),
     ]);
     assert_eq!(local.item("prescale", "audit#1#2").await.unwrap(), change);

@@ -1,8 +1,8 @@
-//! A certificate authority for one test.
+//! Makes a certificate authority for one test.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-/// Signs servers' certificates.
+/// A certificate authority that signs the certificates of test servers.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -12,7 +12,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// The authority's own certificate.
+    /// The authority's own certificate, in PEM.
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }

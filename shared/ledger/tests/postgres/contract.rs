@@ -1,4 +1,4 @@
-//! The contract of the ledger port.
+//! Runs the contract tests of the ledger port on PostgreSQL.
 
 use contracts::ledger::Ledger as UnderTest;
 use domain::ids::OrderId;

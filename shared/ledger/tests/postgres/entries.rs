@@ -1,4 +1,5 @@
-//! Ledger entries: one capture for each paid order, one refund for each refunded order, and a sum of zero.
+//! Tests ledger entries: one capture for each paid order, one refund for each refunded order, and a sum of
+//! zero.
 
 use contracts::ledger::{cancelled_life, life};
 use ports::ledger::ProjectOrders as _;
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::server::Ledger;
 
-/// The entries of all orders: kind, accounts, amount, payment, version.
+/// Reads the entries of all orders: kind, accounts, amount, payment, version.
 async fn entries(ledger: &Ledger) -> Vec<(String, String, String, i64, String, i64)> {
     let query = "
         SELECT kind, debit_account, credit_account, amount_minor, payment_id, version
@@ -26,7 +27,7 @@ async fn entries(ledger: &Ledger) -> Vec<(String, String, String, i64, String, i
         .collect()
 }
 
-/// The balance of each account, in a fixed order.
+/// Reads the balance of each account, in a fixed order.
 async fn balances(ledger: &Ledger) -> Vec<(String, String, i64)> {
     let query = "SELECT account, currency, balance_minor::int8 FROM ledger_balances ORDER BY account";
     let rows = ledger.server.connect().await.query(query, &[]).await.unwrap();

@@ -1,4 +1,4 @@
-//! A database that is slow, unreachable or restarted: every wait ends, and unwritten events can be written later.
+//! Tests a database that is slow, unreachable or restarted: every wait ends, and unwritten events can be written later.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::authority::Authority;
 use crate::server::{Ledger, Postgres, WRITER};
 
-/// Short enough for a test, long enough for a busy machine.
+/// Limits that are short enough for a test and long enough for a busy machine.
 const SHORT: Limits = Limits {
     connect_ms: 5_000,
     wait_ms: 300,
@@ -18,7 +18,7 @@ const SHORT: Limits = Limits {
     connections: 1,
 };
 
-/// A database at `url` with roots that signed nothing.
+/// A database at `url` whose trusted roots have signed no certificate.
 fn database(url: &str) -> Database {
     let address: Address = url.parse().unwrap();
     let roots = Authority::new().pem().parse().unwrap();
@@ -102,7 +102,7 @@ async fn a_process_without_a_batch_keeps_nobody_out() {
     let ledger = Ledger::with_limits(SHORT).await;
     let life = life("ada");
     let other = ledger.server.connect().await;
-    // A refused connection returns an error at once.
+    // A refused connection returns an error immediately.
     let connection_limit = |limit: i32| format!("ALTER ROLE {WRITER} CONNECTION LIMIT {limit}");
     other.batch_execute(&connection_limit(1)).await.unwrap();
     let one = PostgresLedger::with_limits(ledger.server.database(WRITER), SHORT);

@@ -1,4 +1,5 @@
-//! Statements of former releases on the newest schema. They run during a deployment and after a rollback.
+//! Tests statements of former releases on the newest schema. Functions of a former release send these statements during
+//! a deployment and after a rollback.
 //!
 //! A release whose migration affects the statement keeps the former statement as `tests/former/Vn.sql`, where `n` is
 //! the version of the schema that it was written for.
@@ -10,11 +11,11 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::server::{Ledger, WRITER};
 
-/// The statement of `V1`.
+/// The statement of the release whose newest migration was `V1`.
 const V1: &str = include_str!("../former/V1.sql");
 
-/// Writes events as the release of `V1` does and returns its result columns for each row: whether the version is new,
-/// whether the order moved on, and its version before.
+/// Writes events as the release of `V1` does, and returns its result columns for each row: whether the version is new,
+/// whether the order moved on, and the order's version before.
 async fn write_as_v1(ledger: &Ledger, events: &[OrderEvent]) -> Vec<(bool, bool, Option<i64>)> {
     let (client, _running) = ledger.server.database(WRITER).connect().await.unwrap();
     let text = |of: fn(&events::OrderData) -> Option<String>| -> Vec<Option<String>> {

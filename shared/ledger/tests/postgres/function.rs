@@ -1,4 +1,4 @@
-//! The function `migrate-ledger` on a server.
+//! Tests the function `migrate-ledger` against a server.
 
 use ledger::{Database, MigrationError, SignIn};
 use memory::TestRuntime;

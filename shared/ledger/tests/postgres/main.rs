@@ -1,4 +1,4 @@
-//! The ledger on a PostgreSQL server that the tests start.
+//! Tests the ledger on a PostgreSQL server that the tests start.
 #![cfg(test)]
 
 mod authority;

@@ -1,4 +1,5 @@
-//! Migrations are applied once when several processes start them, and give the projection its rights.
+//! Tests that migrations are applied once when several processes start them, and give the projection its
+//! rights.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A refused event reports the broken rule and blocks no other event.
+//! Tests that a refused event reports the broken rule and blocks no other event.
 
 use contracts::ledger::{Ledger as _, cancelled_life, life};
 use domain::order::{EndReason, OrderStatus};
@@ -12,7 +12,7 @@ fn refused(name: &str) -> Result<Projected, LedgerError> {
     Err(LedgerError::Refused(name.to_owned()))
 }
 
-/// The first event of a new order, changed by `change`.
+/// Makes the first event of a new order, changed by `change`.
 fn placed(name: &str, change: impl FnOnce(&mut OrderData)) -> OrderEvent {
     let mut event = life(name).remove(0);
     change(&mut event.data);
@@ -66,7 +66,7 @@ async fn each_rule_is_named() {
             "ledger_orders_times_in_order",
             placed("i", |order| order.updated_at_ms = Timestamp::from_millis(0)),
         ),
-        // PostgreSQL's codes for a time beyond its calendar and for a text with a zero byte.
+        // These are PostgreSQL's codes for a time beyond its calendar and for a text with a zero byte.
         ("22008", placed("j", |order| order.updated_at_ms = far)),
         (
             "22021",
@@ -78,7 +78,7 @@ async fn each_rule_is_named() {
         let [Err(LedgerError::Refused(name))] = &answers[..] else {
             panic!("{rule}: {answers:?}");
         };
-        // Orders and their versions share some rules. PostgreSQL chooses which one it reports.
+        // Orders and their versions share some rules. PostgreSQL chooses which of the two rules it reports.
         let name = name.replace("ledger_order_versions_", "ledger_orders_");
         assert_eq!(name, rule);
         assert_eq!(ledger.latest(&event.data.order_id).await, None, "{rule}");

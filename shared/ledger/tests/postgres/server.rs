@@ -1,4 +1,5 @@
-//! A PostgreSQL server for one test, which accepts TLS connections only. It stops with the test in every case.
+//! Starts a PostgreSQL server for one test, which accepts TLS connections only. The server stops with the test, however
+//! the test ends.
 //!
 //! A shell starts the server and waits for the end of its standard input, which the test holds open. So the server
 //! stops and its folder is removed when the test drops it, panics, or is killed.
@@ -43,7 +44,7 @@ const TLS_ONLY: &str = "
     hostssl all guarded 127.0.0.1/32 scram-sha-256
     hostssl all all 127.0.0.1/32 trust
 ";
-/// The role of the projection.
+/// The database role of the projection.
 pub(crate) const WRITER: &str = "project_ledger";
 /// The time limit of a migration in tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -52,7 +53,7 @@ pub(crate) struct Postgres {
     shell: Child,
     /// Closing this pipe stops the server.
     leash: Option<ChildStdin>,
-    /// Removed when the server has stopped.
+    /// The server's folder, which is removed when the server has stopped.
     _folder: tempfile::TempDir,
     authority: Authority,
     port: u16,
@@ -63,7 +64,7 @@ pub(crate) struct Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.leash.take();
-        // The shell stops the server at once. Waiting avoids a leftover process.
+        // The shell stops the server immediately. Waiting avoids a leftover process.
         let _ = self.shell.wait();
     }
 }
@@ -106,17 +107,17 @@ fn account() -> Option<User> {
     })
 }
 
-/// How often a server is started at most, each time on another port.
+/// The largest number of starts of a server, each on another port.
 const MOST_STARTS: usize = 5;
 
-/// A free port. Another process may take it before the server does.
+/// Finds a free port. Another process may take the port before the server does.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 impl Postgres {
-    /// Starts a server and returns when it is ready.
+    /// Starts a server with TLS, and returns when it is ready.
     pub(crate) fn start() -> Self {
         Self::start_with("on", TLS_ONLY)
     }
@@ -156,7 +157,8 @@ impl Postgres {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        // In its own process group: Ctrl-C at the terminal reaches only the tests, which then stop the server.
+        // The shell has its own process group, so that Ctrl-C at the terminal reaches only the tests, which then stop
+        // the server.
         shell.process_group(0);
         let (certificate, key) = authority.server("127.0.0.1");
         let files = [
@@ -212,7 +214,7 @@ impl Postgres {
         }
     }
 
-    /// The next line of the server's log.
+    /// Waits for the next line of the server's log.
     fn heard(&self) -> Result<String, RecvTimeoutError> {
         self.log.lock().unwrap().recv_timeout(PATIENCE)
     }
@@ -225,18 +227,17 @@ impl Postgres {
         self.authority.pem()
     }
 
-    /// The database as `user`, without a password.
+    /// The database, with a sign-in as `user` without a password.
     pub(crate) fn database(&self, user: &str) -> Database {
         self.database_with(user, SignIn::nothing())
     }
 
-    /// The database as `user`, with this sign-in.
+    /// The database, with a sign-in as `user` by the method `sign_in`.
     pub(crate) fn database_with(&self, user: &str, sign_in: SignIn) -> Database {
         let address = self.url(user).parse().unwrap();
         Database::new(address, self.roots().parse().unwrap(), sign_in)
     }
 
-    /// Applies the migrations.
     pub(crate) async fn migrate(&self) {
         let writer: Role = WRITER.parse().unwrap();
         ledger::migrate(&self.database("postgres"), &writer, LIMIT)
@@ -244,7 +245,7 @@ impl Postgres {
             .unwrap();
     }
 
-    /// The statements that the client `application` has sent so far: the kind, and the first line of each.
+    /// Reads the statements that the client `application` has sent so far: the kind, and the first line of each.
     pub(crate) async fn statements_of(&self, application: &str) -> Vec<String> {
         let mark = "SELECT 'so far'";
         self.connect().await.batch_execute(mark).await.unwrap();
@@ -259,7 +260,7 @@ impl Postgres {
         }
     }
 
-    /// A direct connection without the adapter.
+    /// Opens a connection as the superuser `postgres`, outside the pool of the adapter.
     pub(crate) async fn connect(&self) -> Client {
         // The background task ends with the client or the server.
         let (client, _running) = self.database("postgres").connect().await.unwrap();

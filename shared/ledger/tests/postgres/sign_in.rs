@@ -1,4 +1,4 @@
-//! The sign-in of a connection: a fresh token for each, and nothing sent before the TLS handshake.
+//! Tests the sign-in of a connection: each connection has a fresh token, and no token is sent before the TLS handshake.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::authority::Authority;
 use crate::server::Postgres;
 
-/// A server that asks for the password in clear text, as RDS does for a token, and records it.
+/// A server that asks for the password in clear text, as RDS does for a token, and records the password.
 struct Recorder {
     port: u16,
     authority: Authority,
@@ -87,7 +87,7 @@ async fn listen(
     let startup = String::from_utf8_lossy(&startup[4..]).into_owned();
     let mut texts = startup.split('\0').skip_while(|text| *text != "user");
     let user = texts.nth(1).unwrap().to_owned();
-    // AuthenticationCleartextPassword
+    // This is the message AuthenticationCleartextPassword.
     stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3]).await?;
     assert_eq!(stream.read_u8().await?, b'p', "PasswordMessage");
     let length = stream.read_u32().await?;
@@ -98,7 +98,7 @@ async fn listen(
         .lock()
         .unwrap()
         .push((user, password.trim_end_matches('\0').to_owned()));
-    // AuthenticationOk, ReadyForQuery
+    // These are the messages AuthenticationOk and ReadyForQuery.
     stream
         .write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 0, b'Z', 0, 0, 0, 5, b'I'])
         .await?;
@@ -122,7 +122,7 @@ fn iam(runtime: &TestRuntime) -> SignIn {
     SignIn::iam(keys, "eu-central-1".to_owned(), runtime.clone())
 }
 
-/// The query parameters of a token.
+/// Parses the query parameters of a token.
 fn parts(token: &str) -> BTreeMap<String, String> {
     let (_, query) = token.split_once("/?").unwrap();
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
@@ -235,7 +235,7 @@ async fn no_password_is_shown_to_a_server_that_is_not_trusted() {
         iam(&TestRuntime::default()),
     );
     assert!(database.connect().await.is_err());
-    // The server accepts one connection after the other, so the first one is finished.
+    // The server accepts one connection after the other, so the refused connection has ended.
     server
         .database(iam(&TestRuntime::default()))
         .connect()
@@ -244,7 +244,7 @@ async fn no_password_is_shown_to_a_server_that_is_not_trusted() {
     assert_eq!(server.heard().len(), 1);
 }
 
-/// A password that changes: the second value is returned after the first one was refused. Clones share the state.
+/// A password that changes: the second value is returned after the first value was refused. Clones share the state.
 #[derive(Debug, Clone, Default)]
 struct Changed(Arc<AtomicUsize>);
 

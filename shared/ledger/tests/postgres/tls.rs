@@ -1,4 +1,4 @@
-//! The servers that a connection trusts: each failed verification is refused.
+//! Tests that a connection refuses every server whose verification fails.
 
 use contracts::ledger::life;
 use ledger::{Address, ConnectError, Database, PostgresLedger, Roots, SignIn, UrlError};
@@ -8,7 +8,7 @@ use tokio_postgres::NoTls;
 use crate::authority::Authority;
 use crate::server::{Postgres, WRITER};
 
-/// The reason why a connection to `url` with these roots is refused.
+/// Connects to `url` with these roots, and returns the reason of the refusal.
 async fn refusal(url: &str, roots: &str) -> String {
     let address: Address = url.parse().unwrap();
     let roots: Roots = roots.parse().unwrap();

@@ -1,4 +1,4 @@
-//! The effect of each change on the account, and the cases in which the account refuses it.
+//! Applies each change to the account, or refuses it.
 
 use capacity::observed::{Allocation, ObservedDatabase};
 use capacity::quotas::ALWAYS_UNRESERVED;

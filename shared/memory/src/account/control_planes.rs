@@ -1,4 +1,4 @@
-//! The ports to the control planes.
+//! Implements the ports to the control planes.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ impl State {
         }
     }
 
-    /// The result of one read, for the names of a baseline.
+    /// The state of the account, restricted to the resources that a baseline names.
     fn seen_of(&self, baseline: &Baseline) -> Result<Seen, ControlError> {
         let mut seen = self.seen();
         let observed = &mut seen.observed;
@@ -127,7 +127,7 @@ impl Measure for MemoryAccount {
 }
 
 impl MeasureDemand for MemoryAccount {
-    /// The load does not depend on the drop.
+    /// Every drop has the load of [`MemoryAccount::set_demand`].
     async fn demand(
         &self,
         _baseline: &Baseline,

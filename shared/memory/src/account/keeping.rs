@@ -1,4 +1,4 @@
-//! The ports of the stored state of runs.
+//! Implements the ports of the stored state of runs.
 
 use capacity::learn::Lesson;
 use capacity::readiness::Readiness;

@@ -1,10 +1,9 @@
-//! An account in memory, with control planes whose changes take time and can be made to fail.
+//! Simulates an account in memory, with control planes whose changes take time and can be made to fail.
 //!
-//! It has the rules that pre-scaling depends on: provisioned concurrency is prepared, then allocated at a rate
-//! counted over all functions; a function's reservation includes its provisioned concurrency; the account's
-//! concurrency is limited; the database accepts one change at a time and reaches a size some time after it is set;
-//! warm throughput is never lowered. Every change is stored with its time, so that a test can check the whole
-//! history.
+//! The account has the rules that pre-scaling depends on: provisioned concurrency is prepared, then allocated at a rate
+//! counted over all functions; a function's reservation includes its provisioned concurrency; the account's concurrency
+//! is limited; the database accepts one change at a time and reaches a size some time after it is set; warm throughput
+//! is never lowered. Every change is stored with its time, so that a test can check the whole history.
 
 mod changes;
 mod control_planes;
@@ -33,24 +32,24 @@ use ports::runtime::Clock as _;
 use crate::TestRuntime;
 use crate::yielding::yield_now;
 
-/// How a call fails, by its place among all calls.
+/// How a call of a port fails. A fault is planned for a call by the call's number among all calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccountFault {
-    /// Not done: throttled.
+    /// The call is throttled and not done.
     Busy,
-    /// Not done: another change is in progress. Stores, which have no such state, answer *busy*.
+    /// The call is not done, since another change is in progress. Stores have no such state and answer *busy*.
     InProgress,
-    /// Not done; the outcome is unknown to the caller.
+    /// The call is not done, and its outcome is unknown to the caller.
     UnknownBefore,
-    /// Done; the outcome is unknown to the caller.
+    /// The call is done, and its outcome is unknown to the caller.
     UnknownAfter,
-    /// Not done, and a repeat fails again.
+    /// The call is not done, and a repeat fails again.
     Broken,
     /// The caller's process dies before the effect.
     DiesBefore,
     /// The caller's process dies after the effect.
     DiesAfter,
-    /// Done late: the call waits until [`MemoryAccount::resume`].
+    /// The call waits until [`MemoryAccount::resume`], and is done then.
     Hangs,
 }
 
@@ -94,17 +93,17 @@ impl FromFault for StoreError {
 /// The durations of the account's changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Before the first unit of a request is allocated, in seconds.
+    /// The time before the first unit of a request is allocated, in seconds.
     pub preparation_seconds: u32,
-    /// Units allocated a second, over all functions.
+    /// The number of units allocated in a second, over all functions.
     pub units_per_second: u32,
-    /// From a new minimum to when the cluster runs with it, in seconds.
+    /// The time from a new minimum ACU until the cluster runs with it, in seconds.
     pub acu_seconds: u32,
-    /// To change an instance's class, in seconds.
+    /// The time to change an instance's class, in seconds.
     pub class_seconds: u32,
-    /// To fail over, in seconds.
+    /// The time to fail over, in seconds.
     pub failover_seconds: u32,
-    /// To warm a table, in seconds.
+    /// The time to warm a table, in seconds.
     pub table_seconds: u32,
 }
 
@@ -231,14 +230,14 @@ impl MemoryAccount {
         }
     }
 
-    /// Changes the declared documents, as their owners do at any moment.
+    /// Changes the declared documents, as their owners may do at any time.
     pub fn declare(&self, change: impl FnOnce(&mut Documents)) {
         let mut state = self.state();
         change(&mut state.documents);
         state.profile_version += 1;
     }
 
-    /// Makes the documents unreadable, with these mistakes; with none they are readable again.
+    /// Makes the documents unreadable with these `mistakes`; an empty list makes the documents readable again.
     pub fn set_mistakes(&self, mistakes: Vec<domain::drops::FieldError>) {
         self.state().mistakes = mistakes;
     }
@@ -253,7 +252,7 @@ impl MemoryAccount {
         self.state().draining = draining;
     }
 
-    /// Sets whether a function answers.
+    /// Sets whether a function does not answer.
     pub fn set_silent(&self, function: &str, silent: bool) {
         let mut state = self.state();
         if silent {
@@ -273,7 +272,7 @@ impl MemoryAccount {
         self.state().fail_allocation = times;
     }
 
-    /// Changes the account without pre-scaling, at once and permanently.
+    /// Changes the account outside of pre-scaling, immediately and permanently.
     pub fn change_by_others(&self, step: &Step) {
         let now = self.runtime.now();
         let mut state = self.state();
@@ -288,7 +287,7 @@ impl MemoryAccount {
         state.faults.insert(at, fault);
     }
 
-    /// Removes the faults to come; new processes run.
+    /// Removes the planned faults. New processes may make calls again.
     pub fn clear_faults(&self) {
         let mut state = self.state();
         state.faults.clear();
@@ -296,7 +295,7 @@ impl MemoryAccount {
         state.hanging = false;
     }
 
-    /// Continues the call that waits.
+    /// Continues the call that waits because of [`AccountFault::Hangs`].
     pub fn resume(&self) {
         self.state().hanging = false;
     }
@@ -319,13 +318,13 @@ impl MemoryAccount {
         self.state().calls
     }
 
-    /// The calls with an injected fault: their numbers and methods.
+    /// The calls with an injected fault: the number of each call among all calls, and its method.
     #[must_use]
     pub fn injected(&self) -> Vec<(u64, &'static str)> {
         self.state().injected.clone()
     }
 
-    /// The current capacity, without a call.
+    /// The current state of the account, read without a call of a port.
     #[must_use]
     pub fn look(&self) -> Seen {
         let now = self.runtime.now();
@@ -334,13 +333,13 @@ impl MemoryAccount {
         state.seen()
     }
 
-    /// Every change, with its time.
+    /// Every change that was carried out, with its time.
     #[must_use]
     pub fn changes(&self) -> Vec<(Timestamp, Step)> {
         self.state().changes.clone()
     }
 
-    /// The record of changes.
+    /// The audit record of changes.
     #[must_use]
     pub fn audited(&self) -> Vec<Audited> {
         self.state().audit.values().cloned().collect()
@@ -357,13 +356,13 @@ impl MemoryAccount {
         self.state().documents.profile.clone()
     }
 
-    /// The lesson of a drop that was stored last.
+    /// The last stored lesson of a drop.
     #[must_use]
     pub fn lesson_of(&self, drop: &DropId) -> Option<Lesson> {
         self.state().lessons.get(drop).map(|(_, lesson)| lesson.clone())
     }
 
-    /// The readiness of a drop that was stored last.
+    /// The last stored readiness of a drop.
     #[must_use]
     pub fn readiness_of(&self, drop: &DropId) -> Option<Readiness> {
         self.state().readiness.get(drop).map(|(_, r)| r.clone())
@@ -413,7 +412,7 @@ impl MemoryAccount {
         }
     }
 
-    /// Never returns.
+    /// Marks the caller's process as dead, and never returns.
     async fn die<T>(&self) -> T {
         self.state().dead = true;
         std::future::pending().await
@@ -425,7 +424,7 @@ impl MemoryAccount {
 }
 
 impl State {
-    /// The result of one read of the account.
+    /// The state of the account, as one read shows it.
     pub(crate) fn seen(&self) -> Seen {
         let available = match &self.database_change {
             Some(change) => matches!(change.step, Step::SetMinimumAcu { .. }),
@@ -452,7 +451,7 @@ impl State {
         }
     }
 
-    /// Carries out the changes that are complete at `now`.
+    /// Completes the changes that are due at `now`.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         while self.settled_at < now {
             let second = self.settled_at.plus_seconds(1);

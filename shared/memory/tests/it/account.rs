@@ -1,11 +1,11 @@
-//! The contract of an account's control planes, on the account in memory.
+//! Tests the contract of an account's control planes, on the account in memory.
 
 use capacity::documents::Documents;
 use capacity::quotas::Quotas;
 use contracts::account::{AccountPorts, ControlPlanes, account_fixtures};
 use memory::{MemoryAccount, TestRuntime};
 
-/// Longer than anything takes.
+/// A time longer than any change of the account takes, in seconds.
 const ALL_OF_IT_SECONDS: u32 = 600;
 
 struct MemoryControlPlanes {

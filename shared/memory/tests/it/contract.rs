@@ -1,4 +1,4 @@
-//! The contracts of the ports, on the adapters in memory.
+//! Tests the contracts of the ports, on the adapters in memory.
 
 mod stock {
     contracts::stock_contract!(memory::MemoryStore::new());
@@ -28,7 +28,7 @@ mod prescale {
     contracts::prescale_contract!(crate::contract::account());
 }
 
-/// An account by the project's own documents, of which only what runs leave behind is of interest here.
+/// An account with the project's own documents. These tests use only the stored state of runs.
 fn account() -> memory::MemoryAccount {
     let file = |name: &str| {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/prescale");

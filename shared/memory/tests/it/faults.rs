@@ -1,4 +1,4 @@
-//! The faults, the audit and the clock: what other crates' tests lean on.
+//! Tests the faults, the audit and the clock, on which other crates' tests rely.
 
 use contracts::fixtures::{NOW, held, key, placing, shopper};
 use domain::order::EndReason;

@@ -1,4 +1,4 @@
-//! The contracts of the ports on the adapters in memory, and the tools that other crates' tests use.
+//! Tests the contracts of the ports on the adapters in memory, and the tools that other crates' tests use.
 #![cfg(test)]
 
 mod account;

@@ -1,4 +1,4 @@
-//! Requests to Parameter Store, and the mapping of its answers.
+//! Tests the requests that the adapter sends to Parameter Store, and its result for each answer.
 #![cfg(test)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Copies of drops: fresh, stale, and read by one request at a time.
+//! Tests the cached copies of drops: fresh copies, stale copies, and one read at a time.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -61,7 +61,8 @@ async fn a_copy_is_fresh_then_stale_then_of_no_use() {
     }
 }
 
-/// A change is seen when the copy is no longer fresh, and processes that read together do not read again together.
+/// A process sees a change at the latest when its copy is no longer fresh. Processes that read at the same
+/// time do not read again at the same time.
 #[tokio::test(flavor = "current_thread")]
 async fn processes_read_again_within_a_second_and_not_together() {
     let mut moments = std::collections::BTreeSet::new();
@@ -82,7 +83,7 @@ async fn processes_read_again_within_a_second_and_not_together() {
     assert!(moments.len() > 32, "{moments:?}");
 }
 
-/// A table that takes its time, or never answers.
+/// A table that answers late, or never.
 #[derive(Clone)]
 struct Slow {
     store: MemoryStore,
@@ -151,14 +152,14 @@ async fn one_request_reads_and_the_others_go_on() {
             assert!(cached.get(&id).await.unwrap().unwrap().is_stale);
         }
         assert_eq!(slow.begun.load(Ordering::SeqCst), 2);
-        // The reader is given up here, and with it its turn.
+        // The reader is dropped here during its read, so another reader may read.
     }
     runtime.advance(CACHE_MS);
     assert!(!cached.get(&id()).await.unwrap().unwrap().is_stale);
     assert_eq!(slow.begun.load(Ordering::SeqCst), 3);
 }
 
-/// A read that lags never takes a process back to an older document.
+/// An eventually consistent read that returns an older document must not replace the newer one.
 #[tokio::test(flavor = "current_thread")]
 async fn an_older_document_does_not_replace_a_newer_one() {
     let (store, runtime, cached) = scene(1);

@@ -1,4 +1,4 @@
-//! The ports' own behaviour, on a clock that the tests move.
+//! Tests the ports' own code, with a clock that the tests move.
 #![cfg(test)]
 
 mod cached;

@@ -1,4 +1,4 @@
-//! Repeats: how many, for how long, and of what.
+//! Tests repeats: their number, their waits, and which calls are repeated.
 
 use std::cell::{Cell, RefCell};
 
@@ -37,7 +37,8 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-/// Fails always, `call_ms` after each call began; how long after the start each call began.
+/// Runs a call that always fails, `call_ms` after its beginning. Returns the time at which each call began,
+/// in ms after the start.
 fn failing(policy: Policy, fault: Fault, call_ms: i64, runtime: &TestRuntime) -> Vec<i64> {
     let calls = RefCell::new(Vec::new());
     let outcome = run(retry(runtime, policy, || async {
@@ -106,7 +107,7 @@ fn processes_that_fail_together_do_not_come_again_together() {
     );
 }
 
-/// What an item's answers are, call by call; the last one stays.
+/// The answers to one item, call by call. After the last entry, the last answer is repeated.
 fn answers() -> impl Strategy<Value = Vec<Option<Result<(), Fault>>>> {
     let answer = prop_oneof![
         2 => Just(Some(Ok(()))),
@@ -137,8 +138,8 @@ proptest! {
         prop_assert_eq!(ended, calls[calls.len() - 1] + call_ms, "no wait without a call after it");
     }
 
-    /// Each item is sent until its answer is final and never again, and each answer finds its way back to its item, also when
-    /// calls answer for the first few items only.
+    /// Each item is sent until its answer is final, and not again afterwards. Each answer belongs to its
+    /// item, even if a call answers only for its first items.
     #[test]
     fn of_many_items_only_those_without_a_final_answer_are_sent_again(
         scripts in prop::collection::vec(answers(), 0..6),
@@ -172,7 +173,7 @@ proptest! {
     }
 }
 
-/// A value with a version, as a store keeps it.
+/// A value with a version, like an item in a store with conditional writes.
 #[derive(Default)]
 struct Versioned(Cell<u32>);
 
@@ -199,7 +200,7 @@ fn of_writers_that_meet_each_one_succeeds_on_what_it_read_last() {
         let next = value.read().await + 1;
         Ok::<_, ()>(Attempt::of(value.write(next).await, next))
     };
-    // At each conflict another writer succeeded, so the last of six needs six attempts.
+    // In each conflict one writer succeeds, so the last of six writers needs six attempts.
     let policy = Policy::at_once(5);
     let all = run(futures_util::future::join_all(
         (0..6).map(|_| retry_on_conflict(&runtime, policy, count)),

@@ -1,4 +1,4 @@
-//! The contract of the message ports, on SQS.
+//! Tests the contract of the message ports, on SQS.
 
 use crate::local::LocalSqs;
 use contracts::messages::Queues;

@@ -1,4 +1,4 @@
-//! An event that cannot be sent is reported alone and does not block other events.
+//! Tests that an event that cannot be sent is reported alone and does not block other events.
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -23,7 +23,7 @@ fn all(url: String) -> QueueUrls {
     }
 }
 
-/// The indexes of the refused messages.
+/// Returns the indexes of the refused messages.
 fn refused(answers: &[Result<(), SendError>]) -> Vec<usize> {
     let refused = answers.iter().enumerate().filter(|(_, answer)| answer.is_err());
     refused.map(|(place, _)| place).collect()

@@ -1,4 +1,4 @@
-//! One SQS for each test: an embedded server on a free loopback port, called over HTTP.
+//! Starts one SQS for each test: an embedded server on a free loopback port, called over HTTP.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// An empty SQS that stops when it is dropped.
+/// An embedded SQS without queues. The server stops when this value is dropped.
 pub(crate) struct LocalSqs {
     pub(crate) client: Client,
     server: JoinHandle<()>,
@@ -27,7 +27,7 @@ impl Drop for LocalSqs {
     }
 }
 
-/// A client for a local server, without retries.
+/// Makes a client for a local server, without retries.
 pub(crate) fn client(url: &str) -> Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -103,7 +103,7 @@ impl LocalSqs {
         request.send().await.unwrap().messages.unwrap_or_default()
     }
 
-    /// Makes a received message visible at once, as if its visibility timeout had passed.
+    /// Makes a received message visible immediately, as if its visibility timeout had passed.
     pub(crate) async fn give_back(&self, url: &str, message: &Message) {
         let request = self
             .client

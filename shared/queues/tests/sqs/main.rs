@@ -1,4 +1,4 @@
-//! The message ports on SQS: an embedded server, called over HTTP.
+//! Tests the message ports on SQS: an embedded server, called over HTTP.
 #![cfg(test)]
 
 mod contract;

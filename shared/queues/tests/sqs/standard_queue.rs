@@ -1,4 +1,4 @@
-//! The behaviour of a standard queue that every consumer relies on, on any server.
+//! Tests the behaviour of a standard queue on which every consumer relies.
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
@@ -7,10 +7,11 @@ use events::OrderEvent;
 use ports::messages::{Destination, SendEvents};
 use queues::{QueueUrls, SqsQueues};
 
-/// Longer than any visibility timeout in these tests. A visible message arrives earlier.
+/// How long a receive waits, in seconds: longer than any visibility timeout in these tests. A visible message ends the
+/// wait.
 const PATIENCE_SECONDS: i32 = 15;
 
-/// An SQS with a queue of these attributes and one event in it.
+/// Starts an SQS, creates a queue with these attributes, and sends one event to the queue.
 async fn with_one_event(attributes: &[(QueueAttributeName, &str)]) -> (LocalSqs, String) {
     let sqs = LocalSqs::start().await;
     let url = sqs.queue("payments", attributes).await;
@@ -88,7 +89,7 @@ async fn a_message_received_too_often_is_in_the_dead_letter_queue_and_can_be_red
     let given_up = receive_one(&sqs, &dead).await;
     assert_eq!(seen, vec![given_up.body.clone().unwrap(); 2]);
 
-    // A redrive by receiving and sending, as an operator's tool does it.
+    // The test redrives the message as an operator's tool does: it sends the text again and deletes the dead letter.
     let redriven = sqs
         .client
         .send_message()

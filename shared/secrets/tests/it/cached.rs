@@ -1,4 +1,4 @@
-//! When a secret is fetched, and what is returned when the fetch fails.
+//! Tests when a secret is fetched, and what is returned when the fetch fails.
 
 use std::sync::{Arc, Mutex};
 
@@ -112,7 +112,7 @@ async fn a_refused_value_is_fetched_again_but_not_at_every_refusal() {
     assert_eq!(read(&cache).await, text("first"), "nobody refused it");
     cache.refused().await;
     assert_eq!(read(&cache).await, text("second"));
-    // The new value is refused as well: a storm of uses makes one fetch in each pause.
+    // The new value is refused as well. However often it is used, there is one fetch in each pause.
     for _ in 0..100 {
         cache.refused().await;
         assert_eq!(read(&cache).await, text("second"));

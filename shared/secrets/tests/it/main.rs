@@ -1,4 +1,4 @@
-//! The cache on a test clock, and the adapter against a server.
+//! Tests the cache on a test clock, and the adapter against a server.
 #![cfg(test)]
 
 mod cached;

@@ -1,4 +1,4 @@
-//! Requests to Secrets Manager, and the mapping of its answers.
+//! Tests the requests that the adapter sends to Secrets Manager, and its result for each answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The adapter's results for lost answers, refusals and faulty servers.
+//! Tests the adapter's results for lost answers, refusals and faulty servers.
 
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use serde_json::json;
 use stripe::client::MAX_ANSWER_BYTES;
 use stripe::{Mode, StripeConfig, StripeGateway};
 
-/// A short time limit for answers that never arrive. The sandbox gives all other answers within it.
+/// A short time limit for answers that never arrive. The sandbox gives all other answers within this time.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
 async fn created(gateway: &StripeGateway<MemorySecret>) -> PaymentId {

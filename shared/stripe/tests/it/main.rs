@@ -1,4 +1,4 @@
-//! The adapter against the sandbox gateway and against faulty servers.
+//! Tests the adapter against the sandbox gateway and against faulty servers.
 #![cfg(test)]
 
 mod contract;

@@ -1,5 +1,5 @@
-//! The adapter and the parser of webhooks against an independent emulator of Stripe.
-//! `infra/tools/outside-gateway` starts it.
+//! Tests the adapter and the parser of webhooks against an independent emulator of Stripe, which
+//! `infra/tools/outside-gateway` starts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A drop over memory, shoppers that act on it, and conductors.
+//! Prepares a drop on a store in memory, makes the changes of shoppers and operators, and starts conductors.
 #![allow(dead_code, unreachable_pub)]
 
 use std::future::{Future, poll_fn};
@@ -42,8 +42,8 @@ pub fn shopper(name: &str) -> ShopperId {
 }
 
 impl Scene {
-    /// A drop that opened a minute ago and lasts an hour more: 30 units of A in two shards, 5 of B in one; limit 2 per
-    /// shopper.
+    /// Opens a drop that began a minute ago and lasts an hour more: 30 units of A in two shards, 5 of B in one; limit 2
+    /// per shopper.
     pub fn new() -> Self {
         Self::with(&[("A", 30), ("B", 5)])
     }
@@ -54,7 +54,7 @@ impl Scene {
         Self { store, runtime }
     }
 
-    /// A process of the function.
+    /// Starts a new process of the function, without any state of earlier runs.
     pub fn process(&self) -> OnMemory {
         let store = || self.store.clone();
         Conductor::new(
@@ -67,7 +67,7 @@ impl Scene {
         )
     }
 
-    /// A complete round in a new run: reads the calendar and makes a step.
+    /// Makes a complete round in a new run: reads the calendar, and makes a step for each drop that is on.
     pub async fn conduct(&self, holder: &str) {
         let process = self.process();
         let mut run = process.begin(holder);
@@ -148,7 +148,7 @@ impl Scene {
         self.store.orders()[id].clone()
     }
 
-    /// Starts the order's payment. From now on the order cannot be cancelled at once.
+    /// Starts the order's payment. A cancellation of the order then needs the gateway's confirmation first.
     pub async fn start_payment(&self, id: &OrderId) {
         let order = self.order_as_it_is(id);
         let step = order
@@ -209,7 +209,7 @@ impl Scene {
             .collect()
     }
 
-    /// All held units.
+    /// The number of held units in all shards.
     pub fn held(&self) -> u32 {
         let shards = self.store.shards();
         let claims = shards.values().flat_map(|shard| shard.claims.values());

@@ -1,4 +1,4 @@
-//! Operators' requests over memory.
+//! Prepares the function on a store in memory, and sends operators' requests to it.
 #![allow(dead_code, unreachable_pub)]
 
 use std::future::{Future, poll_fn};
@@ -50,7 +50,7 @@ impl Scene {
         Self::with_gateway(CallRate::HIGHEST)
     }
 
-    /// The function with a payment gateway that is called at `rate`.
+    /// Makes the function for a payment gateway that is called at `rate`.
     pub fn with_gateway(rate: CallRate) -> Self {
         let (store, runtime, keys) = (
             MemoryStore::new(),
@@ -79,7 +79,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// An operator's request, with an optional body and key.
+    /// Makes an operator's request, with an optional body and key.
     pub fn request(
         &self,
         method: &str,
@@ -141,7 +141,7 @@ impl Scene {
         self.store.drop(&"d".parse().unwrap()).await.unwrap()
     }
 
-    /// All stored data about drops and stock.
+    /// Reads the stored drop and all stock shards, to compare two states.
     pub async fn all(&self) -> (Option<Drop>, String) {
         (self.drop().await, format!("{:?}", self.store.shards()))
     }

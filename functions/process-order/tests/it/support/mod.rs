@@ -1,4 +1,4 @@
-//! Orders over memory, a gateway in memory, and the audit after every test.
+//! Prepares the function on a store and a gateway in memory, and compares the two in an audit.
 #![allow(dead_code)]
 
 use contracts::fixtures;
@@ -38,7 +38,7 @@ impl Scene {
         Self::paced(seed, FAST).await
     }
 
-    /// The function over a gateway that may be called at `pace`.
+    /// Makes the function for a gateway that may be called at `pace`.
     pub(crate) async fn paced(seed: u64, pace: Pace) -> Self {
         let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(seed));
         assert!(store.allocate(&fixtures::key(0), 20).await.unwrap().is_done());
@@ -52,12 +52,12 @@ impl Scene {
         }
     }
 
-    /// A placed order of the shopper `who`, with two minutes for actions that the payment requires.
+    /// Places an order of the shopper `who`, with two minutes for actions that the payment requires.
     pub(crate) async fn order(&self, who: &str, method: &str) -> OrderId {
         self.order_by(who, "k", method).await
     }
 
-    /// Like the helper above, placed by a request with the key `key`.
+    /// Places an order like [`Scene::order`], by a request with the key `key`.
     pub(crate) async fn order_by(&self, who: &str, key: &str, method: &str) -> OrderId {
         let placing = fixtures::placing_in(0, who, key, 1, 2, self.runtime.now());
         let first = !(self.store.orders().values()).any(|order| order.shopper == placing.order.shopper);
@@ -84,7 +84,8 @@ impl Scene {
         self.saga.advance_payment(id, None, Patience::Long).await
     }
 
-    /// Repeats as the queue and the sweeper do, while the message fails or the gateway does not answer.
+    /// Advances the payment, and repeats this while the message fails or the gateway does not answer, as the queue and
+    /// the sweeper do.
     pub(crate) async fn deliver(&self, id: &OrderId) -> Advanced {
         let mut last = None;
         for _ in 0..12 {
@@ -142,7 +143,7 @@ impl Scene {
         self.store.advance(&step).await.is_ok_and(|done| done.is_done())
     }
 
-    /// Checks what must hold at every moment, with or without open orders.
+    /// Checks that orders, payments and charges agree, as they must at every moment, with or without open orders.
     pub(crate) fn audit(&self) {
         self.store.audit().unwrap();
         for (id, order) in self.store.orders() {

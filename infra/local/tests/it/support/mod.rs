@@ -1,4 +1,4 @@
-//! Helpers for the tests of the stack's parts.
+//! Contains helpers for the tests of the stack's parts.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use stampede_local::runtime::{Functions, OnDemand, Settings};
 use stampede_local::template::{Function, Model};
 use tempfile::TempDir;
 
-/// An empty model.
+/// Makes a model without functions, tables and queues.
 pub fn empty() -> Model {
     Model {
         functions: BTreeMap::new(),
@@ -26,7 +26,7 @@ pub fn empty() -> Model {
     }
 }
 
-/// A function that runs the probe.
+/// Makes a function with default settings, whose binary is the probe.
 pub fn probe(name: &str) -> Function {
     Function {
         name: name.to_owned(),
@@ -49,7 +49,7 @@ pub fn probe_binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_probe"))
 }
 
-/// Functions that all run the probe, in their own folder.
+/// Runs functions in a temporary folder. The binary of every function is the probe.
 pub struct Bench {
     pub functions: Arc<Functions>,
     pub meter: Arc<Meter>,
@@ -65,7 +65,7 @@ impl Bench {
         Self::of(model, concurrency, faults, OnDemand::default())
     }
 
-    /// Starts processes as Lambda does.
+    /// Makes a bench that starts processes as Lambda does.
     pub fn as_lambda(model: &Model, concurrency: usize, platform_share: Duration) -> Self {
         let on_demand = OnDemand::AsLambda { platform_share };
         Self::of(model, concurrency, Arc::default(), on_demand)
@@ -95,7 +95,7 @@ impl Bench {
         }
     }
 
-    /// The lines that the probe wrote.
+    /// Reads the lines that the probes wrote to the file of `PROBE_LOG`.
     pub fn notes(&self) -> Vec<String> {
         read_lines(&self.folder.path().join("probe.txt"))
     }
@@ -109,7 +109,7 @@ fn read_lines(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A server's answer to a GET: head and body.
+/// Sends a GET request, and returns the answer's head and body as text.
 pub fn get(url: &str, path: &str) -> String {
     let host = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();

@@ -1,4 +1,4 @@
-//! A sandbox on a free port, and a client that uses it over plain HTTP.
+//! Starts a sandbox on a free port, and a client that uses it over plain HTTP.
 #![allow(dead_code)]
 
 use std::net::SocketAddr;

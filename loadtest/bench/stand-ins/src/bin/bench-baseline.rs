@@ -1,9 +1,9 @@
-//! The minimal Rust function that checks a token and writes one item. The CPU time of a reservation is compared with
-//! it.
+//! Contains the minimal Rust function that checks a token and writes one item. The CPU time of a reservation is
+//! compared with it.
 //!
 //! It verifies the signature of the bearer token without reading the claims. The path names the item, and one
-//! `UpdateItem` with the condition of a reservation changes it. The client has the SDK's defaults. It has no logs, no
-//! routes, no validation, and a minimal answer.
+//! `UpdateItem` with the condition of a reservation changes it. The client has the SDK's defaults. The function has
+//! no logs, no routes and no validation, and its answer is minimal.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The smallest possible function. Cold starts are compared with it.
+//! Contains the smallest possible function. Cold starts are compared with it.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 

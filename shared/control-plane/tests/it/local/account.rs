@@ -1,4 +1,4 @@
-//! An account for one test, with everything that the scene's baseline names.
+//! Prepares an account for one test, with everything that the scene's baseline names.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -32,10 +32,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::local::servers::{servers, tool};
 
-/// The path of the documents.
+/// The path of the documents in Parameter Store.
 pub(crate) const DOCUMENTS: &str = "/stampede/prescale";
 
-/// Clients that bypass the adapter.
+/// Clients that call the emulators directly, without the adapter under test.
 pub(crate) struct Past {
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) rds: aws_sdk_rds::Client,
@@ -169,7 +169,7 @@ impl Local {
     }
 }
 
-/// The texts of documents, by name.
+/// Writes the declared documents as texts, by name.
 pub(crate) fn texts(documents: &Documents) -> BTreeMap<String, String> {
     let quotas = json!({
         "provisioned_per_minute": 6_000,
@@ -208,7 +208,7 @@ pub(crate) fn texts(documents: &Documents) -> BTreeMap<String, String> {
     texts
 }
 
-/// A drop in the documents' format.
+/// Writes a drop of the calendar in the documents' format, with times as text.
 fn written(drop: &CalendarDrop) -> Value {
     let moment = |at: Timestamp| {
         let seconds = at.as_millis() / 1_000;
@@ -223,7 +223,7 @@ fn written(drop: &CalendarDrop) -> Value {
     value
 }
 
-/// A function's code: a program that answers every event, or one that exits at once.
+/// A function's code: a program that answers every event, or a program that exits immediately.
 fn code(answers: bool) -> &'static [u8] {
     const MAKE: &str = include_str!("code.py");
     static CODE: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
@@ -247,7 +247,7 @@ impl Past {
         alias.function_version("1").send().await.unwrap();
     }
 
-    /// A table with an index, with the warm throughput of new tables.
+    /// Creates a table with an index. Both have the warm throughput of new tables.
     async fn make_table(&self, name: &str) {
         let attribute = |name: &str| {
             dynamodb::AttributeDefinition::builder()
@@ -344,13 +344,13 @@ impl ControlPlanes for Local {
         }
     }
 
-    /// The emulators complete every change at once.
+    /// The emulators complete every change immediately.
     async fn settle(&self) {}
 
     async fn send(&self) {
         let send = self.past.sqs.send_message();
         let send = send.queue_url(&self.names.sources[account_fixtures::SOURCE].queue_url);
-        // Delayed beyond the test's end, so that no consumer removes the message before the look.
+        // The message is delayed beyond the end of the test, so that no consumer removes it before it is counted.
         send.message_body("{}").delay_seconds(900).send().await.unwrap();
     }
 

@@ -1,4 +1,4 @@
-//! The contract of an account's control planes.
+//! Runs the contract tests of an account's control planes on the emulators.
 
 mod with_a_serverless_cluster {
     contracts::account_contract!(crate::local::account::Local::serverless().await);

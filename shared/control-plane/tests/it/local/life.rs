@@ -1,5 +1,5 @@
-//! A whole drop: the function's own runs on this account, from the preparation until the capacity is back at the
-//! baseline.
+//! Tests a whole drop: the runs of the function `prescale` on this account, from the preparation until the capacity is
+//! back at the baseline.
 
 use capacity::observed::Observed;
 use capacity::quotas::Quotas;
@@ -42,10 +42,11 @@ async fn a_drop_is_prepared_for_found_ready_and_given_back() {
     // Long before the drop, nothing is changed.
     assert_eq!(run(60).await, baseline);
     assert_eq!(store.readiness_of(&drop.id), None);
-    // The drop opens after an hour. Shoppers arrive from ten minutes before, and preparing takes some minutes.
+    // The drop opens at 3,600 s. Shoppers arrive from ten minutes before the opening, and the preparation takes some
+    // minutes.
     let prepared = run(2_700).await;
     let there = prepared.function(account_fixtures::API);
-    // 900 requests a second at ten for each unit, with a headroom of 1.2.
+    // 900 requests a second, of which one unit serves ten, need 90 units; a headroom of 1.2 makes 108 units.
     assert_eq!(there.asked.provisioned, 108);
     assert_eq!(there.allocated, 108);
     let waits = store.readiness_of(&drop.id).unwrap();
@@ -54,11 +55,11 @@ async fn a_drop_is_prepared_for_found_ready_and_given_back() {
     assert_eq!(run(2_760).await, prepared);
     let ready = store.readiness_of(&drop.id).unwrap();
     assert!(ready.ready, "{ready:?}");
-    // During the drop nothing is lowered, by however many runs.
+    // During the drop no run lowers the capacity.
     for seconds in [3_600, 3_660, 7_140] {
         assert_eq!(run(seconds).await, prepared);
     }
-    // The drop is over. The first run without a wanted capacity lowers nothing, the second one does.
+    // The drop is over. The first run that wants no capacity lowers nothing; the second run lowers the capacity.
     assert_eq!(run(7_500).await, prepared);
     assert_eq!(run(7_560).await, baseline);
     assert_eq!(run(7_620).await, baseline);

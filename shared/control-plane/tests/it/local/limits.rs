@@ -1,4 +1,4 @@
-//! The account's limits, and documents with mistakes.
+//! Tests the account's limits, and documents with mistakes.
 
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::quotas::Quotas;
@@ -102,7 +102,7 @@ async fn an_index_is_warmed_with_its_table() {
     let described = described.table_name(&local.names.tables[account_fixtures::TABLE]);
     let table = described.send().await.unwrap().table.unwrap();
     let index = table.global_secondary_indexes()[0].warm_throughput().unwrap();
-    // The index's reads count separately.
+    // Reads of an index count separately, so the index keeps its read units.
     assert_eq!(index.write_units_per_second(), Some(6_000));
     assert_eq!(index.read_units_per_second(), Some(12_000));
     let own = table.warm_throughput().unwrap();

@@ -1,4 +1,4 @@
-//! Metrics.
+//! Tests reads of metrics from CloudWatch.
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
@@ -44,7 +44,7 @@ async fn the_newest_of_the_last_five_minutes_is_what_was_reached() {
     assert_eq!(reached(NOW).await, Ok(None));
     local.acu(NOW.plus_seconds(1), 4.0).await;
     local.acu(NOW.plus_seconds(121), 8.5).await;
-    // The minimum of a minute's values counts.
+    // The smallest value of a minute counts.
     local.acu(NOW.plus_seconds(122), 16.0).await;
     assert_eq!(reached(NOW.plus_seconds(60)).await, Ok(Some(4.0)));
     assert_eq!(reached(NOW.plus_seconds(180)).await, Ok(Some(8.5)));
@@ -81,8 +81,8 @@ async fn a_drops_demand_is_counted_by_phase_and_by_the_live_alias() {
         let at = NOW.plus_millis(second * 1_000);
         local.measured("AWS/Lambda", metric, &of, at, value).await;
     };
-    // Arrivals begin ten minutes before the opening after an hour; the surge lasts a minute, the drop ends after two
-    // hours, and draining takes two minutes more.
+    // The drop opens at 3,600 s. Arrivals begin ten minutes before, the surge lasts a minute, the drop ends at 7,200 s,
+    // and draining takes two minutes more.
     for (second, count) in [
         (2_900, 1e6),
         (3_000, 30.0),
@@ -120,10 +120,10 @@ async fn a_drops_demand_is_counted_by_phase_and_by_the_live_alias() {
     assert_eq!(measured.seconds.all(), [600.0, 60.0, 3_540.0, 120.0]);
     let function = measured.function(account_fixtures::API).unwrap();
     assert_eq!(function.invocations.unwrap().all(), [40, 400, 50, 5]);
-    // The value of the busiest minute, not of the slowest.
+    // The 95th percentile is the value of the busiest minute, not of the slowest minute.
     let p95 = function.p95_ms.unwrap();
     assert!((20.0..=40.0).contains(&p95), "{p95}");
-    // 30 invocations of 900 ms and 400 of 30 ms.
+    // The mean is over 30 invocations of 900 ms and 400 invocations of 30 ms.
     assert!((function.mean_ms.unwrap() - 39_000.0 / 430.0).abs() < 1e-6);
     let used = measured.table(account_fixtures::TABLE).unwrap();
     assert_eq!(used.write_units, Some(120.5));

@@ -1,5 +1,5 @@
-//! Both servers, on free loopback ports, started once for all tests of this process. They stop with the process in
-//! every case.
+//! Starts both emulators on free loopback ports, once for all tests of this process. The emulators stop when the
+//! process ends, even if it is killed.
 //!
 //! A shell starts a server and waits for the end of its standard input, which this process holds open.
 
@@ -28,7 +28,7 @@ const WATCHED: &str = r#"
     rm -rf "$folder"
 "#;
 
-/// The servers' addresses.
+/// The addresses of the two emulators, and the processes that run them.
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) ministack: Server,
@@ -54,7 +54,7 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     program
 }
 
-/// The servers, once they are ready.
+/// Both emulators. The first call starts them and waits until they are ready.
 pub(crate) fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
@@ -72,7 +72,7 @@ pub(crate) fn servers() -> &'static Servers {
                 .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
                 .env("BIND_HOST", "127.0.0.1")
                 .env("MINISTACK_HOST", "localhost")
-                // Otherwise the value depends on the machine.
+                // Without this variable, the account's concurrency depends on the machine.
                 .env("LAMBDA_ACCOUNT_CONCURRENCY", "1000")
                 .env("IOT_MTLS_ENABLED", "0")
                 .env("SFTP_ENABLED", "0");
@@ -88,7 +88,7 @@ fn start(program: impl Fn(&mut Command, u16)) -> Server {
         .local_addr()
         .unwrap()
         .port();
-    // The shell removes this folder.
+    // The shell removes this folder at its end.
     let folder = tempfile::Builder::new()
         .prefix("control-planes-")
         .tempdir()
@@ -103,7 +103,8 @@ fn start(program: impl Fn(&mut Command, u16)) -> Server {
     shell.env("HOME", &folder).env("TMPDIR", &folder);
     program(&mut shell, port);
     shell.stdin(Stdio::piped()).stdout(Stdio::piped());
-    // In its own process group: Ctrl-C at the terminal reaches only the tests, which then stop the server.
+    // The shell has its own process group, so that Ctrl-C at the terminal reaches only the tests, which then stop the
+    // server.
     shell.process_group(0);
     let mut shell = shell.spawn().unwrap();
     let (leash, log) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());

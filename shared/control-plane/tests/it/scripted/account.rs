@@ -1,4 +1,4 @@
-//! The scripted account.
+//! Prepares the account behind the scripted server, and its documents and steps.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ const NAMES: &str = r#"{
     "cluster": "ledger"
 }"#;
 
-/// The account behind a scripted server. Reads are sent twice, and time limits are short.
+/// Makes an account whose control planes are a scripted server. A read has two attempts, and time limits are
+/// short.
 pub(crate) fn account(server: &ScriptedServer) -> AwsAccount<MemoryStore> {
     account_with(server, MemoryStore::new())
 }
@@ -78,7 +79,8 @@ pub(crate) fn patient_account(
     )
 }
 
-/// An account at the baseline, with `rules` taking precedence.
+/// Starts a server that answers as an account at the baseline. `rules` take precedence over the baseline's
+/// answers.
 pub(crate) async fn scripted(rules: Vec<Rule>) -> ScriptedServer {
     let mut all = rules;
     let capacity = Some((2.0, 64.0));

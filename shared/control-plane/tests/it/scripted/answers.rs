@@ -1,4 +1,4 @@
-//! Answers in the services' formats.
+//! Makes answers in the services' formats.
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_smithy_cbor::Encoder;
@@ -10,12 +10,12 @@ fn body(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Answer {
     Answer::Body(status, vec![("content-type", kind.to_owned())], body.into())
 }
 
-/// Lambda, DynamoDB, Parameter Store and SQS use JSON.
+/// Makes a good answer in JSON, as Lambda, DynamoDB, Parameter Store and SQS send it.
 pub(crate) fn ok(value: Value) -> Answer {
     body(200, "application/x-amz-json-1.0", value.to_string())
 }
 
-/// Lambda names its errors in a header.
+/// Makes an error of Lambda, whose code is in a header.
 pub(crate) fn lambda_error(status: u16, code: &str) -> Answer {
     lambda_refusal(status, code, "about arn:aws:lambda:…")
 }
@@ -29,13 +29,13 @@ pub(crate) fn lambda_refusal(status: u16, code: &str, message: &str) -> Answer {
     Answer::Body(status, headers, text.into_bytes())
 }
 
-/// DynamoDB, Parameter Store and SQS name their errors in the body.
+/// Makes an error of DynamoDB, Parameter Store or SQS, whose code is in the body.
 pub(crate) fn json_error(status: u16, code: &str) -> Answer {
     let text = json!({"__type": format!("com.amazonaws#{code}"), "message": "about a thing"});
     body(status, "application/x-amz-json-1.0", text.to_string())
 }
 
-/// RDS uses XML.
+/// Makes a good answer of RDS, in XML.
 pub(crate) fn rds(operation: &str, result: &str) -> Answer {
     let text = format!(
         "<{operation}Response xmlns=\"http://rds.amazonaws.com/doc/2014-10-31/\"><{operation}Result>{result}\
@@ -52,7 +52,7 @@ pub(crate) fn rds_error(status: u16, code: &str) -> Answer {
     body(status, "text/xml", text)
 }
 
-/// CloudWatch uses CBOR.
+/// Makes an answer of CloudWatch, in CBOR, whose body `write` encodes.
 fn cbor(status: u16, write: impl FnOnce(&mut Encoder)) -> Answer {
     let mut encoder = Encoder::new(Vec::new());
     write(&mut encoder);
@@ -63,7 +63,8 @@ fn cbor(status: u16, write: impl FnOnce(&mut Encoder)) -> Answer {
     Answer::Body(status, headers, encoder.into_writer())
 }
 
-/// Values of one metric, each with its second, and the result's status and next page token.
+/// Makes an answer with the values of one metric, each with its second, and the result's status and next
+/// page token.
 pub(crate) fn figures(values: &[(i64, f64)], status: &str, next: Option<&str>) -> Answer {
     cbor(200, |encoder| {
         encoder.begin_map();
@@ -99,7 +100,7 @@ pub(crate) fn cloudwatch_error(status: u16, code: &str) -> Answer {
     })
 }
 
-/// Provisioned concurrency: requested, allocated, and Lambda's status.
+/// Makes Lambda's answer about provisioned concurrency: requested, allocated, and the status.
 pub(crate) fn provisioned(asked: u32, allocated: u32, status: &str) -> Answer {
     ok(json!({
         "RequestedProvisionedConcurrentExecutions": asked,
@@ -118,7 +119,7 @@ pub(crate) fn reserved(units: Option<u32>) -> Answer {
     ok(units.map_or(json!({}), |units| json!({"ReservedConcurrentExecutions": units})))
 }
 
-/// An event source in a state, with one of its settings.
+/// Makes Lambda's answer about an event source: its state, and one of its settings.
 pub(crate) fn source(state: &str, setting: Value) -> Answer {
     let mut value = json!({"UUID": "mapping", "State": state, "BatchSize": 10});
     for (name, setting) in setting.as_object().unwrap() {
@@ -127,7 +128,7 @@ pub(crate) fn source(state: &str, setting: Value) -> Answer {
     ok(value)
 }
 
-/// A table with an index: the states of both, and of their warm throughput.
+/// Makes DynamoDB's answer about a table with an index: the states of both, and of their warm throughput.
 pub(crate) fn table(state: &str, warming: &str, index: &str, index_warming: &str) -> Answer {
     ok(json!({"Table": {
         "TableName": "stack-orders",
@@ -141,7 +142,7 @@ pub(crate) fn table(state: &str, warming: &str, index: &str, index_warming: &str
     }}))
 }
 
-/// A cluster of three instances with one writer.
+/// Writes RDS's description of a cluster of three instances with one writer.
 pub(crate) fn cluster_xml(status: &str, writer: &str, capacity: Option<(f64, f64)>) -> String {
     let member = |name: &str| {
         format!(
@@ -171,7 +172,7 @@ pub(crate) fn cluster(status: &str, writer: &str, capacity: Option<(f64, f64)>) 
     )
 }
 
-/// An instance: its name, class, state, and pending class.
+/// Writes RDS's description of an instance: its name, class, state, and pending class.
 pub(crate) fn instance_xml(name: &str, class: &str, status: &str, pending: Option<&str>) -> String {
     let pending = pending.map_or(String::new(), |class| {
         format!("<DBInstanceClass>{class}</DBInstanceClass>")

@@ -1,4 +1,4 @@
-//! Every change under every fault: the reported outcome, and that the change is sent once.
+//! Tests every change under every fault: the reported outcome, and that the change is sent once.
 
 use capacity::steps::Step;
 use contracts::account::account_fixtures;
@@ -22,7 +22,7 @@ fn fault(operation: &str, lambda: (u16, &str), rds: (u16, &str), dynamodb: (u16,
     }
 }
 
-/// Carries out every step against an answer made for its operation. Each must end as `expected` after one request.
+/// Carries out every step against an answer made for its operation. Each step must end as `expected` after one request.
 async fn each(answer: impl Fn(&str) -> Answer, expected: &ControlError) {
     for (operation, step) in every_step() {
         let server = scripted(vec![(operation, vec![answer(operation)])]).await;
@@ -202,7 +202,7 @@ async fn what_is_taken_away_may_be_gone_already() {
     assert!(server.requests(operation)[0].operation.contains("Qualifier=live"));
 }
 
-/// While a warm-up is in progress, nothing is sent; the next run looks again.
+/// While a warm-up is in progress, the adapter sends no change; the next run reads the table again.
 #[tokio::test]
 async fn a_table_that_is_being_changed_is_left_alone() {
     let updating = crate::scripted::answers::table("UPDATING", "UPDATING", "ACTIVE", "ACTIVE");
@@ -257,7 +257,7 @@ async fn an_alias_that_is_being_shifted_is_left_alone() {
 }
 
 /// RDS accepts `SecondsUntilAutoPause` only beside a minimum of 0 ("Scaling to Zero ACUs", Aurora's guide), so a
-/// request that raises a pausing cluster must omit it.
+/// request that raises the minimum above 0 must omit this member.
 #[tokio::test]
 async fn the_time_until_a_pause_is_sent_only_with_a_minimum_of_nothing() {
     for (from, to, sent) in [(0.0, 4.0, false), (4.0, 0.0, true)] {

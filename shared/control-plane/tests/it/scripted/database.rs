@@ -1,4 +1,4 @@
-//! The database: slow, in transition, and failing over.
+//! Tests reads and changes of a database that is slow, in transition, or failing over.
 
 use capacity::observed::ObservedDatabase;
 use capacity::steps::Step;
@@ -16,7 +16,7 @@ fn fail_over() -> Step {
     }
 }
 
-/// The writer, whether the next change may begin, and whether everything is settled.
+/// Reads the account. Returns the writer, whether the next change may begin, and whether the database is available.
 async fn look(server: &ScriptedServer) -> (Option<String>, bool, bool) {
     let seen = account(server).observe(&provisioned().baseline).await.unwrap();
     let ObservedDatabase::Provisioned { instances, available } = seen.observed.database else {
@@ -58,7 +58,7 @@ async fn a_slow_fail_over_is_waited_for() {
     );
     assert_eq!(look(&server).await, (one(), false, false));
     assert_eq!(look(&server).await, (two(), false, false));
-    // Another run comes too early: the writer is already correct, so there is nothing to send.
+    // A run before the end of the failover sends nothing, since the writer is already correct.
     assert_eq!(account.carry_out(&fail_over()).await, Ok(Carried::AlreadySo));
     assert_eq!(look(&server).await, (two(), true, true));
     assert_eq!(server.requests("FailoverDBCluster").len(), 1);
@@ -77,7 +77,8 @@ async fn a_fail_over_under_way_is_not_begun_again() {
     assert_eq!(server.requests("FailoverDBCluster").len(), 0);
 }
 
-/// The failover was started and the answer lost. The next read shows the failover, and it is not started twice.
+/// RDS has started the failover, but its answer is lost. The next read shows the new writer, so the failover is not
+/// started twice.
 #[tokio::test]
 async fn a_fail_over_whose_answer_is_lost_is_seen_by_the_next_look() {
     let server = scripted(vec![
@@ -149,7 +150,7 @@ async fn a_minimum_waits_while_the_cluster_is_changed_and_keeps_the_maximum() {
     }
 }
 
-/// Only a database that is known to be safe to change is changed.
+/// A database is changed only if the change is known to be safe.
 #[tokio::test]
 async fn a_database_of_the_other_kind_or_with_a_strange_writer_is_broken() {
     let without = scripted(vec![(

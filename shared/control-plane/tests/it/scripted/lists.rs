@@ -1,4 +1,4 @@
-//! Lists in pages, up to a bound.
+//! Tests reads of lists in pages, up to a bound.
 
 use capacity::baseline::Baseline;
 use capacity::quotas::Quotas;
@@ -32,7 +32,7 @@ fn declared(more: Value) -> Answer {
     ok(json!({"Parameter": {"Name": "/stampede/prescale/quotas", "Value": quotas.to_string()}}))
 }
 
-/// An account of 1000 units, with this many unreserved.
+/// Makes the settings of an account with a concurrency of 1000, of which `unreserved` units are unreserved.
 fn settings(unreserved: u32) -> Rule {
     let limit = json!({
         "TotalCodeSize": 1, "CodeSizeUnzipped": 1, "CodeSizeZipped": 1,
@@ -145,7 +145,7 @@ async fn a_limit_that_cannot_be_read_fails_the_look() {
     );
 }
 
-/// An endless list is not read forever, and no part of it is used.
+/// An endless list is read up to the bound, and no part of the list is used.
 #[tokio::test]
 async fn an_endless_list_is_broken() {
     let page = ok(json!({"Parameters": [], "NextToken": "again"}));
@@ -188,8 +188,8 @@ async fn large_account() -> ScriptedServer {
 }
 
 /// Lambda's control plane allows 15 calls a second for the whole account (Lambda's guide, "Quotas"), and another client
-/// uses a third of them. A whole look of 70 calls keeps within the rest and is never throttled. A second look needs
-/// only a few calls.
+/// uses a third of these. Reading everything with 70 calls keeps within the rest and is never throttled. A second read
+/// needs only a few calls.
 #[tokio::test]
 async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
     let server = large_account().await;
@@ -203,15 +203,15 @@ async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
     };
     let calls = look().await;
     assert!(calls >= 65, "{calls} calls");
-    // A run has 55 s, and its changes need some of them.
+    // A run has 55 s, of which its changes need a part.
     assert!(began.elapsed() < std::time::Duration::from_secs(20));
     assert_eq!(server.requests("throttled").len(), 0);
     let again = look().await - calls;
     assert!(again < 15, "{again} calls");
 }
 
-/// A run at a drop's opening on the same account: it looks, changes the provisioned concurrency of seven functions, and
-/// looks again, within its 55 s. Each change is sent once, so a throttled one would be lost for this run.
+/// A run at a drop's opening reads the same account, changes the provisioned concurrency of seven functions, and reads
+/// the account again, within its 55 s. Each change is sent once, so a throttled change would wait for the next run.
 #[tokio::test]
 async fn a_run_that_changes_seven_functions_keeps_the_pace() {
     let server = large_account().await;

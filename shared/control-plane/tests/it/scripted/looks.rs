@@ -1,4 +1,4 @@
-//! Looks at resources that are incomplete, failed, or silent.
+//! Tests reads of resources that are incomplete, failed, or silent.
 
 use capacity::amounts::Polling;
 use capacity::observed::{Allocation, ObservedFunction};
@@ -98,7 +98,7 @@ async fn a_table_is_active_when_all_of_it_is() {
     }
 }
 
-/// Unlike changes, reads are repeated as often as the configuration allows; then the error is returned.
+/// Unlike changes, reads are repeated as often as `Patience` allows; then the error is returned.
 #[tokio::test]
 async fn a_look_is_repeated_once_and_then_fails_as_it_failed() {
     let faults = || {

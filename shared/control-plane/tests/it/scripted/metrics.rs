@@ -1,4 +1,4 @@
-//! Metrics, when CloudWatch's answers are faulty.
+//! Tests reads of metrics when CloudWatch's answers are faulty.
 
 use contracts::account::account_fixtures::API;
 use contracts::fixtures::NOW;

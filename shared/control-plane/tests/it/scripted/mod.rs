@@ -1,4 +1,4 @@
-//! Cases that no emulator produces: slow, busy, incomplete, failed, silent. A scripted server gives the answers.
+//! Tests cases that no emulator produces: slow, busy, incomplete, failed, silent. A scripted server gives the answers.
 //!
 //! The exchanges are written by hand from AWS's API references and the SDK's models; none was recorded on AWS.
 

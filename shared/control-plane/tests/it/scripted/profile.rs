@@ -1,4 +1,4 @@
-//! The profile and the demand of a drop, when Parameter Store or CloudWatch give faulty answers.
+//! Tests the profile and the demand of a drop when Parameter Store or CloudWatch give faulty answers.
 
 use capacity::profile::CapacityProfile;
 use contracts::account::account_fixtures;
@@ -42,7 +42,8 @@ async fn a_version_that_is_not_the_current_one_writes_nothing() {
 async fn a_change_is_sent_once_whatever_is_answered() {
     for (answer, expected) in [
         (ok(json!({"Version": 8})), Ok(Conditional::Done)),
-        // Another writer wrote between the read and the write: the write counts as done, and the log reports it.
+        // Another writer wrote between the read and the write. The write counts as done, and a log line reports the
+        // overwriting.
         (ok(json!({"Version": 9})), Ok(Conditional::Done)),
         (json_error(400, "ThrottlingException"), Err(ControlError::Busy)),
         (json_error(500, "InternalServerError"), Err(ControlError::Unknown)),

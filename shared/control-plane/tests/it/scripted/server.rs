@@ -1,4 +1,4 @@
-//! A server that answers each kind of request with its next scripted answer.
+//! Starts a server that answers each kind of request with its next scripted answer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ impl From<&Received> for Request {
     }
 }
 
-/// The answers to requests whose operation contains this text; the last one repeats.
+/// The answers to requests whose operation contains this text. The last answer repeats.
 pub(crate) type Rule = (&'static str, Vec<Answer>);
 
 #[derive(Debug, Default)]
@@ -56,7 +56,6 @@ impl Bucket {
     }
 }
 
-/// The scripted server.
 pub(crate) struct ScriptedServer {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
@@ -64,7 +63,7 @@ pub(crate) struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// If several rules match a request, the first is used.
+    /// Starts a server. If several rules match a request, the first rule is used.
     pub(crate) async fn start(rules: Vec<Rule>) -> Self {
         let state = Arc::new(Mutex::new(State {
             rules: rules.into_iter().map(|(key, all)| (key, all.into())).collect(),
@@ -77,7 +76,7 @@ impl ScriptedServer {
         Self { url, state, server }
     }
 
-    /// Accepts at most this many requests a second from now on. Further ones are throttled as Lambda does.
+    /// From now on, answers at most this many of Lambda's requests a second; further requests are throttled.
     pub(crate) fn limit(&self, per_second: f64) {
         let (tokens, filled) = (per_second, Instant::now());
         self.state.lock().unwrap().bucket = Some(Bucket {
@@ -101,7 +100,8 @@ impl ScriptedServer {
 
 impl State {
     fn answer(&mut self, request: Request) -> Answer {
-        // Lambda's requests have a path. The other services have separate limits.
+        // Only Lambda's requests have a path. The other services have separate limits, so this limit does not apply to
+        // them.
         let lambda = request.operation.contains('/');
         if lambda && self.bucket.as_mut().is_some_and(|bucket| !bucket.takes()) {
             self.requests.push(Request {

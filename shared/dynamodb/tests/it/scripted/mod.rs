@@ -1,4 +1,4 @@
-//! A server that answers each request with its next scripted answer.
+//! Starts a server that answers each request with its next scripted answer.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 pub(crate) use scripted_http::Answer;
 use scripted_http::{Request, Server};
 
-/// The scripted server.
 pub(crate) struct ScriptedServer(Server);
 
 impl ScriptedServer {
@@ -17,7 +16,8 @@ impl ScriptedServer {
         Self(Server::in_turn(answers).await)
     }
 
-    /// A client that retries reads and writes as far as a client can, and has a short time limit.
+    /// Makes a client with the SDK's default retries, which the stores must switch off, and a time limit of
+    /// 300 ms.
     pub(crate) fn client(&self) -> Client {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300));
         let config = aws_sdk_dynamodb::Config::builder()

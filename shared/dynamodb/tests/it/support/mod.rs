@@ -1,4 +1,4 @@
-//! One database for each test: an embedded server on a free loopback port, called over HTTP.
+//! Starts one database for each test: an embedded server on a free loopback port, called over HTTP.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use dynamodb::{DropStore, IssuerStore, OrderStore, PrescaleStore, StatusStore, S
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// An empty database with its tables, which stops when it is dropped.
+/// A database with its empty tables. The server stops when this value is dropped.
 pub(crate) struct Local {
     pub(crate) client: Client,
     pub(crate) tables: Tables,
@@ -30,7 +30,7 @@ impl Drop for Local {
     }
 }
 
-/// A client for a local server.
+/// Makes a client for a local server.
 pub(crate) fn client(url: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -82,7 +82,7 @@ impl Local {
         }
     }
 
-    /// An item, read without the adapters.
+    /// Reads an item without the adapters.
     pub(crate) async fn item(&self, table: &str, key: &str) -> Option<HashMap<String, AttributeValue>> {
         let read = self.client.get_item().table_name(table).consistent_read(true);
         let read = read.key("pk", AttributeValue::S(key.to_owned()));

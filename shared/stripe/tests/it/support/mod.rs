@@ -1,4 +1,4 @@
-//! The adapter with a sandbox gateway, and with faulty servers.
+//! Prepares the adapter with a sandbox gateway, and with faulty servers.
 #![allow(dead_code)]
 
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 pub(crate) const KEY: &str = "sk_test_sandbox";
 
-/// A running sandbox, which ends with the test's runtime.
+/// A running sandbox gateway, which ends with the test's runtime.
 pub(crate) struct Sandbox {
     pub(crate) url: String,
     log: PathBuf,
