@@ -145,7 +145,8 @@ pub enum Ending {
     LimitReached,
     /// The hold expired before the checkout succeeded.
     HoldExpired,
-    /// The shopper left after errors, missing answers, or a refusal that concerns the shopper and not the stock.
+    /// The shopper left after errors or missing answers, after a refusal that concerns the shopper and not the stock,
+    /// or because the order had no final status 30 s after its payment deadline.
     GaveUp,
     /// The API gave an answer that it does not promise.
     Unexpected,

@@ -24,7 +24,8 @@ pub struct Arrival {
 /// The unexpected answers and the unfinished visits of a load.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// Answers that the API does not promise, with their counts.
+    /// Answers that the API does not document, with the number of visits that got them. Only the last answer of a
+    /// visit counts; beyond 50 different answers all others count as `others`.
     pub surprises: BTreeMap<String, u64>,
     /// Visits that had not ended, or not begun, when the run was stopped.
     pub unfinished: u64,

@@ -19,7 +19,7 @@ use crate::demand::{Crowd, Demand, Watch};
 use crate::drain::{Drained, drain};
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, Entry, OrderFact};
-use crate::faults::{self, Allowance};
+use crate::faults::{self, Allowance, FaultReport};
 use crate::gateway::GatewayFigures;
 use crate::journal::Journal;
 use crate::load::{Arrival, Sent};
@@ -161,6 +161,7 @@ struct Over {
     drained: Drained,
     demand: Demand,
     failed_samples: u64,
+    faults: FaultReport,
     duration_s: f64,
     drain_s: f64,
 }
@@ -287,12 +288,15 @@ impl Run<'_> {
         end_watchers.send_replace(true);
         let failed_samples = sampling.await?;
         showing.await?;
+        // Everything after this reads the stores, which the faults would make unreachable.
+        let faults = faults::end(stack).await?;
         Ok(Over {
             world,
             sent,
             drained,
             demand: demand.drained(drop).await?,
             failed_samples,
+            faults,
             duration_s,
             drain_s,
         })
@@ -306,7 +310,6 @@ impl Run<'_> {
         before: &Snapshot,
     ) -> anyhow::Result<Accounts> {
         let (stack, load, drop) = (self.stack, &self.options.load, &published.drop);
-        let faults = faults::end(stack).await?;
         let journal = over.world.journal.finish()?;
         let facts = self
             .stores
@@ -342,7 +345,7 @@ impl Run<'_> {
             unfinished: over.sent.unfinished,
             surprises: over.sent.surprises.clone(),
             failed_samples: over.failed_samples,
-            faults,
+            faults: over.faults.clone(),
             prices_as_of: prices.as_of,
         };
         let mut report = Report::new(run, findings, &measured, &facts.journal, usage);

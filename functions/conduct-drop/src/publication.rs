@@ -28,7 +28,7 @@ pub struct Publication {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     Written,
-    /// The contents have not changed and are not old.
+    /// Nothing was written: the contents have not changed, and the last document stays fresh for another period.
     Unchanged,
     /// A run with a newer lease has written: this run no longer conducts the drop.
     Fenced,

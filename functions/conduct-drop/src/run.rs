@@ -211,7 +211,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Run<'_, D, S, O, T,
                 }
                 Err(error) => {
                     self.progress.failed_steps += 1;
-                    tracing::warn!(%error, "a step of the drop failed; the run goes on with the next step");
+                    tracing::warn!(%error, "a step of this drop failed; the next round makes the next step");
                     self.on.insert(id, memory);
                 }
             }

@@ -328,7 +328,7 @@ async fn ask(addresses: &[Asked]) -> Answers {
     let client = match client::client(addresses.iter().map(|asked| &asked.url)) {
         Ok(client) => client,
         Err(error) => {
-            tracing::error!(%error, "the HTTP client for issuers' keys cannot be built; the stored keys stay in use");
+            tracing::error!(%error, "the HTTP client cannot be built, so no issuer was asked; stored keys are used until a week after their answer");
             return Answers::new();
         }
     };

@@ -95,7 +95,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 Ok(None) => {
                     tracing::warn!(
                         drop = id.as_str(),
-                        "the drop is on the calendar but does not exist, so its start is not moved"
+                        "the calendar has a drop that is not stored, so its start is not moved; create it or remove its entry"
                     );
                     continue;
                 }

@@ -121,7 +121,7 @@ impl Calls {
             match retry(runtime, TAKING.until(latest), || line.take_calls(wanted)).await {
                 Ok(turn) => turn,
                 Err(error) => {
-                    tracing::warn!(%error, "the shared rate of the payment gateway cannot be read; this process calls at one worker's share of the rate, so payments are slower");
+                    tracing::warn!(%error, "no call slots of the payment gateway's rate could be taken; this process calls at one worker's share of the rate, so payments are slower");
                     self.own_share(&wanted)
                 }
             }

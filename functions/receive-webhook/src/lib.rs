@@ -92,7 +92,9 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
         let body = body.to_bytes();
         webhooks.check(&parts.headers, &body).await?;
         let Ok(notice) = read(&body) else {
-            tracing::warn!("a signed webhook contains no event; answered 400");
+            tracing::warn!(
+                "a webhook has a valid signature, but its body is no event that can be read; answered 400"
+            );
             let problem = Problem::new(Code::InvalidRequest, "The body is no event.");
             return Err(problem.field("body", "an event of the gateway").into());
         };

@@ -108,7 +108,7 @@ impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
             to_payments = counts.1,
             to_mail = counts.2,
             parked = to_park,
-            "a batch of stream records was processed; the counts include records that were not sent"
+            "a batch of stream records ended; the counts include events that a queue refused"
         );
         let failed_from =
             first_failed.map(|first| batch.records.get(first).and_then(record::sequence_number));
@@ -193,7 +193,7 @@ fn sort(records: &[Value]) -> Sorted {
                 // This project never deletes orders. A person or an expiry has deleted this order.
                 tracing::warn!(
                     sequence,
-                    "an order was deleted from the table; this is not relayed, so the ledger keeps the order"
+                    "a person or an expiry deleted an order from the table; the ledger keeps the order; find out who deleted it"
                 );
             }
             Reading::Undecodable(why) => {

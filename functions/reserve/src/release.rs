@@ -16,7 +16,7 @@ use ports::stock::{GiveBackStock, ReadClaim};
 /// How often a release reads again when the claim has changed since the first read.
 const ATTEMPTS: Policy = Policy::at_once(2);
 
-/// Why there is no reservation to show or release.
+/// Why a reservation cannot be shown or released.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoReservation {
     /// The shopper has no such reservation: it never existed, or was released, replaced, expired and returned, or

@@ -30,7 +30,7 @@ use crate::template::Model;
 /// Lambda's limit for a synchronous invocation's event.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
-/// The parts of the stack that the endpoint reports on or changes.
+/// The parts of the local stack that the control endpoint reports on or changes.
 #[derive(Debug)]
 pub struct Control {
     pub model: Model,

@@ -417,7 +417,8 @@ impl Services {
     }
 }
 
-/// Creates the functions. Faults that end a function's process get access to them, without keeping them alive.
+/// Creates the functions, and gives `faults` a weak reference to them, so that an injected fault can kill a function's
+/// process.
 fn functions(
     model: &Model,
     settings: Settings,
@@ -595,7 +596,7 @@ impl Stack {
     /// Stops everything: first the listeners, then the processes, then the stores.
     pub async fn stop(mut self) {
         if let Err(error) = self.place.withdraw() {
-            tracing::warn!("{error:#}");
+            tracing::warn!("`stack.json` stays and names a stopped stack: {error:#}");
         }
         self.faults.end();
         self.servers.abort_all();

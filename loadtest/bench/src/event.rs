@@ -1,4 +1,5 @@
-//! Builds Lambda events in API Gateway's payload format. The events of a block are built before the block is measured.
+//! Builds Lambda events in API Gateway's payload format 2.0. All events of a block of calls are built before the CPU
+//! time of the block is measured.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

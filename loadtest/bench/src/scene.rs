@@ -98,7 +98,7 @@ impl Scene {
     }
 }
 
-/// The two shards of the shopper that the project's own issuer calls `subject`.
+/// The first two shards that a shopper tries. The shopper is `subject` at the project's own issuer.
 fn pair(drop: &Drop, subject: &str, shards: u16) -> anyhow::Result<(u16, u16)> {
     let shopper = ShopperId::of(ISSUER, subject);
     Ok(Choice::of(&drop.id, &SKU.parse()?, &shopper, shards).pair())

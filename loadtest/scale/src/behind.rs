@@ -193,7 +193,8 @@ impl Behind {
         }
     }
 
-    /// Relays the records of one lane of the stream until it is empty.
+    /// Relays the records of one lane, batch by batch, until the lane is empty. A lane is the part of a shard whose
+    /// batches are processed one after another.
     async fn relay(&self, at: usize) {
         let (Some(lane), Some(consumers)) = (self.lanes.get(at), self.consumers()) else {
             return;
@@ -450,7 +451,7 @@ impl Behind {
     }
 }
 
-/// The queue port of one environment.
+/// The queue port of one Lambda execution environment.
 #[derive(Clone)]
 pub struct Queues {
     process: Arc<Process>,

@@ -8,7 +8,8 @@ use loadtest::drop_file::{DropFile, SkuLine};
 
 use crate::settings::{Settings, Shape};
 
-/// The drop file whose shoppers the crowd consists of.
+/// The default drop file, which is used if the settings name no drop file. The settings replace its SKUs, times and
+/// number of shoppers.
 const DEFAULT: &str = include_str!("../../drops/default.toml");
 /// The share of shoppers who arrive before the opening and wait for it, and their longest wait in seconds, as in
 /// the default drop file.

@@ -24,7 +24,7 @@ const MORE_SHARDS: u64 = 6;
 /// The assumed size of each item that the former designs read (the drop, a shard, the document of counts), in bytes.
 const ITEM_BYTES: usize = 1_024;
 
-/// The state of an environment under an old design.
+/// The time of an environment's last successful read under a former design. The data stay usable for [`KEPT_US`].
 #[derive(Debug, Default)]
 pub struct Memory {
     read_us: AtomicI64,

@@ -197,7 +197,7 @@ impl World {
         self.state().seconds.clone()
     }
 
-    /// Counts work in progress that must end before the drop is drained.
+    /// Marks the beginning of work in progress. The drop is not drained before this work ends.
     pub fn begin(&self) {
         self.state().busy += 1;
     }

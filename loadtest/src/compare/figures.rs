@@ -15,7 +15,7 @@ use crate::usage::{float, is_http};
 const DELAYED: &str = "ledger writes waited for a connection";
 
 /// The cold starts, latencies, errors and cost of one run, for the comparison with other runs. Latencies are those of
-/// all requests to the API, from the intended start.
+/// all requests to the API, from the time at which each was due to be sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// Processes of the shoppers' functions that were started while a request waited, counted from just before the

@@ -1,4 +1,5 @@
-//! Defines the list prices: a document with a date. The prices may be outdated, so check them before relying
+//! Defines the document of AWS list prices. `as_of` is the date of the prices; check that they are current before
+//! you rely on a computed cost.
 //! on a sum.
 
 use serde::{Deserialize, Serialize};

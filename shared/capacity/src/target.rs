@@ -207,10 +207,10 @@ fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Opt
     }
 }
 
-/// Limits the increase of provisioned concurrency to the units that Lambda can allocate before the next drop
-/// opens, since an increase takes effect only when all its units are allocated. If no unit can be allocated in
-/// time, and none above the baseline was requested before, the whole increase is requested, since late capacity
-/// is still useful. Without a drop that has yet to open, nothing is limited.
+/// Limits the increase of provisioned concurrency to the units that Lambda can allocate before the next drop opens,
+/// and warns if these are too few: Lambda applies an increase only when all its units are allocated. If no unit can be
+/// allocated in time, and no requested value is above its baseline yet, the whole increase is requested, since late
+/// capacity is still useful. If no drop has yet to open, nothing is limited.
 fn limit_to_time(
     docs: &Documents,
     quotas: &Quotas,

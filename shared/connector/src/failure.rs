@@ -124,7 +124,7 @@ impl Failure {
                 tracing::error!(action, resource, %failure, message, aws_request_id, "an AWS call failed, and a repeat fails too: check the permission, the resource and the values");
             }
             Kind::NotSent | Kind::Unknown => {
-                tracing::warn!(action, resource, %failure, message, aws_request_id, "an AWS call got no connection, or its outcome is unknown; the caller decides about a repeat");
+                tracing::warn!(action, resource, %failure, message, aws_request_id, "an AWS call got no connection, or its outcome is unknown; the code that made the call may repeat it");
             }
             Kind::Throttled | Kind::InProgress => {
                 tracing::debug!(action, resource, %failure, message, aws_request_id, "an AWS service refused a call for the moment; a repeat may succeed");

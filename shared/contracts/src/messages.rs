@@ -29,7 +29,7 @@ macro_rules! messages_contract {
 
 /// Queues under test, with a separate way to receive their messages.
 pub trait Queues: SendEvents + ParkRecord {
-    /// Receives `expected` events of a queue, in any order, or more if there are more.
+    /// Receives at least `expected` events of a queue, in any order.
     fn take(&self, from: Destination, expected: usize) -> impl Future<Output = Vec<OrderEvent>>;
     /// Receives `expected` parked records, in any order, or more if there are more.
     fn take_parked(&self, expected: usize) -> impl Future<Output = Vec<String>>;

@@ -46,7 +46,7 @@ impl<O: FindDueOrders> WriteProfile for AwsAccount<O> {
             tracing::warn!(
                 read = version,
                 written,
-                "the profile changed between read and write, and this write replaced the change; Parameter Store's history has the change"
+                "another writer changed the capacity profile between this run's read and write, and this write replaced the change; restore it from the parameter's history if it is needed"
             );
         }
         Ok(Conditional::Done)

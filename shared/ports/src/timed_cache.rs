@@ -149,8 +149,8 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
         self.lock().remove(key);
     }
 
-    /// Whether the value may be read again now. If so, the next read is due at `next`, even if this read
-    /// fails, so that a table that refuses reads gets no additional load.
+    /// Returns whether a read of the value is due. If it is, the due time moves to `next` before the read, so that
+    /// failed reads do not increase the load on the table.
     fn take_turn(&self, key: &K, now: Timestamp, next: Timestamp) -> bool {
         let mut known = self.lock();
         let Some(entry) = known.get_mut(key).filter(|entry| entry.due_at <= now) else {

@@ -256,9 +256,10 @@ mod tests {
                 "drops",
                 "/drops/drops",
             ),
-            // Paths that do not match the route: no function serves them.
+            // These two paths do not match the route, so nothing is removed.
             ("/prod/drop", "GET /drops", "prod", "/prod/drop"),
             ("/status", "GET /drops/{drop_id}/status", "prod", "/status"),
+            // The route `$default`: only the stage is removed.
             ("/prod", "$default", "prod", "/"),
             ("/prod/", "$default", "prod", "/"),
             ("/product/x", "$default", "prod", "/product/x"),

@@ -84,7 +84,9 @@ impl<S: ReadSecret> StripeGateway<S> {
             GatewayError::NoKey
         })?;
         let Some(header) = authorization(&key) else {
-            tracing::warn!("the payment gateway's key is empty or has invalid characters; nothing was sent");
+            tracing::warn!(
+                "the payment gateway's key is empty or has invalid characters, so nothing was sent; correct it in the secret"
+            );
             self.key.refused().await;
             return Err(GatewayError::NoKey);
         };

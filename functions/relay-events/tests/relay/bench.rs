@@ -68,7 +68,8 @@ pub(crate) fn image(order: &Order) -> Value {
     })
 }
 
-/// Makes the stream record with the sequence number `n`: an insert without `before`, a removal without `after`.
+/// The stream record of a change, with the sequence number `n`: an insert if `before` is `None`, a removal if `after`
+/// is `None`, otherwise a modification.
 pub(crate) fn record(n: usize, before: Option<&Order>, after: Option<&Order>) -> Value {
     let name = match (before, after) {
         (None, _) => "INSERT",

@@ -157,7 +157,8 @@ fn encode<T: Serialize>(response: &T) -> Result<String, DynoxideError> {
     serde_json::to_string(response).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
 }
 
-/// Requests the capacity; returns whether the caller had requested it.
+/// Sets `ReturnConsumedCapacity` to `TOTAL` if the request has none or `NONE`. Returns whether the request had another
+/// value.
 fn ask(member: &mut Option<String>) -> bool {
     let asked = member.as_deref().is_some_and(|v| v != "NONE");
     if !asked {

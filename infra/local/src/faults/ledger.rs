@@ -64,9 +64,9 @@ pub(super) async fn crash(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) {
             .await
         {
             Ok(()) => faults.note(Fault::PostgresRestart, "crash"),
-            Err(error) => tracing::error!(
-                "PostgreSQL did not restart after an injected crash; the next crash starts it: {error:#}"
-            ),
+            Err(error) => {
+                tracing::error!("PostgreSQL is down: its restart after an injected crash failed: {error:#}")
+            }
         }
     }
 }

@@ -77,7 +77,8 @@ pub(super) struct Work {
     pub(super) reply: oneshot::Sender<Result<Bytes, Failure>>,
 }
 
-/// Reports to a waiting invocation which process took it.
+/// The message to a waiting invocation: the process that took it, whether that process is fresh, and when it took the
+/// invocation.
 pub(super) struct Taken {
     process: Arc<Process>,
     fresh: bool,

@@ -247,7 +247,9 @@ pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Proce
     if comes(pool, process).await {
         match start(pool, spawner, process).await {
             Ok(()) => {}
-            Err(error) => tracing::error!(function = %name, "a process cannot be run or ended: {error:#}"),
+            Err(error) => {
+                tracing::error!(function = %name, "a process could not start, be awaited or be killed: {error:#}")
+            }
         }
     }
     process.is_gone()

@@ -53,8 +53,7 @@ pub struct Change {
 pub struct Updated {
     /// The updated profile; its `source` names the drop.
     pub profile: CapacityProfile,
-    /// The old and the new value of each number for which the drop was evidence, also if the value stayed
-    /// the same.
+    /// One entry for each number of the profile that the drop measured, also if its value stayed the same.
     pub changes: Vec<Change>,
     /// The names of the numbers that the drop did not measure, which stay unchanged.
     pub kept: Vec<String>,

@@ -44,7 +44,7 @@ fn of(docs: &Documents, seen: &Seen, measured: &Measured, now: Timestamp) -> Rea
     readiness(docs, &plenty(), drop, &wanted.drops[0], seen, measured, now)
 }
 
-/// Lets `reserve` have half of its units, while Lambda allocates the rest.
+/// Changes `seen`: half of the provisioned concurrency of `reserve` is allocated, and the allocation is in progress.
 fn half(seen: &mut Seen) {
     let reserve = seen.observed.functions.get_mut("reserve").unwrap();
     assert_eq!(reserve.asked.provisioned % 2, 0);

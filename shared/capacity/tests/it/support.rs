@@ -200,7 +200,8 @@ pub(crate) fn documents(calendar: Vec<CalendarDrop>) -> Documents {
     Documents { calendar, ..docs }
 }
 
-/// The same documents, with a database of two readers and a writer instead of a serverless database.
+/// The documents of [`documents`], but with a provisioned database (a writer and two readers) instead of a serverless
+/// database.
 pub(crate) fn with_classes(calendar: Vec<CalendarDrop>) -> Documents {
     let mut docs = documents(calendar);
     docs.baseline.database = toml::from_str(

@@ -1039,7 +1039,8 @@ proptest! {
         follow(&script)?;
     }
 
-    /// Between the steps other shoppers act. Looks may be outdated, and answers to writes may be lost.
+    /// The reservation that the search reports is the shopper's only claim, although other shoppers write between its
+    /// steps, its reads may be outdated, and answers to its writes may be lost.
     #[test]
     fn a_shopper_ends_with_exactly_the_reservation_that_is_told(
         allocation in 1u32..150,

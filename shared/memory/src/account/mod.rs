@@ -54,7 +54,7 @@ pub enum AccountFault {
 }
 
 impl AccountFault {
-    /// Every kind after which the caller's process still runs.
+    /// The faults that return an error to the caller.
     pub const ANSWERED: [Self; 5] = [
         Self::Busy,
         Self::InProgress,
