@@ -200,7 +200,7 @@ fn sort(records: &[Value]) -> Sorted {
                 tracing::error!(
                     sequence,
                     why,
-                    "a record cannot be relayed; it goes to the queue `relay-parked`, and its order lacks an event"
+                    "a record cannot be relayed; it goes to RelayParkedQueue, and its order lacks an event"
                 );
                 sorted.park.push((place, record::to_park(value)));
             }
