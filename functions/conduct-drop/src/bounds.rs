@@ -21,8 +21,6 @@ pub const PROGRESS_MS: i64 = 15_000;
 /// The shortest pause between two rounds, in milliseconds, when a round took longer than the period.
 pub const SHORTEST_PAUSE_MS: i64 = 100;
 
-/// The largest number of drops of each part of the calendar (listed, unlisted) that are read, the latest first.
-pub const MOST_DROPS: usize = 1_000;
 /// The number of drops whose steps run concurrently.
 pub const DROPS_AT_ONCE: usize = 8;
 /// The number of shards that are read, and repeated after a failure, together.

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use domain::drops::{Drop, DropState};
+use domain::drops::{Drop, DropState, ListedDrop};
 use domain::ids::DropId;
-use domain::limits::{LATE_MS, MAX_PAGE};
+use domain::limits::{LATE_MS, MAX_LISTED};
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::StoreError;
-use ports::drops::{ListDrops, Listing, ReadStatus};
+use ports::drops::{ListDrops, Listing, ReadDrop, ReadStatus};
 use ports::retry::{IN_REQUEST, retry};
 use ports::runtime::Runtime;
 
-use crate::bounds::{LEAD_MS, MOST_DROPS};
+use crate::bounds::LEAD_MS;
 use crate::survey::is_gone;
 
 /// Reads the published drops, and remembers which of them are over.
@@ -25,43 +25,30 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The drops that are on now, of the latest [`MOST_DROPS`] of each part of the calendar.
+    /// The drops that are on now, of the latest [`MAX_LISTED`] of each part of the calendar.
     ///
     /// # Errors
     /// [`StoreError`] when the calendar could not be read completely.
     pub async fn on<D, T, R>(&self, drops: &D, statuses: &T, runtime: &R) -> Result<Vec<DropId>, StoreError>
     where
-        D: ListDrops,
+        D: ListDrops + ReadDrop,
         T: ReadStatus,
         R: Runtime,
     {
         let now = runtime.now();
         let mut on = Vec::new();
         for listing in [Listing::Listed, Listing::Unlisted] {
-            let mut seen = 0;
-            let mut after = None;
-            loop {
-                let page = retry(runtime, IN_REQUEST, || {
-                    drops.published(listing, after.as_ref(), MAX_PAGE)
-                })
-                .await?;
-                seen += page.drops.len();
-                for drop in &page.drops {
-                    if self.is_on(statuses, runtime, drop, now).await {
-                        on.push(drop.id.clone());
-                    }
-                }
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-                if seen >= MOST_DROPS {
-                    tracing::warn!(
-                        ?listing,
-                        seen,
-                        "too many published drops: the conductor does not conduct those that start before the drops read"
-                    );
-                    break;
+            let listed = retry(runtime, IN_REQUEST, || drops.published(listing, MAX_LISTED)).await?;
+            if listed.len() >= usize::from(MAX_LISTED) {
+                tracing::warn!(
+                    ?listing,
+                    listed = listed.len(),
+                    "too many published drops: the conductor does not conduct those that start before the drops read"
+                );
+            }
+            for drop in &listed {
+                if self.is_on(drops, statuses, runtime, drop, now).await {
+                    on.push(drop.id.clone());
                 }
             }
         }
@@ -71,23 +58,24 @@ impl Calendar {
     /// Remembers that `drop` in this version will not change any more.
     pub fn note_over(&self, drop: &Drop) {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
-        if over.len() >= 2 * MOST_DROPS {
+        if over.len() >= 4 * usize::from(MAX_LISTED) {
             // To forget the drops is harmless: each of them is only checked once more.
             over.clear();
         }
         over.insert(drop.id.clone(), drop.version);
     }
 
-    fn is_known_over(&self, drop: &Drop) -> bool {
+    fn is_known_over(&self, drop: &ListedDrop) -> bool {
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         over.get(&drop.id).is_some_and(|version| *version >= drop.version)
     }
 
-    async fn is_on<T: ReadStatus, R: Runtime>(
+    async fn is_on<D: ReadDrop, T: ReadStatus, R: Runtime>(
         &self,
+        drops: &D,
         statuses: &T,
         runtime: &R,
-        drop: &Drop,
+        drop: &ListedDrop,
         now: Timestamp,
     ) -> bool {
         match drop.state {
@@ -102,10 +90,13 @@ impl Calendar {
             return true;
         }
         // This process does not know whether the drop is over, so the last status of an earlier run decides. If the
-        // status cannot be read, the drop is on, since it is harmless to conduct a finished drop once more.
-        match retry(runtime, IN_REQUEST, || statuses.status(&drop.id, 0)).await {
-            Ok(Some(status)) if is_final(&status, drop) => {
-                self.note_over(drop);
+        // status or the drop cannot be read, the drop is on, since it is harmless to conduct a finished drop once more.
+        let Ok(Some(status)) = retry(runtime, IN_REQUEST, || statuses.status(&drop.id, 0)).await else {
+            return true;
+        };
+        match retry(runtime, IN_REQUEST, || drops.drop(&drop.id)).await {
+            Ok(Some(drop)) if is_final(&status, &drop) => {
+                self.note_over(&drop);
                 false
             }
             _ => true,

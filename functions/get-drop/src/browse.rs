@@ -3,20 +3,16 @@
 use std::sync::Arc;
 
 use api::drops::{DropList, DropSummary, DropView};
-use domain::drops::Drop;
+use domain::drops::ListedDrop;
 use domain::ids::DropId;
+use domain::limits::{LIST_CACHE_MS, MAX_LISTED};
 use domain::time::Timestamp;
-use ports::StoreError;
 use ports::cached::{CachedDrops, Known};
-use ports::drops::{DropPage, ListDrops, Listing, ReadDrop};
-use ports::retry::{IN_REQUEST, retry};
+use ports::drops::{ListDrops, Listing, ReadDrop};
 use ports::runtime::Runtime;
 use ports::timed_cache::TimedCache;
+use ports::{StoreError, page};
 use web::{Page, encode_cursor};
-
-/// How many first pages a process caches, one for each requested `limit`. Further pages are not cached: clients choose
-/// the cursors and could fill the memory.
-const MOST_PAGES: usize = 8;
 
 /// Why a drop or a page of drops is not shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +30,9 @@ pub struct Browse<D, L, R> {
     drops: CachedDrops<D, R>,
     calendar: L,
     runtime: R,
-    first_pages: TimedCache<u16, Arc<DropPage>>,
+    /// The whole list, from which pages are cut. Clients choose the cursors, so a read for each page would let them
+    /// load the list's one key without limit.
+    list: TimedCache<(), Arc<[ListedDrop]>>,
 }
 
 impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
@@ -43,7 +41,7 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
             drops: CachedDrops::new(drops, runtime.clone()),
             calendar,
             runtime,
-            first_pages: TimedCache::new(MOST_PAGES),
+            list: TimedCache::fresh_for(LIST_CACHE_MS, 1),
         }
     }
 
@@ -78,28 +76,23 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
     /// # Errors
     /// [`NotShown::Store`].
     pub async fn list(&self, page: &Page<DropId>) -> Result<DropList, NotShown> {
-        let found = self.page(page).await?;
-        let now = self.runtime.now();
-        Ok(DropList {
-            drops: found.drops.iter().filter_map(|drop| summary(drop, now)).collect(),
-            next_cursor: found.next.as_ref().map(|(at, id)| encode_cursor(*at, id)),
-        })
-    }
-
-    async fn page(&self, page: &Page<DropId>) -> Result<Arc<DropPage>, StoreError> {
-        let (after, limit) = (page.after.as_ref(), page.limit);
         let read = || async {
-            let page = self.calendar.published(Listing::Listed, after, limit).await;
-            page.map(Arc::new)
+            let list = self.calendar.published(Listing::Listed, MAX_LISTED).await;
+            list.map(Arc::from)
         };
-        match after {
-            None => self.first_pages.read(&self.runtime, &limit, read).await,
-            Some(_) => retry(&self.runtime, IN_REQUEST, read).await,
-        }
+        let list = self.list.read(&self.runtime, &(), read).await?;
+        let now = self.runtime.now();
+        let is_after = |drop: &&ListedDrop| page.after.as_ref().is_none_or(|after| drop.position() < *after);
+        let mut found: Vec<&ListedDrop> = list.iter().filter(is_after).collect();
+        let next = page::cut(&mut found, page.limit, |drop| drop.position());
+        Ok(DropList {
+            drops: found.into_iter().filter_map(|drop| summary(drop, now)).collect(),
+            next_cursor: next.map(|(at, id)| encode_cursor(at, &id)),
+        })
     }
 }
 
-fn summary(drop: &Drop, now: Timestamp) -> Option<DropSummary> {
+fn summary(drop: &ListedDrop, now: Timestamp) -> Option<DropSummary> {
     Some(DropSummary {
         drop_id: drop.id.clone(),
         title: drop.title.clone(),

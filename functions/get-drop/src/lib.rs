@@ -4,9 +4,10 @@
 //! the database must not depend on their number.
 //!
 //! **The model.** Answers are public and have `max-age=1`, so that a CDN reduces the requests to one a second for each
-//! edge location. Behind the CDN, each process reads a drop, its status and the first page of the list at most once a
-//! second ([`ports::timed_cache`]). Each process reads *one* of the status document's copies, chosen at random at its
-//! start, so that no key is hot.
+//! edge location. Behind the CDN, each process reads a drop and its status at most once a second
+//! ([`ports::timed_cache`]), each from *one* of the document's copies, chosen at random at its start, so that no key is
+//! hot. The list has no copies, so a process reads it at most once in [`domain::limits::LIST_CACHE_MS`], and cuts each
+//! page from its copy: no cursor that a client sends reaches the database.
 //!
 //! **A walk through `GET /drops/{drop_id}/status`** ([`status`]). The drop's document has times and state, the status
 //! document the counts. The phase is computed from the times at the moment of the answer. When the database does not

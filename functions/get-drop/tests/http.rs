@@ -4,7 +4,8 @@
 use axum::Router;
 use axum::body::Body;
 use domain::drops::{Drop, Sku};
-use domain::limits::{CACHE_MS, REFRESH_JITTER_MS, STALE_MS};
+use domain::ids::DropId;
+use domain::limits::{CACHE_MS, LIST_CACHE_MS, REFRESH_JITTER_MS, STALE_MS};
 use domain::status::{DropStatus, SkuCounts};
 use get_drop::Api;
 use http::{Request, StatusCode, header};
@@ -14,6 +15,7 @@ use ports::drops::{ReadDrop as _, StoreDrop as _, WriteStatus as _};
 use ports::runtime::Clock as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use web::encode_cursor;
 
 struct Scene {
     store: MemoryStore,
@@ -149,17 +151,19 @@ async fn the_status_tells_what_was_counted() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_crowd_costs_one_reading_a_second() {
+async fn a_crowd_costs_one_reading_a_second_and_fewer_of_the_list() {
     let scene = Scene::new();
-    for second in 1..=3 {
+    for second in 1..=6 {
         for _ in 0..50 {
             for path in ["/drops", "/drops/d", "/drops/d/status"] {
                 assert_eq!(scene.get(path).await.0, StatusCode::OK);
             }
         }
-        for op in [Op::Published, Op::Drop, Op::Status] {
+        for op in [Op::Drop, Op::Status] {
             assert_eq!(scene.store.calls(op), second, "{op:?}");
         }
+        let lists = 1 + (second - 1) * CACHE_MS.unsigned_abs() / LIST_CACHE_MS.unsigned_abs();
+        assert_eq!(scene.store.calls(Op::Published), lists, "second {second}");
         scene.runtime.advance(CACHE_MS);
     }
     for _ in 0..50 {
@@ -167,7 +171,7 @@ async fn a_crowd_costs_one_reading_a_second() {
     }
     assert_eq!(
         scene.store.calls(Op::Drop),
-        5,
+        8,
         "that there is none is remembered too"
     );
 }
@@ -217,6 +221,18 @@ async fn a_change_is_seen_within_a_second() {
     let (_, body) = scene.get("/drops/d/status").await;
     assert_eq!(&body["phase"], &json!("paused"));
     assert_eq!(&body["skus"][0]["free"], &json!(9));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_list_shows_a_change_within_five_seconds() {
+    let scene = Scene::new();
+    let phase = async || scene.get("/drops").await.1["drops"][0]["phase"].clone();
+    assert_eq!(phase().await, json!("open"));
+    scene.change(|drop| drop.set_paused(true).unwrap()).await;
+    scene.runtime.advance(LIST_CACHE_MS - 1);
+    assert_eq!(phase().await, json!("open"));
+    scene.runtime.advance(1);
+    assert_eq!(phase().await, json!("paused"));
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -471,6 +487,15 @@ async fn an_unlisted_drop_is_found_by_its_address_alone() {
         }
         assert_eq!(seen, pages, "limit {limit}");
     }
+    // A position that no page ended with.
+    let made_up = encode_cursor(scene.runtime.now(), &"zz".parse::<DropId>().unwrap());
+    let (status, _) = scene.get(&format!("/drops?cursor={made_up}")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        scene.store.calls(Op::Published),
+        1,
+        "no cursor reaches the database"
+    );
     for path in ["/drops/d1", "/drops/d1/status"] {
         let (status, body) = scene.get(path).await;
         assert_eq!(status, StatusCode::OK, "{path}");

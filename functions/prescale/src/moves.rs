@@ -1,10 +1,9 @@
 //! Applies the drops' own documents to the calendar, and moves a start when the capacity is not ready.
 
-use capacity::calendar::{CalendarDrop, CalendarState, LONGEST_OPEN_MS, NotReadyPolicy};
+use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
 use capacity::readiness::{Readiness, Ruling};
-use domain::drops::{Drop, DropState};
-use domain::limits::MAX_PAGE;
-use domain::time::Timestamp;
+use domain::drops::{Drop, DropState, ListedDrop};
+use domain::limits::MAX_LISTED;
 use ports::drops::Listing;
 use ports::retry::{IN_WORKER, retry};
 use ports::runtime::Runtime;
@@ -14,8 +13,6 @@ use crate::{Account, Drops, Prescaler, RunStore};
 
 /// How long after its end a listed drop stays on the calendar, in milliseconds: longer than runs may learn from it.
 const KEPT_MS: i64 = 86_400_000;
-/// A run reads no further page of listed drops after it has read this many.
-const MOST_DROPS: usize = 500;
 
 impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// The calendar, read again; `None` if it cannot be read or has mistakes.
@@ -35,10 +32,14 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
                 follow(entry, &drop);
             }
         }
-        for drop in self.listed().await? {
-            if drop.state != DropState::Scheduled || calendar.iter().any(|entry| entry.id == drop.id) {
+        for listed in self.listed().await? {
+            if calendar.iter().any(|entry| entry.id == listed.id) {
                 continue;
             }
+            let drop = retry(&self.runtime, IN_WORKER, || self.drops.drop(&listed.id)).await?;
+            let Some(drop) = drop.filter(|drop| drop.state == DropState::Scheduled) else {
+                continue;
+            };
             match CalendarDrop::expected(&drop) {
                 Ok(entry) => calendar.push(entry),
                 Err(mistakes) => {
@@ -53,32 +54,21 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         Ok(())
     }
 
-    /// The listed drops, without those that ended more than [`KEPT_MS`] ago.
-    async fn listed(&self) -> Result<Vec<Drop>, StoreError> {
+    /// The scheduled drops of the list, without those that ended more than [`KEPT_MS`] ago.
+    async fn listed(&self) -> Result<Vec<ListedDrop>, StoreError> {
         let oldest_end = self.runtime.now().plus_millis(-KEPT_MS);
-        let oldest_start = oldest_end.plus_millis(-LONGEST_OPEN_MS);
-        let (mut found, mut seen, mut after) = (Vec::new(), 0, None);
-        loop {
-            let page = retry(&self.runtime, IN_WORKER, || {
-                self.drops.published(Listing::Listed, after.as_ref(), MAX_PAGE)
-            })
-            .await?;
-            seen += page.drops.len();
-            found.extend(page.drops.into_iter().filter(|drop| drop.ends_at > oldest_end));
-            after = page
-                .next
-                .filter(|(starts_at, _): &(Timestamp, _)| *starts_at > oldest_start);
-            if after.is_none() {
-                return Ok(found);
-            }
-            if seen >= MOST_DROPS {
-                tracing::warn!(
-                    seen,
-                    "too many listed drops: no capacity is planned for the drops that start before those read"
-                );
-                return Ok(found);
-            }
+        let mut listed = retry(&self.runtime, IN_WORKER, || {
+            self.drops.published(Listing::Listed, MAX_LISTED)
+        })
+        .await?;
+        if listed.len() >= usize::from(MAX_LISTED) {
+            tracing::warn!(
+                listed = listed.len(),
+                "too many listed drops: no capacity is planned for the drops that start before those read"
+            );
         }
+        listed.retain(|drop| drop.state == DropState::Scheduled && drop.ends_at > oldest_end);
+        Ok(listed)
     }
 
     /// Moves the starts that must be moved. If a move fails, the drop keeps its announced start, and the next run

@@ -24,7 +24,7 @@ use crate::mail::{self, Mailbox};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::postgres::{self, Postgres};
-use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
+use crate::runtime::{DEFAULT_ACCOUNT_CONCURRENCY, DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
 use crate::secrets::{self, Secrets};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
@@ -73,8 +73,8 @@ pub struct Options {
     /// ms to its start for the platform's work. With control planes, the ledger's server gets the size that they hold.
     #[arg(long, value_name = "PLATFORM_MS")]
     pub as_aws: Option<u64>,
-    /// The largest number of concurrent invocations of all functions together.
-    #[arg(long, default_value_t = 64)]
+    /// The largest number of concurrent invocations of all functions together, waiting ones included.
+    #[arg(long, default_value_t = DEFAULT_ACCOUNT_CONCURRENCY)]
     pub account_concurrency: usize,
     /// The functions' log level, for instance `warn`; without it the template's level.
     #[arg(long)]

@@ -121,8 +121,8 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         let drops = || DropStore::new(&scripted(), &tables);
         let read = drops().drop(&drop).await;
         note("drop", read.is_ok_and(|drop| drop.is_some()));
-        let published = drops().published(ports::drops::Listing::Listed, None, 20).await;
-        note("drops", published.is_ok_and(|page| !page.drops.is_empty()));
+        let published = drops().published(ports::drops::Listing::Listed, 20).await;
+        note("drops", published.is_ok_and(|drops| !drops.is_empty()));
 
         let statuses = || StatusStore::new(&scripted(), &tables);
         let status = statuses().status(&drop, 0).await;

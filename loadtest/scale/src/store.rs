@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::claim::Claim;
-use domain::drops::{Drop, DropState};
+use domain::drops::{Drop, DropState, ListedDrop};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::limits::{DROP_COPIES, MAX_LINES};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
@@ -21,7 +21,7 @@ use domain::time::Timestamp;
 use memory::MemoryStore;
 use ports::calls::TakeCalls;
 use ports::drops::{
-    DropPage, FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
 };
 use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
@@ -610,31 +610,28 @@ impl ReadDrop for Store {
     }
 }
 
+/// The size of an entry of the calendar, in bytes.
+fn entry_bytes(entry: &ListedDrop) -> usize {
+    json_bytes(entry) + SMALL_BYTES
+}
+
 impl ListDrops for Store {
-    async fn published(
-        &self,
-        listing: Listing,
-        after: Option<&(Timestamp, DropId)>,
-        limit: u16,
-    ) -> Result<DropPage, StoreError> {
-        let page = self.memory.published(listing, after, limit).await?;
-        let bytes = page
-            .drops
-            .iter()
-            .map(|drop| self.sizes.of(drop.id.as_str()))
-            .sum();
+    async fn published(&self, listing: Listing, most: u16) -> Result<Vec<ListedDrop>, StoreError> {
+        let entries = self.memory.published(listing, most).await?;
+        let bytes = entries.iter().map(entry_bytes).sum();
         self.read(&[half(Place::Calendar, listing_key(listing).to_owned(), bytes)])
             .await?;
-        Ok(page)
+        Ok(entries)
     }
 }
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
         // A drop that is no draft is counted with the attributes of the calendar.
+        let entry = entry_bytes(&drop.entry());
         let attributes = match drop.state {
             DropState::Draft => 0,
-            _ => SMALL_BYTES,
+            _ => entry,
         };
         let bytes = json_bytes(drop) + attributes;
         let copies = if drop.is_published() { DROP_COPIES } else { 0 };
@@ -651,7 +648,7 @@ impl StoreDrop for Store {
         // A drop is on the calendar once it is scheduled.
         let index = match drop.state {
             DropState::Draft | DropState::Publishing => None,
-            _ => Some(one(Place::Calendar, listing_key(listing).to_owned(), bytes)),
+            _ => Some(one(Place::Calendar, listing_key(listing).to_owned(), entry)),
         };
         let stored = self
             .conditional(&touches, index.as_slice(), self.memory.store(drop))

@@ -1,5 +1,7 @@
 //! Defines a drop: the SKUs it sells, its times, and the operator's actions on it.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::crowd::EXPECTED_SHOPPERS;
@@ -150,6 +152,51 @@ pub struct Drop {
 }
 
 /// The default for drops that were stored before unlisted drops existed.
+/// The entry of a drop in the list of drops: what the list shows of the drop, and what decides whether the drop's
+/// document is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedDrop {
+    /// The drop's id.
+    pub id: DropId,
+    /// The version of the drop's document.
+    pub version: u64,
+    /// The drop's state; never a draft's in the list.
+    pub state: DropState,
+    /// Whether the drop is paused.
+    pub paused: bool,
+    /// The drop's title.
+    pub title: String,
+    /// The time from which on units can be reserved.
+    pub starts_at: Timestamp,
+    /// The time from which on no unit can be reserved.
+    pub ends_at: Timestamp,
+}
+
+impl ListedDrop {
+    /// The phase of the drop at `now`; `None` while the drop is not published.
+    #[must_use]
+    pub fn phase(&self, now: Timestamp) -> Option<Phase> {
+        phase(self.state, self.paused, self.starts_at..self.ends_at, now)
+    }
+
+    /// The position in the list, which begins with the latest position.
+    #[must_use]
+    pub fn position(&self) -> (Timestamp, DropId) {
+        (self.starts_at, self.id.clone())
+    }
+}
+
+fn phase(state: DropState, paused: bool, open: Range<Timestamp>, now: Timestamp) -> Option<Phase> {
+    match state {
+        DropState::Draft | DropState::Publishing => None,
+        DropState::Cancelling | DropState::Cancelled => Some(Phase::Cancelled),
+        DropState::Scheduled if now >= open.end => Some(Phase::Closed),
+        DropState::Scheduled if paused => Some(Phase::Paused),
+        DropState::Scheduled if now < open.start => Some(Phase::Upcoming),
+        DropState::Scheduled => Some(Phase::Open),
+    }
+}
+
 const fn listed() -> bool {
     true
 }
@@ -378,13 +425,20 @@ impl Drop {
     /// The phase of the drop at `now`; `None` while the drop is not published.
     #[must_use]
     pub fn phase(&self, now: Timestamp) -> Option<Phase> {
-        match self.state {
-            DropState::Draft | DropState::Publishing => None,
-            DropState::Cancelling | DropState::Cancelled => Some(Phase::Cancelled),
-            DropState::Scheduled if now >= self.ends_at => Some(Phase::Closed),
-            DropState::Scheduled if self.paused => Some(Phase::Paused),
-            DropState::Scheduled if now < self.starts_at => Some(Phase::Upcoming),
-            DropState::Scheduled => Some(Phase::Open),
+        phase(self.state, self.paused, self.starts_at..self.ends_at, now)
+    }
+
+    /// The drop's entry in the list of drops.
+    #[must_use]
+    pub fn entry(&self) -> ListedDrop {
+        ListedDrop {
+            id: self.id.clone(),
+            version: self.version,
+            state: self.state,
+            paused: self.paused,
+            title: self.title.clone(),
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
         }
     }
 

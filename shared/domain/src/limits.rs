@@ -42,6 +42,12 @@ pub const CONDUCTOR_PERIOD_MS: i64 = 1_500;
 /// The age at which a cached document (a drop, a status, a count) is no longer fresh, in milliseconds. A
 /// process must read it again by then.
 pub const CACHE_MS: i64 = 1_000;
+/// How long a process shows its copy of the list of drops, in milliseconds. All processes read the list from one key,
+/// whose read units limit how many processes may read it each second.
+pub const LIST_CACHE_MS: i64 = 5_000;
+/// The largest number of drops that are read from the list: those with the latest starts. An entry has some 250 bytes,
+/// so 500 entries cost 16 read units.
+pub const MAX_LISTED: u16 = 500;
 /// The largest random time, in milliseconds, by which a process reads a drop again before [`CACHE_MS`] have passed, so
 /// that processes that started together do not all read at the same time.
 pub const REFRESH_JITTER_MS: i64 = CACHE_MS / 4;
@@ -245,7 +251,9 @@ const _: () = assert!(
     "a drop and its copies change in one transaction"
 );
 const _: () = assert!(
-    REFRESH_JITTER_MS + REFRESH_WAIT_MS < CACHE_MS && CACHE_MS + REFRESH_WAIT_MS < STALE_MS,
+    REFRESH_JITTER_MS + REFRESH_WAIT_MS < CACHE_MS
+        && CACHE_MS < LIST_CACHE_MS
+        && LIST_CACHE_MS + REFRESH_WAIT_MS < STALE_MS,
     "a read of a copy ends before the next is due, and there are several before the copy is too old to go on with"
 );
 const _: () = assert!(

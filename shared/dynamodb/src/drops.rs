@@ -1,16 +1,17 @@
 //! Implements the drop ports: a drop is one document, written conditionally on its version. One transaction writes a
-//! published drop with all its copies. The calendar is a sparse index.
+//! published drop with all its copies. The calendar is a sparse index of the entries that lists show.
+
+use std::cmp::Reverse;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Update};
-use domain::drops::{Drop, DropState};
+use domain::drops::{Drop, DropState, ListedDrop};
 use domain::ids::DropId;
 use domain::limits::DROP_COPIES;
-use domain::time::Timestamp;
-use ports::drops::{DropPage, ListDrops, Listing, ReadDrop, StoreDrop};
+use ports::drops::{ListDrops, Listing, ReadDrop, StoreDrop};
 use ports::stock::Consistency::{Eventual, Strong};
-use ports::{Conditional, StoreError, page};
+use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
@@ -20,6 +21,8 @@ use crate::transact;
 
 const TABLE: &str = "drops";
 const CALENDAR_INDEX: &str = "calendar";
+/// The attribute with the drop's entry in the list, as JSON. The index contains this attribute instead of the document.
+const ENTRY: &str = "entry";
 
 /// The value of the attribute `listed`, the partition key of the index `calendar`.
 const fn part(listing: Listing) -> &'static str {
@@ -44,7 +47,7 @@ impl DropStore {
 
     /// Writes the drop's item. A drop stays on the calendar in all later states, so only a write in the state
     /// `Scheduled` sets the calendar's attribute `listed`.
-    fn update(&self, drop: &Drop, doc: &AttributeValue) -> UpdateBuilder {
+    fn update(&self, drop: &Drop, doc: &AttributeValue) -> Result<UpdateBuilder, StoreError> {
         let update = Update::builder()
             .table_name(&self.clients.tables.drops)
             .key(KEY, s(drop.id.as_str()))
@@ -52,7 +55,9 @@ impl DropStore {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":doc", doc.clone())
             .expression_attribute_values(":version", n(drop.version))
-            .expression_attribute_values(":starts_at", ms(drop.starts_at));
+            .expression_attribute_values(":starts_at", ms(drop.starts_at))
+            .expression_attribute_values(":entry", json("an entry of the list", &drop.entry())?);
+        let set = "SET #doc = :doc, #version = :version, starts_at = :starts_at, entry = :entry";
         let update = match drop.version.checked_sub(1) {
             None | Some(0) => update.condition_expression("attribute_not_exists(pk)"),
             Some(before) => update
@@ -60,18 +65,16 @@ impl DropStore {
                 .expression_attribute_values(":before", n(before)),
         };
         if drop.state != DropState::Scheduled {
-            return update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at");
+            return Ok(update.update_expression(set));
         }
         let listing = if drop.listed {
             Listing::Listed
         } else {
             Listing::Unlisted
         };
-        update
-            .update_expression(
-                "SET #doc = :doc, #version = :version, starts_at = :starts_at, listed = :listed",
-            )
-            .expression_attribute_values(":listed", s(part(listing)))
+        Ok(update
+            .update_expression(format!("{set}, listed = :listed"))
+            .expression_attribute_values(":listed", s(part(listing))))
     }
 
     /// Writes one of the drop's copies, which are not on the calendar.
@@ -118,20 +121,18 @@ impl ReadDrop for DropStore {
     }
 }
 
+/// The entry in an item of the index.
+fn entry_of(item: &Item) -> Result<ListedDrop, StoreError> {
+    let entry: ListedDrop =
+        serde_json::from_str(text(TABLE, item, ENTRY)?).map_err(|_| unreadable(TABLE, ENTRY))?;
+    if text(TABLE, item, KEY)? != entry.id.as_str() {
+        return Err(unreadable(TABLE, KEY));
+    }
+    Ok(entry)
+}
+
 impl ListDrops for DropStore {
-    async fn published(
-        &self,
-        listing: Listing,
-        after: Option<&(Timestamp, DropId)>,
-        limit: u16,
-    ) -> Result<DropPage, StoreError> {
-        let from = after.map(|(starts_at, id)| {
-            Item::from([
-                (KEY.to_owned(), s(id.as_str())),
-                ("listed".to_owned(), s(part(listing))),
-                ("starts_at".to_owned(), ms(*starts_at)),
-            ])
-        });
+    async fn published(&self, listing: Listing, most: u16) -> Result<Vec<ListedDrop>, StoreError> {
         let request = self
             .clients
             .client
@@ -141,14 +142,11 @@ impl ListDrops for DropStore {
             .key_condition_expression("listed = :listed")
             .expression_attribute_values(":listed", s(part(listing)))
             .scan_index_forward(false);
-        // One more item than requested shows whether there is a next page.
-        let items = query(request, &self.clients.tables.drops, from, usize::from(limit) + 1).await?;
-        let mut drops = items
-            .iter()
-            .map(|item| drop_of(item, text(TABLE, item, KEY)?))
-            .collect::<Result<Vec<_>, _>>()?;
-        let next = page::cut(&mut drops, limit, |drop| (drop.starts_at, drop.id.clone()));
-        Ok(DropPage { drops, next })
+        let items = query(request, &self.clients.tables.drops, None, usize::from(most)).await?;
+        let mut drops = items.iter().map(entry_of).collect::<Result<Vec<_>, _>>()?;
+        // An index does not order items with the same start.
+        drops.sort_by_cached_key(|drop| Reverse(drop.position()));
+        Ok(drops)
     }
 }
 
@@ -158,7 +156,7 @@ impl StoreDrop for DropStore {
             return Ok(Conditional::Refused(()));
         }
         let doc = json("a drop", drop)?;
-        let mut writes = vec![transact::update(self.update(drop, &doc).build())?];
+        let mut writes = vec![transact::update(self.update(drop, &doc)?.build())?];
         if drop.is_published() {
             for copy in 0..DROP_COPIES {
                 writes.push(transact::update(self.update_copy(drop, &doc, copy).build())?);

@@ -3,17 +3,17 @@
 use std::cmp::Reverse;
 
 use capacity::readiness::Readiness;
-use domain::drops::{Drop, DropState};
+use domain::drops::{Drop, DropState, ListedDrop};
 use domain::ids::{DropId, SkuId};
 use domain::limits::{DROP_COPIES, STATUS_REPLICAS};
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::drops::{
-    DropPage, FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
 };
 use ports::prescale::ReadReadiness;
-use ports::{Conditional, StoreError, page};
+use ports::{Conditional, StoreError};
 
 use crate::faults::Op;
 use crate::store::{MemoryStore, StoredDrop};
@@ -38,26 +38,18 @@ impl ReadDrop for MemoryStore {
 }
 
 impl ListDrops for MemoryStore {
-    async fn published(
-        &self,
-        listing: Listing,
-        after: Option<&(Timestamp, DropId)>,
-        limit: u16,
-    ) -> Result<DropPage, StoreError> {
+    async fn published(&self, listing: Listing, most: u16) -> Result<Vec<ListedDrop>, StoreError> {
         self.call(Op::Published, |state| {
-            let place = |drop: &Drop| (drop.starts_at, drop.id.clone());
-            let mut drops: Vec<Drop> = state
+            let mut drops: Vec<ListedDrop> = state
                 .drops
                 .values()
                 .filter(|stored| stored.on_calendar)
-                .map(|stored| &stored.drop)
-                .filter(|drop| drop.listed == (listing == Listing::Listed))
-                .filter(|drop| after.is_none_or(|after| place(drop) < *after))
-                .cloned()
+                .filter(|stored| stored.drop.listed == (listing == Listing::Listed))
+                .map(|stored| stored.drop.entry())
                 .collect();
-            drops.sort_by_key(|drop| Reverse(place(drop)));
-            let next = page::cut(&mut drops, limit, place);
-            Ok(DropPage { drops, next })
+            drops.sort_by_key(|drop| Reverse(drop.position()));
+            drops.truncate(usize::from(most));
+            Ok(drops)
         })
         .await
     }

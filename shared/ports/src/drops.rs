@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use domain::drops::Drop;
+use domain::drops::{Drop, ListedDrop};
 use domain::ids::{DropId, SkuId};
 use domain::status::DropStatus;
 use domain::time::Timestamp;
@@ -20,18 +20,8 @@ pub trait ReadDrop: Send + Sync {
     fn copy(&self, id: &DropId, copy: u8) -> impl Future<Output = Result<Option<Drop>, StoreError>> + Send;
 }
 
-/// One page of the list of published drops.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DropPage {
-    /// The drops of the page, the latest start first.
-    pub drops: Vec<Drop>,
-    /// The position after which the next page begins: start and id of the last drop on this page; `None` on
-    /// the last page.
-    pub next: Option<(Timestamp, DropId)>,
-}
-
-/// The two parts of the list of published drops. They are stored separately, so that a page of one part is
-/// never short because of drops in the other part.
+/// The two parts of the list of published drops. They are stored separately, so that drops of one part never take the
+/// place of drops of the other part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
     /// The drops that lists show to shoppers.
@@ -42,14 +32,13 @@ pub enum Listing {
 
 /// Lists the published drops.
 pub trait ListDrops: Send + Sync {
-    /// Up to `limit` published drops of `listing` after the position `after`, the latest start first;
-    /// eventually consistent.
+    /// The entries of at most `most` published drops of `listing`, the latest start first, and of two drops with the
+    /// same start the one with the higher id; eventually consistent.
     fn published(
         &self,
         listing: Listing,
-        after: Option<&(Timestamp, DropId)>,
-        limit: u16,
-    ) -> impl Future<Output = Result<DropPage, StoreError>> + Send;
+        most: u16,
+    ) -> impl Future<Output = Result<Vec<ListedDrop>, StoreError>> + Send;
 }
 
 /// Stores drops and their copies.

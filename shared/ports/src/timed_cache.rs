@@ -1,6 +1,6 @@
 //! Caches values that a process read recently.
 //!
-//! A value is *fresh* for [`CACHE_MS`] after its read. While the database does not answer, the value is the
+//! A value is *fresh* for [`CACHE_MS`] after its read, or for the time that the cache was made with. While the database does not answer, the value is the
 //! *last good* value for [`STALE_MS`]. The caller supplies the time. A value whose read is in the future,
 //! because the clock was set back, is neither fresh nor good.
 //!
@@ -23,7 +23,11 @@ use crate::time_limit::within;
 
 /// A cache with a limited number of values, each with the time of its read.
 #[derive(Debug)]
-pub struct TimedCache<K, V>(Mutex<LruCache<K, Entry<V>>>);
+pub struct TimedCache<K, V> {
+    entries: Mutex<LruCache<K, Entry<V>>>,
+    /// How long a value is fresh, in milliseconds.
+    fresh_ms: i64,
+}
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -42,13 +46,23 @@ pub(crate) enum Found<V, T> {
 }
 
 impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
-    /// An empty cache for at most `most` values.
+    /// An empty cache for at most `most` values, each of which is fresh for [`CACHE_MS`].
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self(Mutex::new(LruCache::new(most)))
+        Self::fresh_for(CACHE_MS, most)
     }
 
-    /// The cached value, if it was read less than [`CACHE_MS`] before `now`.
+    /// An empty cache for at most `most` values, each of which is fresh for `fresh_ms` milliseconds, which are fewer
+    /// than [`STALE_MS`].
+    #[must_use]
+    pub fn fresh_for(fresh_ms: i64, most: usize) -> Self {
+        Self {
+            entries: Mutex::new(LruCache::new(most)),
+            fresh_ms,
+        }
+    }
+
+    /// The cached value, if it is fresh at `now`.
     pub fn fresh(&self, key: &K, now: Timestamp) -> Option<V> {
         self.good(key, now)
             .and_then(|(value, is_fresh)| is_fresh.then_some(value))
@@ -61,12 +75,12 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
 
     /// Stores `value`, which was read at `now`.
     pub fn note(&self, key: K, value: V, now: Timestamp) {
-        self.note_unless(key, value, now, now.plus_millis(CACHE_MS), |_| false);
+        self.note_unless(key, value, now, now.plus_millis(self.fresh_ms), |_| false);
     }
 
     /// The fresh value, otherwise the result of `read`, or the last good value while the database does not
-    /// answer. If there is a last good value, `read` is called at most once a second and may take
-    /// [`REFRESH_WAIT_MS`]. If there is none, `read` is repeated within a request's budget.
+    /// answer. If there is a last good value, `read` is called at most once in the time for
+    /// which a value is fresh, and may take [`REFRESH_WAIT_MS`]. If there is none, `read` is repeated within a request's budget.
     ///
     /// # Errors
     ///
@@ -82,7 +96,7 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
         F: Future<Output = Result<V, StoreError>>,
     {
         let now = runtime.now();
-        let next = || now.plus_millis(CACHE_MS);
+        let next = || now.plus_millis(self.fresh_ms);
         match self.find(runtime, key, now, next, read).await? {
             Found::Kept(value, _) => Ok(value),
             Found::Read(value) => {
@@ -166,11 +180,11 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
         let entry = known.get(key)?;
         let age_ms = now.millis_since(entry.read_at);
         let is_good = (0..STALE_MS).contains(&age_ms);
-        is_good.then(|| (entry.value.clone(), age_ms < CACHE_MS))
+        is_good.then(|| (entry.value.clone(), age_ms < self.fresh_ms))
     }
 
     fn lock(&self) -> MutexGuard<'_, LruCache<K, Entry<V>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

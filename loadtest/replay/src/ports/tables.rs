@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::drops::{Drop, DropState};
+use domain::drops::{Drop, DropState, ListedDrop};
 use domain::ids::{DropId, SkuId};
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use memory::MemoryStore;
 use ports::drops::{
-    DropPage, FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
 };
 use ports::{Conditional, StoreError};
@@ -44,14 +44,9 @@ impl ReadDrop for Store {
 }
 
 impl ListDrops for Store {
-    async fn published(
-        &self,
-        listing: Listing,
-        after: Option<&(Timestamp, DropId)>,
-        limit: u16,
-    ) -> Result<DropPage, StoreError> {
+    async fn published(&self, listing: Listing, most: u16) -> Result<Vec<ListedDrop>, StoreError> {
         self.read("calendar", true, String::new, |memory| async move {
-            memory.published(listing, after, limit).await
+            memory.published(listing, most).await
         })
         .await
     }

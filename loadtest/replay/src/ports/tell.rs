@@ -1,14 +1,14 @@
 //! Writes short descriptions of the ports' answers for the history.
 
 use domain::claim::{Claim, ClaimState};
-use domain::drops::Drop;
+use domain::drops::{Drop, ListedDrop};
 use domain::ids::{OrderId, PaymentId, ShardKey};
 use domain::order::Order;
 use domain::rate::Turn;
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::Conditional;
-use ports::drops::{DropPage, FreeCounts, Lease};
+use ports::drops::{FreeCounts, Lease};
 use ports::mail::Contact;
 use ports::orders::{NotPlaced, OpenPage, OrderPage};
 use ports::stock::Peek;
@@ -199,9 +199,9 @@ impl Tell for Drop {
     }
 }
 
-impl Tell for DropPage {
+impl Tell for Vec<ListedDrop> {
     fn tell(&self) -> String {
-        format!("{} drops", self.drops.len())
+        format!("{} drops", self.len())
     }
 
     fn is_news(&self) -> bool {
