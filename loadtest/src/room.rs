@@ -11,6 +11,9 @@ use stack_api::faults::{Fault, FaultPlan};
 const PROCESS_KIB: u64 = 12 * 1_024;
 /// The largest number of processes of one function.
 const MOST_EACH: u64 = 256;
+/// The largest number of processes of one function in a run that kills processes. Idle processes are killed too, and
+/// each new process takes processor time for its start.
+const MOST_EACH_KILLED: u64 = 64;
 /// The number of functions that shoppers call at the same time.
 const CROWD_FUNCTIONS: u64 = 4;
 
@@ -29,8 +32,12 @@ pub fn arguments(faults: &FaultPlan) -> Vec<String> {
     if !WAITS.iter().any(|fault| faults.has(*fault)) {
         return Vec::new();
     }
+    let most_each = match faults.has(Fault::KillFunctions) {
+        true => MOST_EACH_KILLED,
+        false => MOST_EACH,
+    };
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    of_memory(&memory).map_or_else(Vec::new, |(each, all)| {
+    of_memory(&memory, most_each).map_or_else(Vec::new, |(each, all)| {
         vec![
             format!("--concurrency={each}"),
             format!("--account-concurrency={all}"),
@@ -39,14 +46,14 @@ pub fn arguments(faults: &FaultPlan) -> Vec<String> {
 }
 
 /// The largest number of processes of each function and of all functions together, which use three quarters of the
-/// available memory. `None` if a number is not above the stack's default.
-fn of_memory(meminfo: &str) -> Option<(u64, u64)> {
+/// available memory, at most `most_each` of a function. `None` if a number is not above the stack's default.
+fn of_memory(meminfo: &str, most_each: u64) -> Option<(u64, u64)> {
     let available = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = available.trim().strip_suffix("kB")?.trim().parse().ok()?;
     let all = kib * 3 / 4 / PROCESS_KIB;
-    let each = (all / CROWD_FUNCTIONS).min(MOST_EACH);
+    let each = (all / CROWD_FUNCTIONS).min(most_each);
     (each > 8 && all > 64).then_some((each, all))
 }
 
@@ -56,11 +63,15 @@ mod tests {
 
     #[test]
     fn memory_decides_and_the_default_is_the_least() {
-        let of = |kib: u64| of_memory(&format!("MemTotal: 1 kB\nMemAvailable:   {kib} kB\nX: 2 kB\n"));
-        assert_eq!(of(16 << 20), Some((256, 1_024)));
-        assert_eq!(of(64 << 20), Some((256, 4_096)));
-        assert_eq!(of(1 << 20), None);
-        assert_eq!(of_memory("nothing"), None);
+        let of = |kib: u64, most_each| {
+            let meminfo = format!("MemTotal: 1 kB\nMemAvailable:   {kib} kB\nX: 2 kB\n");
+            of_memory(&meminfo, most_each)
+        };
+        assert_eq!(of(16 << 20, MOST_EACH), Some((256, 1_024)));
+        assert_eq!(of(64 << 20, MOST_EACH), Some((256, 4_096)));
+        assert_eq!(of(16 << 20, MOST_EACH_KILLED), Some((64, 1_024)));
+        assert_eq!(of(1 << 20, MOST_EACH), None);
+        assert_eq!(of_memory("nothing", MOST_EACH), None);
         assert!(arguments(&FaultPlan::default()).is_empty());
         let killed: FaultPlan = "kill-functions".parse().unwrap();
         assert!(arguments(&killed).is_empty(), "a killed process does not wait");
