@@ -52,11 +52,8 @@ members!(Prices:
 
 impl Prices {
     pub(super) fn check(&self, m: &mut Mistakes) {
-        m.check(
-            !self.as_of.trim().is_empty(),
-            "prices.as_of",
-            "says when the list was written down",
-        );
+        let is_dated = !self.as_of.trim().is_empty();
+        m.check(is_dated, "as_of", "says when the list was written down");
         let all = [
             ("api_per_million", self.api_per_million),
             ("invocations_per_million", self.invocations_per_million),
@@ -71,11 +68,11 @@ impl Prices {
             ("warm_read_unit", self.warm_read_unit.unwrap_or_default()),
         ];
         for (field, usd) in all {
-            m.within(usd, 0.0, 10_000.0, format!("prices.{field}"));
+            m.within(usd, 0.0, 10_000.0, field);
         }
         m.check(
             self.held_rounding_seconds > 0,
-            "prices.held_rounding_seconds",
+            "held_rounding_seconds",
             "at least 1",
         );
     }
