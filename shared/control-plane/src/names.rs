@@ -93,11 +93,9 @@ pub struct NamesError(pub Vec<FieldError>);
 
 impl fmt::Display for NamesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, mistake) in self.0.iter().enumerate() {
-            let separator = if n == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", mistake.field, mistake.message)?;
-        }
-        Ok(())
+        let mistakes = self.0.iter();
+        let lines: Vec<String> = mistakes.map(|m| format!("{}: {}", m.field, m.message)).collect();
+        f.write_str(&lines.join("; "))
     }
 }
 
