@@ -208,32 +208,27 @@ fn limit_to_time(
     let baseline = docs.baseline.capacity();
     let asked_already = (observed.functions.iter())
         .any(|(name, there)| there.asked.provisioned > baseline.function(name).provisioned);
-    let late = |warm_share| Warning::LateConcurrency {
+    let is_too_late = in_time == 0 && !asked_already;
+    if !is_too_late {
+        let parts = share_out(in_time, &increases);
+        for ((to, increase), part) in functions.values_mut().zip(&increases).zip(parts) {
+            to.provisioned -= increase.saturating_sub(part);
+        }
+    }
+    let warm_shares = functions.iter().map(|(name, to)| {
+        let warm = match is_too_late {
+            true => observed.function(name).allocated,
+            false => to.provisioned,
+        };
+        let wanted = wanted.capacity.function(name).provisioned;
+        Share::of(f64::from(warm), f64::from(wanted))
+    });
+    warnings.push(Warning::LateConcurrency {
         drop: next.drop.clone(),
         missing,
         in_time,
-        warm_share,
-    };
-    let warm = |there: BTreeMap<&String, u32>| {
-        let share = |(name, units): (&&String, &u32)| {
-            let wanted = wanted.capacity.function(name).provisioned;
-            Share::of(f64::from(*units), f64::from(wanted))
-        };
-        there.iter().map(share).min().unwrap_or(Share::WHOLE)
-    };
-    if in_time == 0 && !asked_already {
-        let there = functions
-            .keys()
-            .map(|name| (name, observed.function(name).allocated));
-        warnings.push(late(warm(there.collect())));
-        return;
-    }
-    let parts = share_out(in_time, &increases);
-    for ((to, increase), part) in functions.values_mut().zip(&increases).zip(parts) {
-        to.provisioned -= increase.saturating_sub(part);
-    }
-    let there = functions.iter().map(|(name, to)| (name, to.provisioned));
-    warnings.push(late(warm(there.collect())));
+        warm_share: warm_shares.min().unwrap_or(Share::WHOLE),
+    });
 }
 
 fn database(
