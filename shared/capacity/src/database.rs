@@ -184,16 +184,19 @@ impl DatabaseBaseline {
 
     /// The index of the class on the ladder; 0 for a class that the ladder does not contain.
     fn rung(&self, class: &str) -> usize {
-        match self {
-            Self::Serverless { .. } => 0,
-            Self::Provisioned { ladder, .. } => ladder.iter().position(|s| s.class == class).unwrap_or(0),
-        }
+        let rung = self.ladder().iter().position(|s| s.class == class);
+        rung.unwrap_or(0)
     }
 
     fn class(&self, class: &str) -> Option<&ClassSize> {
+        self.ladder().iter().find(|s| s.class == class)
+    }
+
+    /// The classes that runs may give the instances; none for a Serverless v2 cluster.
+    fn ladder(&self) -> &[ClassSize] {
         match self {
-            Self::Serverless { .. } => None,
-            Self::Provisioned { ladder, .. } => ladder.iter().find(|s| s.class == class),
+            Self::Serverless { .. } => &[],
+            Self::Provisioned { ladder, .. } => ladder,
         }
     }
 
@@ -218,11 +221,8 @@ impl DatabaseBaseline {
                 instances,
                 ladder,
             } => {
-                m.check(
-                    self.class(class).is_some(),
-                    "class",
-                    "names a class of the ladder",
-                );
+                let known = self.class(class).is_some();
+                m.check(known, "class", "names a class of the ladder");
                 m.check((1..=16).contains(&instances.len()), "instances", "1 to 16");
                 for (n, instance) in instances.iter().enumerate() {
                     let earlier = instances.iter().take(n).map(String::as_str);

@@ -45,12 +45,6 @@ pub fn paces(groups: &[Group], drop: &CalendarDrop) -> ByPhase<Pace> {
     }
 }
 
-/// The requests a second of a group in each phase, at the rates `paces`.
-#[must_use]
-pub fn group_rps(group: &Group, paces: ByPhase<Pace>) -> ByPhase<f64> {
-    ByPhase::each(|phase| paces.of(phase).rps(group.per, *group.weight.of(phase)))
-}
-
 /// The rate of the busiest phase.
 fn busiest(rates: ByPhase<f64>) -> f64 {
     rates.all().into_iter().fold(0.0, f64::max)
@@ -62,7 +56,9 @@ impl Demand {
     pub fn of(docs: &Documents, drop: &CalendarDrop) -> Self {
         let groups = &docs.profile.groups;
         let paces = paces(groups, drop);
-        let rates: Vec<(&Group, ByPhase<f64>)> = groups.iter().map(|g| (g, group_rps(g, paces))).collect();
+        let rps =
+            |group: &Group| ByPhase::each(|phase| paces.of(phase).rps(group.per, *group.weight.of(phase)));
+        let rates: Vec<(&Group, ByPhase<f64>)> = groups.iter().map(|g| (g, rps(g))).collect();
         // The rate over all groups, in which each request of a group counts `each` times.
         let over_groups = |each: &dyn Fn(&Group) -> f64| {
             busiest(ByPhase::each(|phase| {

@@ -78,19 +78,13 @@ impl Documents {
         }
         for (n, used) in self.profile.tables.iter().enumerate() {
             let known = self.baseline.tables.iter().any(|t| t.table == used.table);
-            m.check(
-                known,
-                format!("table[{n}].table"),
-                "names a table of the baseline",
-            );
+            let at = format!("table[{n}].table");
+            m.check(known, at, "names a table of the baseline");
         }
         for (n, used) in self.profile.queues.iter().enumerate() {
             let known = self.baseline.queues.iter().any(|q| q.source == used.source);
-            m.check(
-                known,
-                format!("queue[{n}].source"),
-                "names a queue of the baseline",
-            );
+            let at = format!("queue[{n}].source");
+            m.check(known, at, "names a queue of the baseline");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Defines the document of AWS list prices. `as_of` is the date of the prices; check that they are current before
 //! you rely on a computed cost.
-//! on a sum.
 
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +69,7 @@ impl Prices {
         for (field, usd) in all {
             m.within(usd, 0.0, 10_000.0, field);
         }
-        m.check(
-            self.held_rounding_seconds > 0,
-            "held_rounding_seconds",
-            "at least 1",
-        );
+        let rounds = self.held_rounding_seconds > 0;
+        m.check(rounds, "held_rounding_seconds", "at least 1");
     }
 }
