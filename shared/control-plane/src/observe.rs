@@ -60,20 +60,16 @@ struct Found<T> {
 
 impl<T> Found<T> {
     fn of(all: Vec<(String, Option<(T, bool)>)>) -> Self {
-        let mut found = Self {
-            there: BTreeMap::new(),
-            inactive: BTreeSet::new(),
-        };
+        let (mut there, mut inactive) = (BTreeMap::new(), BTreeSet::new());
         for (name, state) in all {
-            let active = state.as_ref().is_some_and(|(_, active)| *active);
-            if !active {
-                found.inactive.insert(name.clone());
+            if !matches!(state, Some((_, true))) {
+                inactive.insert(name.clone());
             }
             if let Some((value, _)) = state {
-                found.there.insert(name, value);
+                there.insert(name, value);
             }
         }
-        found
+        Self { there, inactive }
     }
 }
 
