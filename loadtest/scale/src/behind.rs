@@ -411,9 +411,8 @@ pub struct Queues {
 
 impl SendEvents for Queues {
     async fn send(&self, to: Destination, events: &[OrderEvent]) -> Vec<Result<(), SendError>> {
-        self.process
-            .calls(self.process.world.settings.times.send_us)
-            .await;
+        let world = &self.process.world;
+        self.process.calls(world.settings.times.send_us).await;
         for event in events {
             if let Ok(body) = event.encode() {
                 self.behind.take(to, &event.id(), body);

@@ -40,7 +40,7 @@ pub enum Refused {
 
 #[derive(Debug)]
 struct Pool {
-    /// The figures so far, without the times that have another unit here.
+    /// The figures so far, except the two times below, which have another unit.
     report: FunctionReport,
     busy_us: u64,
     first_refused_us: Option<i64>,

@@ -147,7 +147,7 @@ pub struct Report {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 

@@ -45,29 +45,17 @@ pub enum Place {
 }
 
 impl Place {
-    /// The setting that lifts the limits of the place; `None` if no setting does.
+    /// The name of the place's table in the template, and the setting that lifts the table's limits; `None` if no
+    /// setting does. A table's warm throughput and limits also apply to its indexes.
     #[must_use]
-    pub const fn lifted_by(self) -> Option<Lifted> {
+    pub const fn table(self) -> (&'static str, Option<Lifted>) {
         match self {
-            Self::Stock => Some(Lifted::Stock),
-            Self::Purchases => Some(Lifted::Purchases),
-            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => Some(Lifted::Orders),
-            Self::Addresses => None,
-            Self::Drops | Self::Calendar => Some(Lifted::Drops),
-            Self::Status => Some(Lifted::Status),
-        }
-    }
-
-    /// The name of the place's table in the template. A table's warm throughput also applies to its indexes.
-    #[must_use]
-    pub const fn table(self) -> &'static str {
-        match self {
-            Self::Stock => "StockTable",
-            Self::Purchases => "PurchasesTable",
-            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => "OrdersTable",
-            Self::Addresses => "AddressesTable",
-            Self::Drops | Self::Calendar => "DropsTable",
-            Self::Status => "StatusTable",
+            Self::Stock => ("StockTable", Some(Lifted::Stock)),
+            Self::Purchases => ("PurchasesTable", Some(Lifted::Purchases)),
+            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => ("OrdersTable", Some(Lifted::Orders)),
+            Self::Addresses => ("AddressesTable", None),
+            Self::Drops | Self::Calendar => ("DropsTable", Some(Lifted::Drops)),
+            Self::Status => ("StatusTable", Some(Lifted::Status)),
         }
     }
 }
@@ -117,13 +105,11 @@ impl Touch {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct KeyUse {
-    name: String,
+    report: KeyReport,
     second: i64,
     in_second: f64,
-    peak: f64,
-    total: f64,
 }
 
 /// The reads, or the writes, of one table or index.
@@ -194,18 +180,19 @@ impl Side {
             return;
         }
         let key = self.keys.entry(hash).or_insert_with(|| KeyUse {
-            name: touch.key.clone(),
+            report: KeyReport {
+                key: touch.key.clone(),
+                ..KeyReport::default()
+            },
             second,
             in_second: 0.0,
-            peak: 0.0,
-            total: 0.0,
         });
         if key.second != second {
             (key.second, key.in_second) = (second, 0.0);
         }
         key.in_second += touch.units;
-        key.total += touch.units;
-        key.peak = key.peak.max(key.in_second);
+        key.report.total += touch.units;
+        key.report.peak = key.report.peak.max(key.in_second);
     }
 
     fn admits(&self, seed: u64, hash: u64) -> bool {
@@ -260,8 +247,8 @@ struct State {
 
 impl State {
     fn side(&mut self, touch: &Touch) -> Option<&mut Side> {
-        self.sides
-            .get_mut(2 * touch.place as usize + touch.access as usize)
+        let at = 2 * touch.place as usize + touch.access as usize;
+        self.sides.get_mut(at)
     }
 }
 
@@ -274,7 +261,7 @@ pub struct Tables {
 }
 
 /// The units that requests needed of a busy key.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct KeyReport {
     pub key: String,
     /// Units requested in the key's busiest second.
@@ -318,7 +305,8 @@ impl Tables {
         let (capacity, limits) = (&settings.capacity, settings.limits);
         let quotas = &capacity.quotas;
         let sides = |place: Place| {
-            let warm = capacity.warm(place.table());
+            let (table, lift) = place.table();
+            let warm = capacity.warm(table);
             let (read, write) = (f64::from(warm.read_units), f64::from(warm.write_units));
             let partitions = (read / LIMITS.partition_read_units).max(write / LIMITS.partition_write_units);
             #[allow(
@@ -327,19 +315,14 @@ impl Tables {
                 reason = "a quota over a thousand"
             )]
             let partitions = partitions.ceil() as usize;
-            let lifted = place
-                .lifted_by()
-                .is_some_and(|lift| settings.lifted.contains(&lift));
+            let lifted = lift.is_some_and(|lift| settings.lifted.contains(&lift));
             let side = |access, ceiling, most: u32| {
                 Side::new((place, access), partitions, ceiling, f64::from(most), lifted)
             };
+            let (reads, writes) = (quotas.table_read_units, quotas.table_write_units);
             [
-                side(Access::Read, limits.partition_read_units, quotas.table_read_units),
-                side(
-                    Access::Write,
-                    limits.partition_write_units,
-                    quotas.table_write_units,
-                ),
+                side(Access::Read, limits.partition_read_units, reads),
+                side(Access::Write, limits.partition_write_units, writes),
             ]
         };
         Self {
@@ -474,8 +457,8 @@ impl Tables {
     #[must_use]
     pub fn report(&self) -> Vec<PlaceReport> {
         let report = |side: &Side| {
-            let mut keys: Vec<&KeyUse> = side.keys.values().collect();
-            keys.sort_by(|a, b| b.peak.total_cmp(&a.peak).then_with(|| a.name.cmp(&b.name)));
+            let mut keys: Vec<&KeyReport> = side.keys.values().map(|key| &key.report).collect();
+            keys.sort_by(|a, b| b.peak.total_cmp(&a.peak).then_with(|| a.key.cmp(&b.key)));
             let first_us = side.first_throttle_us;
             PlaceReport {
                 place: side.place,
@@ -488,13 +471,7 @@ impl Tables {
                 partition_use_max: side.use_max.iter().copied().fold(0.0, f64::max),
                 partition_use_by_placement: side.use_max.to_vec(),
                 busiest_second: side.busiest_second,
-                busiest_keys: (keys.into_iter().take(TOLD_KEYS))
-                    .map(|key| KeyReport {
-                        key: key.name.clone(),
-                        peak: key.peak,
-                        total: key.total,
-                    })
-                    .collect(),
+                busiest_keys: keys.into_iter().take(TOLD_KEYS).cloned().collect(),
             }
         };
         lock(&self.state).sides.iter().map(report).collect()
