@@ -333,12 +333,11 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     async fn conclude(
         &self,
         run: &Run,
-        read: Read,
+        mut read: Read,
         decision: Decision,
         taken: Vec<outcome::Taken>,
         began: Timestamp,
     ) -> Result<Outcome, RunError> {
-        let mut read = read;
         if taken.iter().any(outcome::Taken::changed) {
             read.seen = self.observe(&read.docs).await?;
         }

@@ -110,11 +110,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn standby(mode: Mode, at: Timestamp, theirs: &Lease) -> Self {
+    fn nothing(mode: Mode, at: Timestamp) -> Self {
         Self {
             mode,
             at,
-            standby_for: Some(theirs.holder.clone()),
+            standby_for: None,
             drops: Vec::new(),
             warnings: Vec::new(),
             steps: Vec::new(),
@@ -126,28 +126,28 @@ impl Outcome {
         }
     }
 
+    pub(crate) fn standby(mode: Mode, at: Timestamp, theirs: &Lease) -> Self {
+        Self {
+            standby_for: Some(theirs.holder.clone()),
+            ..Self::nothing(mode, at)
+        }
+    }
+
     pub(crate) fn decided(mode: Mode, at: Timestamp, decision: &Decision) -> Self {
         Self {
-            mode,
-            at,
-            standby_for: None,
             drops: decision.wanted.drops.clone(),
             warnings: decision.warnings.clone(),
             steps: decision.steps.clone(),
             withheld: decision.withheld.clone(),
-            taken: Vec::new(),
-            readiness: Vec::new(),
-            lesson: None,
-            plans: Vec::new(),
+            ..Self::nothing(mode, at)
         }
     }
 
     pub(crate) fn plan(&mut self, read: &Read, now: Timestamp) {
         let observed = &read.seen.observed;
         let one = |id| plan(&read.docs, &read.quotas, observed, id, now).ok();
-        self.plans = (read.docs.calendar.iter())
-            .filter_map(|drop| one(&drop.id))
-            .collect();
+        let calendar = read.docs.calendar.iter();
+        self.plans = calendar.filter_map(|drop| one(&drop.id)).collect();
     }
 
     /// Whether the metrics would report something: a drop, a decided step, or another controller's change.

@@ -122,13 +122,8 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         if !docs.mistakes(&read.quotas).is_empty() {
             return Err(Skipped::Uncertain);
         }
-        let again = reconcile(
-            &docs,
-            &read.quotas,
-            &read.seen.observed,
-            previous,
-            self.runtime.now(),
-        );
+        let seen = &read.seen.observed;
+        let again = reconcile(&docs, &read.quotas, seen, previous, self.runtime.now());
         if !again.steps.contains(step) {
             return Err(Skipped::NotWanted);
         }

@@ -23,10 +23,17 @@ pub struct Input {
 }
 
 /// The paths of the declared documents. A document without a path of its own is in the folder, under its usual name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Files {
+    /// The folder of profile, baseline, budget and prices.
+    #[arg(long = "documents", default_value = "infra/prescale")]
+    #[arg(value_name = "DOCUMENTS")]
     pub folder: PathBuf,
+    /// The baseline [default: baseline.toml in that folder].
+    #[arg(long)]
     pub baseline: Option<PathBuf>,
+    /// The account's limits [default: quotas.toml in that folder].
+    #[arg(long)]
     pub quotas: Option<PathBuf>,
 }
 

@@ -27,15 +27,8 @@ struct Cli {
     /// The drop's file.
     #[arg(long, default_value = "infra/prescale/drops/reference-spike.toml")]
     drop: PathBuf,
-    /// The folder of profile, baseline, budget and prices.
-    #[arg(long, default_value = "infra/prescale")]
-    documents: PathBuf,
-    /// The baseline [default: baseline.toml in that folder].
-    #[arg(long)]
-    baseline: Option<PathBuf>,
-    /// The account's limits [default: quotas.toml in that folder].
-    #[arg(long)]
-    quotas: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// The file of another drop on the calendar; may be repeated.
     #[arg(long)]
     beside: Vec<PathBuf>,
@@ -61,31 +54,21 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let files = Files {
-        folder: cli.documents.clone(),
-        baseline: cli.baseline.clone(),
-        quotas: cli.quotas.clone(),
-    };
-    let input = documents::read(&files, &cli.drop, &cli.beside)?;
+    let input = documents::read(&cli.files, &cli.drop, &cli.beside)?;
     let now = match cli.now {
         Some(now) => now,
         None => clock()?,
     };
     let mut out = std::io::stdout();
     if let Some(seconds) = cli.deployable {
-        return Ok(
-            match freeze::check(&input.documents, &input.quotas, now, seconds) {
-                Ok(()) => {
-                    writeln!(out, "a deployment may begin")?;
-                    ExitCode::SUCCESS
-                }
-                Err(frozen) => {
-                    let (from, until) = (render::moment(frozen.from), render::moment(frozen.until));
-                    writeln!(out, "{frozen}, from {from} to {until}")?;
-                    ExitCode::from(FROZEN)
-                }
-            },
-        );
+        let allowed = freeze::check(&input.documents, &input.quotas, now, seconds);
+        let Err(frozen) = allowed else {
+            writeln!(out, "a deployment may begin")?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let (from, until) = (render::moment(frozen.from), render::moment(frozen.until));
+        writeln!(out, "{frozen}, from {from} to {until}")?;
+        return Ok(ExitCode::from(FROZEN));
     }
     let observed = Observed::at_baseline(&input.documents.baseline);
     let plan = plan(&input.documents, &input.quotas, &observed, &input.drop, now)?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use api::moment::Moment;
-use capacity::amounts::Polling;
+use capacity::amounts::{Polling, WarmThroughput};
 use capacity::cost::Cost;
 use capacity::fit::{Effect, Limit, LimitMet};
 use capacity::plan::{Plan, PlannedStep};
@@ -28,17 +28,10 @@ pub fn plan(plan: &Plan, source: &str, quotas: &Quotas) -> String {
     ] {
         let _ = writeln!(text, "  {name:<10} {}", moment(at));
     }
-    let parts: Vec<String> = window
-        .parts
-        .iter()
-        .map(|p| format!("{} {} s", p.part, p.seconds))
-        .collect();
-    let _ = writeln!(
-        text,
-        "  lead time  {} s: {}\n",
-        window.lead_seconds(),
-        parts.join(", ")
-    );
+    let parts = window.parts.iter();
+    let parts: Vec<String> = parts.map(|p| format!("{} {} s", p.part, p.seconds)).collect();
+    let (lead, parts) = (window.lead_seconds(), parts.join(", "));
+    let _ = writeln!(text, "  lead time  {lead} s: {parts}\n");
 
     text.push_str("Before\n");
     text.push_str(&steps(&plan.up));
@@ -95,22 +88,17 @@ fn describe(step: &Step) -> (String, String, String) {
     match step {
         Step::Reserve { function, from, to } => {
             let reserved = |units: &Option<u32>| units.map_or("none".to_owned(), |n| n.to_string());
-            (
-                format!("reserved concurrency of {function}"),
-                reserved(from),
-                reserved(to),
-            )
+            let what = format!("reserved concurrency of {function}");
+            (what, reserved(from), reserved(to))
         }
-        Step::Provision { function, from, to } => (
-            format!("provisioned concurrency of {function}"),
-            from.to_string(),
-            to.to_string(),
-        ),
-        Step::SetMinimumAcu { from, to } => (
-            "database, minimum ACU".to_owned(),
-            from.to_string(),
-            to.to_string(),
-        ),
+        Step::Provision { function, from, to } => {
+            let what = format!("provisioned concurrency of {function}");
+            (what, from.to_string(), to.to_string())
+        }
+        Step::SetMinimumAcu { from, to } => {
+            let what = "database, minimum ACU".to_owned();
+            (what, from.to_string(), to.to_string())
+        }
         Step::ChangeClass {
             instance,
             from,
@@ -118,16 +106,12 @@ fn describe(step: &Step) -> (String, String, String) {
             interrupts,
         } => {
             let note = if *interrupts { " (interrupts writing)" } else { "" };
-            (
-                format!("class of database instance {instance}{note}"),
-                from.clone(),
-                to.clone(),
-            )
+            let what = format!("class of database instance {instance}{note}");
+            (what, from.clone(), to.clone())
         }
         Step::FailOver { from, to } => ("database, writer".to_owned(), from.clone(), to.clone()),
         Step::Warm { table, from, to } => {
-            let units =
-                |w: &capacity::amounts::WarmThroughput| format!("{} W, {} R", w.write_units, w.read_units);
+            let units = |w: &WarmThroughput| format!("{} W, {} R", w.write_units, w.read_units);
             (format!("warm throughput of {table}"), units(from), units(to))
         }
         Step::Poll { source, from, to } => {
@@ -159,13 +143,8 @@ fn limits(met: &[LimitMet], quotas: &Quotas) -> String {
                     format!("with everyone admitted, orders take {times:.1} times as long")
                 }
             };
-            let is = number(met.is);
-            vec![
-                limit(&met.limit, quotas),
-                is,
-                format!("raise to {}", number(met.needed)),
-                effect,
-            ]
+            let needed = format!("raise to {}", number(met.needed));
+            vec![limit(&met.limit, quotas), number(met.is), needed, effect]
         })
         .collect();
     table(&["limit", "is", "for all of it", "what it does"], &[1, 2], &rows)
@@ -249,61 +228,37 @@ fn warning(warning: &Warning) -> String {
 }
 
 fn cost(cost: &Cost) -> String {
-    let usd = |usd: f64| format!("{usd:.2}");
+    let row = |name: &str, units: Option<u32>, usd: [Option<f64>; 5]| {
+        let units = units.map_or_else(String::new, |units| units.to_string());
+        let usd = usd.map(|usd| usd.map_or_else(String::new, |usd| format!("{usd:.2}")));
+        [vec![name.to_owned(), units], usd.to_vec()].concat()
+    };
     let mut rows: Vec<Vec<String>> = (cost.groups.iter())
         .map(|g| {
-            vec![
-                g.group.clone(),
-                g.provisioned.to_string(),
-                usd(g.held_usd_per_hour),
-                usd(g.held_usd),
-                usd(g.running_usd),
-                usd(g.held_usd + g.running_usd),
-                usd(g.unscaled_usd),
-            ]
+            let all = g.held_usd + g.running_usd;
+            let usd = [
+                g.held_usd_per_hour,
+                g.held_usd,
+                g.running_usd,
+                all,
+                g.unscaled_usd,
+            ];
+            row(&g.group, Some(g.provisioned), usd.map(Some))
         })
         .collect();
-    let row = |name: &str, per_hour: Option<f64>, held: f64, running: f64, unscaled: f64| {
-        let hourly = per_hour.map_or_else(String::new, usd);
-        vec![
-            name.to_owned(),
-            String::new(),
-            hourly,
-            usd(held),
-            usd(running),
-            usd(held + running),
-            usd(unscaled),
-        ]
-    };
-    let (hourly, database) = (cost.database_usd_per_hour, cost.database_usd);
-    rows.push(row(
-        "database",
-        Some(hourly),
-        database,
-        0.0,
-        cost.database_unscaled_usd,
-    ));
-    rows.push(row("tables' units", None, 0.0, cost.tables_usd, cost.tables_usd));
+    let (hourly, held) = (cost.database_usd_per_hour, cost.database_usd);
+    let usd = [hourly, held, 0.0, held, cost.database_unscaled_usd];
+    rows.push(row("database", None, usd.map(Some)));
+    let (zero, tables) = (Some(0.0), Some(cost.tables_usd));
+    let usd = [None, zero, tables, tables, tables];
+    rows.push(row("tables' units", None, usd));
     if let Some(once) = cost.warm_usd_once {
-        rows.push(row("warm throughput, once", None, once, 0.0, 0.0));
+        let usd = [None, Some(once), zero, Some(once), zero];
+        rows.push(row("warm throughput, once", None, usd));
     }
-    let total = |name: &str, held: f64, all: f64, unscaled: f64| {
-        vec![
-            name.to_owned(),
-            String::new(),
-            usd(held),
-            String::new(),
-            String::new(),
-            usd(all),
-            usd(unscaled),
-        ]
-    };
-    rows.push(total(
-        "all (per hour: beyond the baseline)",
-        cost.held_usd_per_hour,
-        cost.total_usd,
-        cost.unscaled_usd,
-    ));
+    let (all, unscaled) = (Some(cost.total_usd), Some(cost.unscaled_usd));
+    let usd = [Some(cost.held_usd_per_hour), None, None, all, unscaled];
+    rows.push(row("all (per hour: beyond the baseline)", None, usd));
     let heading = [
         "$",
         "units",

@@ -7,11 +7,12 @@
 //! visibility timeout.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use capacity::amounts::Polling;
-use domain::limits::{FunctionLimits, Trigger};
+use domain::limits::Trigger;
 use events::{OrderEvent, PaymentHint};
 use futures_util::future::BoxFuture;
 use memory::{MemoryStore, OrderChange};
@@ -19,9 +20,11 @@ use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 use relay_events::{BatchReport, StreamBatch};
 use replay::chance::key_of;
 use replay::fleet::Invoked;
+use replay::function::Function;
 use replay::queue::{self, batch_json, consumer, name};
 use replay::stream::record_json;
 
+use crate::lock;
 use crate::process::Process;
 use crate::world::World;
 
@@ -78,10 +81,8 @@ pub trait Consumers: Send + Sync {
     fn relay(&self, batch: StreamBatch) -> BoxFuture<'_, Invoked<BatchReport>>;
     /// Passes a batch of the queue to its consumer.
     fn consume(&self, queue: Destination, event: SqsEvent) -> BoxFuture<'_, Invoked<SqsBatchResponse>>;
-    /// Runs the conductor once.
-    fn conduct(&self) -> BoxFuture<'_, ()>;
-    /// Runs the sweeper once.
-    fn sweep(&self) -> BoxFuture<'_, ()>;
+    /// Runs a function of a schedule once.
+    fn run_scheduled(&self, function: Function) -> BoxFuture<'_, ()>;
 }
 
 /// The stream, the queues and the schedules of a run.
@@ -89,15 +90,12 @@ pub struct Behind {
     world: Arc<World>,
     consumers: OnceLock<Weak<dyn Consumers>>,
     lanes: Vec<Mutex<Lane>>,
-    numbers: Mutex<u64>,
+    /// The number of the stream's last record.
+    records: AtomicU64,
     payments: Mutex<Queue>,
     ledger: Mutex<Queue>,
     mail: Mutex<Queue>,
-    parked: Mutex<u64>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    parked: AtomicU64,
 }
 
 const fn source(of: Destination) -> &'static str {
@@ -108,18 +106,18 @@ const fn source(of: Destination) -> &'static str {
     }
 }
 
-const fn limits(of: Destination) -> FunctionLimits {
-    consumer(of).limits()
-}
-
 /// The largest number of messages in a batch, of concurrent batches, and of receives of a message.
-const fn trigger(limits: FunctionLimits) -> (u32, u32, u32) {
-    match limits.trigger {
+fn trigger(of: Destination) -> (usize, u32, u32) {
+    match consumer(of).limits().trigger {
         Trigger::Queue {
             batch_size,
             max_concurrency,
             max_receives,
-        } => (batch_size, max_concurrency, max_receives),
+        } => (
+            usize::try_from(batch_size).unwrap_or(1),
+            max_concurrency,
+            max_receives,
+        ),
         _ => (1, 1, 1),
     }
 }
@@ -129,22 +127,18 @@ impl Behind {
     #[must_use]
     pub fn new(world: &Arc<World>) -> Arc<Self> {
         let warm = world.settings.capacity.warm("OrdersTable");
-        let shards = u64::from(
-            warm.write_units
-                .div_ceil(1_000)
-                .max(warm.read_units.div_ceil(3_000)),
-        );
+        let writes = warm.write_units.div_ceil(1_000);
+        let shards = u64::from(writes.max(warm.read_units.div_ceil(3_000)));
+        let lanes = shards * world.settings.limits.lanes_of_shard;
         Arc::new(Self {
             world: Arc::clone(world),
             consumers: OnceLock::new(),
-            lanes: (0..shards * world.settings.limits.lanes_of_shard)
-                .map(|_| Mutex::default())
-                .collect(),
-            numbers: Mutex::default(),
+            lanes: (0..lanes).map(|_| Mutex::default()).collect(),
+            records: AtomicU64::default(),
             payments: Mutex::default(),
             ledger: Mutex::default(),
             mail: Mutex::default(),
-            parked: Mutex::default(),
+            parked: AtomicU64::default(),
         })
     }
 
@@ -169,11 +163,7 @@ impl Behind {
     /// records that has none.
     pub fn take_changes(self: &Arc<Self>, memory: &MemoryStore) {
         for change in memory.take_changes() {
-            let number = {
-                let mut numbers = lock(&self.numbers);
-                *numbers += 1;
-                *numbers
-            };
+            let number = self.records.fetch_add(1, Ordering::Relaxed) + 1;
             let lanes = (self.lanes.len() as u64).max(1);
             let at = usize::try_from(key_of(change.after.id.as_str()) % lanes).unwrap_or(0);
             let Some(lane) = self.lanes.get(at) else {
@@ -184,11 +174,7 @@ impl Behind {
             if !lane.relaying {
                 lane.relaying = true;
                 let behind = Arc::clone(self);
-                self.world.begin();
-                self.world.timeline.spawn(None, async move {
-                    behind.relay(at).await;
-                    behind.world.done();
-                });
+                self.world.start(async move { behind.relay(at).await });
             }
         }
     }
@@ -213,9 +199,8 @@ impl Behind {
                     return;
                 }
                 let records = lane.records.iter().take(most);
-                records
-                    .map(|(number, change)| record_json(*number, change))
-                    .collect()
+                let json = records.map(|(number, change)| record_json(*number, change));
+                json.collect()
             };
             let size = batch.len();
             match consumers.relay(StreamBatch { records: batch }).await {
@@ -234,26 +219,6 @@ impl Behind {
                 Invoked::Failed => self.world.timeline.sleep(RETRY_US).await,
             }
         }
-    }
-
-    fn accept(self: &Arc<Self>, of: Destination, event: &OrderEvent) {
-        if let Ok(body) = event.encode() {
-            self.take(of, &event.id(), body);
-        }
-    }
-
-    /// Adds a webhook's hint, which can be received a second later.
-    fn accept_hint(self: &Arc<Self>, hint: &PaymentHint) {
-        let (Ok(body), id) = (hint.encode(), hint.event.clone()) else {
-            return;
-        };
-        let behind = Arc::clone(self);
-        self.world.begin();
-        self.world.timeline.spawn(None, async move {
-            behind.world.timeline.sleep(HINT_US).await;
-            behind.take(Destination::Payments, &id, body);
-            behind.world.done();
-        });
     }
 
     fn take(self: &Arc<Self>, of: Destination, id: &str, body: String) {
@@ -276,25 +241,23 @@ impl Behind {
     /// The number of batches that consumers may process concurrently now.
     fn batches_most(&self, queue: &Queue, of: Destination) -> u32 {
         let aws = &self.world.settings.limits;
-        let since_us = queue
-            .first_us
-            .map_or(0, |first_us| self.world.timeline.now_us() - first_us);
+        let now_us = self.world.timeline.now_us();
+        let since_us = queue.first_us.map_or(0, |first_us| now_us - first_us);
         let more = since_us * i64::from(aws.pollers_per_minute) / 60_000_000;
-        let pollers = aws
-            .pollers
-            .saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let pollers = aws.pollers.saturating_add(more);
         let polling = self.world.settings.capacity.queues.get(source(of)).copied();
         let (most, pollers) = match polling {
             Some(Polling::MaximumConcurrency(most)) => (most, pollers.min(aws.pollers_most)),
             Some(provisioned) => (u32::MAX, provisioned.invocations()),
-            None => (trigger(limits(of)).1, pollers),
+            None => (trigger(of).1, pollers),
         };
         pollers.min(most)
     }
 
     /// Starts consumers for the available messages.
     fn poll(self: &Arc<Self>, of: Destination) {
-        let batch = usize::try_from(trigger(limits(of)).0).unwrap_or(1);
+        let batch = trigger(of).0;
         loop {
             {
                 let mut queue = self.queue(of);
@@ -308,12 +271,10 @@ impl Behind {
                 queue.batches += 1;
             }
             let behind = Arc::clone(self);
-            self.world.begin();
-            self.world.timeline.spawn(None, async move {
+            self.world.start(async move {
                 behind.world.takes(behind.world.settings.times.queue_us).await;
                 while behind.consume(of, batch).await {}
                 behind.queue(of).batches -= 1;
-                behind.world.done();
             });
         }
     }
@@ -352,7 +313,7 @@ impl Behind {
         {
             let mut queue = self.queue(of);
             let before = again.len();
-            again.retain(|message| message.receives < trigger(limits(of)).2);
+            again.retain(|message| message.receives < trigger(of).2);
             queue.dead += (before - again.len()) as u64;
             queue.away -= (handed - again.len()) as u64;
         }
@@ -366,9 +327,8 @@ impl Behind {
             return;
         }
         let behind = Arc::clone(self);
-        let us = i64::from(limits(of).visibility_seconds()) * 1_000_000;
-        self.world.begin();
-        self.world.timeline.spawn(None, async move {
+        let us = i64::from(consumer(of).limits().visibility_seconds()) * 1_000_000;
+        self.world.start(async move {
             behind.world.timeline.sleep(us).await;
             {
                 let mut queue = behind.queue(of);
@@ -376,7 +336,6 @@ impl Behind {
                 queue.waiting.extend(messages);
             }
             behind.poll(of);
-            behind.world.done();
         });
     }
 
@@ -398,7 +357,7 @@ impl Behind {
     /// The number of stream records that the relay could not read.
     #[must_use]
     pub fn parked(&self) -> u64 {
-        *lock(&self.parked)
+        self.parked.load(Ordering::Relaxed)
     }
 
     /// The numbers of sent, waiting and dead messages of each queue.
@@ -418,13 +377,8 @@ impl Behind {
 
     /// Starts conductor and sweeper each minute from now on.
     pub fn start_schedules(self: &Arc<Self>) {
-        for conducts in [true, false] {
-            let limits = if conducts {
-                conduct_drop::LIMITS
-            } else {
-                sweep_orders::LIMITS
-            };
-            let Trigger::Schedule { every_seconds } = limits.trigger else {
+        for function in [Function::ConductDrop, Function::SweepOrders] {
+            let Trigger::Schedule { every_seconds } = function.limits().trigger else {
                 continue;
             };
             let every_us = i64::from(every_seconds) * 1_000_000;
@@ -439,10 +393,7 @@ impl Behind {
                     let run = Arc::clone(&behind);
                     behind.world.timeline.spawn(None, async move {
                         if let Some(consumers) = run.consumers() {
-                            match conducts {
-                                true => consumers.conduct().await,
-                                false => consumers.sweep().await,
-                            }
+                            consumers.run_scheduled(function).await;
                         }
                     });
                 }
@@ -454,28 +405,18 @@ impl Behind {
 /// The queue port of one Lambda execution environment.
 #[derive(Clone)]
 pub struct Queues {
-    process: Arc<Process>,
-    behind: Arc<Behind>,
-}
-
-impl Queues {
-    /// The queue port of `process`.
-    #[must_use]
-    pub fn new(process: &Arc<Process>, behind: &Arc<Behind>) -> Self {
-        Self {
-            process: Arc::clone(process),
-            behind: Arc::clone(behind),
-        }
-    }
+    pub process: Arc<Process>,
+    pub behind: Arc<Behind>,
 }
 
 impl SendEvents for Queues {
     async fn send(&self, to: Destination, events: &[OrderEvent]) -> Vec<Result<(), SendError>> {
         let world = &self.process.world;
-        self.process.goes_on().await;
-        world.takes(world.settings.times.send_us).await;
+        self.process.calls(world.settings.times.send_us).await;
         for event in events {
-            self.behind.accept(to, event);
+            if let Ok(body) = event.encode() {
+                self.behind.take(to, &event.id(), body);
+            }
         }
         events.iter().map(|_| Ok(())).collect()
     }
@@ -484,16 +425,21 @@ impl SendEvents for Queues {
 impl SendHint for Queues {
     async fn hint(&self, hint: &PaymentHint) -> Result<(), SendError> {
         let world = &self.process.world;
-        self.process.goes_on().await;
-        world.takes(world.settings.times.send_us).await;
-        self.behind.accept_hint(hint);
+        self.process.calls(world.settings.times.send_us).await;
+        if let Ok(body) = hint.encode() {
+            let (behind, id) = (Arc::clone(&self.behind), hint.event.clone());
+            world.start(async move {
+                behind.world.timeline.sleep(HINT_US).await;
+                behind.take(Destination::Payments, &id, body);
+            });
+        }
         Ok(())
     }
 }
 
 impl ParkRecord for Queues {
     async fn park(&self, _: &str) -> Result<(), SendError> {
-        *lock(&self.behind.parked) += 1;
+        self.behind.parked.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -32,11 +32,8 @@ pub fn drop_file(settings: &Settings) -> anyhow::Result<DropFile> {
     }
     let mut file = DropFile::parse(DEFAULT).context("loadtest/drops/default.toml")?;
     let skus = settings.skus.clamp(1, settings.units.max(1));
-    let first = file
-        .skus
-        .first()
-        .context("the default drop sells nothing")?
-        .clone();
+    let first = file.skus.first().context("the default drop sells nothing")?;
+    let first = first.clone();
     file.skus = (0..skus)
         .map(|nth| SkuLine {
             sku: format!("SKU-{nth}"),

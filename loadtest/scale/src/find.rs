@@ -7,6 +7,7 @@
 
 use anyhow::anyhow;
 use capacity::amounts::Polling;
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::report::Report;
@@ -25,7 +26,7 @@ const LEAST: u32 = 5_000;
 const MORE: f64 = 1.25;
 
 /// A resource whose limit may end service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
     /// API Gateway's rate and burst.
@@ -48,19 +49,6 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Every resource.
-    pub const ALL: [Self; 9] = [
-        Self::Api,
-        Self::Environments,
-        Self::Scaling,
-        Self::PartitionReads,
-        Self::PartitionWrites,
-        Self::TableUnits,
-        Self::Consumers,
-        Self::Gateway,
-        Self::Ledger,
-    ];
-
     /// `settings` with a quarter more of the resource.
     #[must_use]
     pub fn raised(self, settings: &Settings) -> Settings {
@@ -220,10 +208,10 @@ pub fn limit(settings: &Settings, tell: impl Fn(&Probe)) -> anyhow::Result<Limit
     if let Some(served) = &served {
         let beyond = beyond(served.shoppers);
         let mut lets = Vec::new();
-        for resource in Resource::ALL {
-            let probe = probe(settings, beyond, Some(resource))?;
+        for resource in Resource::value_variants() {
+            let probe = probe(settings, beyond, Some(*resource))?;
             tell(&probe);
-            lets.extend(probe.served.then_some(resource));
+            lets.extend(probe.served.then_some(*resource));
             probes.push(probe);
         }
         first_limit = match lets.as_slice() {

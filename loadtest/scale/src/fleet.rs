@@ -5,7 +5,8 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
@@ -40,7 +41,8 @@ use web::Tokens;
 
 use crate::behind::{Behind, Consumers, Queues};
 use crate::lambda::{FunctionReport, Lambda, Taken};
-use crate::old::Memory;
+use crate::lock;
+use crate::old::Former;
 use crate::outside::{Gateway, Ledger, Mailbox, Rate};
 use crate::process::{Process, ProcessRuntime};
 use crate::store::{Sizes, Store};
@@ -64,8 +66,8 @@ type Service = Arc<dyn Any + Send + Sync>;
 struct Environment {
     process: Arc<Process>,
     service: Service,
-    /// The state that an old design needs; `None` with the current design.
-    old: Option<Arc<(Store, Memory)>>,
+    /// The former design of the run; `None` with the current design.
+    old: Option<Arc<Former>>,
 }
 
 /// An answer of the API, and whether a cache may keep it for a second.
@@ -113,10 +115,6 @@ pub struct Fleet {
     environments: Mutex<BTreeMap<Function, Vec<Option<Environment>>>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Fleet {
     /// A fleet without environments.
     #[must_use]
@@ -142,12 +140,8 @@ impl Fleet {
         fleet.gateway.announce_to(move |order, change| {
             nth += 1;
             if let Some(fleet) = hooked.upgrade() {
-                let order = order.clone();
-                fleet.world.begin();
-                fleet.world.timeline.clone().spawn(None, async move {
-                    fleet.announce(nth, &order, change).await;
-                    fleet.world.done();
-                });
+                let (world, order) = (Arc::clone(&fleet.world), order.clone());
+                world.start(async move { fleet.announce(nth, &order, change).await });
             }
         });
         fleet
@@ -199,8 +193,17 @@ impl Fleet {
     /// Builds an environment as the function's `main.rs` does.
     fn start(&self, function: Function) -> Environment {
         let process = Process::start(&self.world, function);
-        let store = || Store::new(&process, &self.memory, &self.sizes, &self.behind);
-        let queues = || Queues::new(&process, &self.behind);
+        let store = || Store {
+            process: Arc::clone(&process),
+            memory: self.memory.clone(),
+            sizes: Arc::clone(&self.sizes),
+            behind: Arc::clone(&self.behind),
+            lines: Arc::default(),
+        };
+        let queues = || Queues {
+            process: Arc::clone(&process),
+            behind: Arc::clone(&self.behind),
+        };
         let runtime = ProcessRuntime(Arc::clone(&process));
         let shoppers = || Tokens::of_shoppers(store(), runtime.clone());
         let service: Service = match function {
@@ -232,12 +235,20 @@ impl Fleet {
             )),
             Function::RelayEvents => Arc::new(Relay::new(queues(), runtime)),
             Function::ProcessOrder => {
-                let gateway = Gateway::new(&process, &self.gateway, &self.rate);
+                let gateway = Gateway {
+                    process: Arc::clone(&process),
+                    memory: self.gateway.clone(),
+                    rate: Arc::clone(&self.rate),
+                };
                 let url = RETURN_URL.to_owned();
                 Arc::new(PaymentSaga::new(store(), gateway, self.pace(), url, runtime))
             }
             Function::ProjectLedger => {
-                let ledger = Ledger::new(&process, &self.ledger, &self.ledger_free_us);
+                let ledger = Ledger {
+                    process: Arc::clone(&process),
+                    memory: self.ledger.clone(),
+                    free_us: Arc::clone(&self.ledger_free_us),
+                };
                 Arc::new(Projection::new(ledger, runtime))
             }
             Function::ConductDrop => Arc::new(Conductor::new(
@@ -253,18 +264,21 @@ impl Fleet {
                 Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), runtime))
             }
             Function::NotifyShopper => {
-                let mailbox = Mailbox::new(&process, &self.mails);
-                Arc::new(Notifier::new(
-                    store(),
-                    Some(mailbox),
-                    RETURN_URL.to_owned(),
-                    runtime,
-                ))
+                let mailbox = Mailbox {
+                    process: Arc::clone(&process),
+                    rate: Arc::clone(&self.mails),
+                };
+                let url = RETURN_URL.to_owned();
+                Arc::new(Notifier::new(store(), Some(mailbox), url, runtime))
             }
         };
-        let old = self.world.settings.design.map(|_| {
-            let (store, memory) = (store(), Memory::default());
-            Arc::new((store, memory))
+        let old = self.world.settings.design.map(|design| {
+            let (store, read_us) = (store(), AtomicI64::default());
+            Arc::new(Former {
+                design,
+                store,
+                read_us,
+            })
         });
         Environment {
             process,
@@ -352,12 +366,10 @@ impl Fleet {
 
     /// Sends a request to a function's routes.
     pub async fn request(&self, function: Function, request: http::Request<Body>) -> Served {
-        let world = Arc::clone(&self.world);
         let served = self.invoke(function, move |environment| async move {
-            if let (Some(design), Some(old)) = (world.settings.design, &environment.old) {
+            if let Some(former) = &environment.old {
                 let reserves = function == Function::Reserve && request.method() == http::Method::POST;
-                let (store, memory) = old.as_ref();
-                if !design.reads(&world, store, memory, function, reserves).await {
+                if !former.reads(function, reserves).await {
                     return Some(Served::by_the_front(503));
                 }
             }
@@ -417,27 +429,22 @@ impl Consumers for Fleet {
 
     fn consume(&self, queue: Destination, event: SqsEvent) -> BoxFuture<'_, Invoked<SqsBatchResponse>> {
         type Saga = PaymentSaga<Store, Gateway, ProcessRuntime>;
+        type Project = Projection<Ledger, ProcessRuntime>;
+        type Notify = Notifier<Store, Mailbox, ProcessRuntime>;
         let function = consumer(queue);
         match queue {
             Destination::Payments => self.event::<Saga>(function, event).boxed(),
-            Destination::Ledger => self
-                .event::<Projection<Ledger, ProcessRuntime>>(function, event)
-                .boxed(),
-            Destination::Mail => self
-                .event::<Notifier<Store, Mailbox, ProcessRuntime>>(function, event)
-                .boxed(),
+            Destination::Ledger => self.event::<Project>(function, event).boxed(),
+            Destination::Mail => self.event::<Notify>(function, event).boxed(),
         }
     }
 
-    fn conduct(&self) -> BoxFuture<'_, ()> {
-        type OnStore = Conductor<Store, Store, Store, Store, ProcessRuntime>;
-        let conducted = self.event::<OnStore>(Function::ConductDrop, IgnoredAny);
-        conducted.map(drop).boxed()
-    }
-
-    fn sweep(&self) -> BoxFuture<'_, ()> {
-        let swept =
-            self.event::<Sweeper<Store, Queues, ProcessRuntime>>(Function::SweepOrders, Tick::default());
-        swept.map(drop).boxed()
+    fn run_scheduled(&self, function: Function) -> BoxFuture<'_, ()> {
+        type Conduct = Conductor<Store, Store, Store, Store, ProcessRuntime>;
+        type Sweep = Sweeper<Store, Queues, ProcessRuntime>;
+        match function {
+            Function::ConductDrop => self.event::<Conduct>(function, IgnoredAny).map(drop).boxed(),
+            _ => self.event::<Sweep>(function, Tick::default()).map(drop).boxed(),
+        }
     }
 }

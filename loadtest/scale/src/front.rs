@@ -6,7 +6,7 @@
 //! same way.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::fleet::{Fleet, Served};
+use crate::lock;
 use crate::settings::Lifted;
 use crate::world::{Bucket, LEAD_US, World};
 
@@ -75,10 +76,6 @@ impl Front {
         })
     }
 
-    fn copies(&self) -> MutexGuard<'_, BTreeMap<(u64, String), Kept>> {
-        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Answers a shopper's request, and counts it.
     pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
         let world = &self.world;
@@ -114,7 +111,7 @@ impl Front {
             loop {
                 let now_us = self.world.timeline.now_us();
                 let fetched = {
-                    let mut copies = self.copies();
+                    let mut copies = lock(&self.copies);
                     let copy = copies.entry(key.clone()).or_default();
                     let age_us = copy.kept.as_ref().map(|(at_us, _)| now_us - at_us);
                     let shown = match (age_us, &copy.fetching) {
@@ -145,7 +142,7 @@ impl Front {
                 } else {
                     self.from_cdn(SHIELD, call.clone()).await
                 };
-                let mut copies = self.copies();
+                let mut copies = lock(&self.copies);
                 if let Some(copy) = copies.get_mut(&key) {
                     if served.cacheable {
                         copy.kept = Some((self.world.timeline.now_us(), served.clone()));
@@ -160,10 +157,8 @@ impl Front {
     }
 
     async fn ask_origin(&self, call: Call) -> Served {
-        let admitted = self.world.settings.lifted.contains(&Lifted::Api) || {
-            let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-            limit.take(self.world.timeline.now_us())
-        };
+        let admitted = self.world.settings.lifted.contains(&Lifted::Api)
+            || lock(&self.limit).take(self.world.timeline.now_us());
         if !admitted {
             return Served::by_the_front(429);
         }
@@ -175,15 +170,10 @@ impl Front {
 
     /// Answers a request to the bank's page, where the shopper confirms or refuses a payment.
     fn at_the_bank(&self, call: &Call) -> Answer {
-        let id = call
-            .uri
-            .path()
-            .strip_prefix(BANK)
-            .and_then(|id| id.parse::<PaymentId>().ok());
-        let confirms = call
-            .body
-            .as_ref()
-            .is_some_and(|(body, _)| body.ends_with(b"complete"));
+        let id = call.uri.path().strip_prefix(BANK);
+        let id = id.and_then(|id| id.parse::<PaymentId>().ok());
+        let body = call.body.as_ref();
+        let confirms = body.is_some_and(|(body, _)| body.ends_with(b"complete"));
         let finished = id.is_some_and(|id| self.fleet.gateway.finish_action(&id, confirms));
         Answer {
             status: if finished { 200 } else { 404 },

@@ -40,31 +40,20 @@ pub enum Refused {
 
 #[derive(Debug)]
 struct Pool {
-    provisioned: usize,
-    reserved: Option<usize>,
-    environments: usize,
+    /// The figures so far, except the two times below, which have another unit.
+    report: FunctionReport,
+    busy_us: u64,
+    first_refused_us: Option<i64>,
     /// Environments in use, or used so recently that they take no request yet.
     taken: usize,
-    most_taken: usize,
     free: Vec<usize>,
     /// Environments in use, by the time at which they become free.
     cooling: BinaryHeap<Reverse<(i64, usize)>>,
     scaling: Bucket,
-    figures: Figures,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Figures {
-    invocations: u64,
-    cold_starts: u64,
-    busy_us: u64,
-    refused: BTreeMap<Refused, u64>,
-    first_refused_us: Option<i64>,
-    timed_out: u64,
 }
 
 /// The invocations, cold starts and refusals of one function in a run, and the use of its environments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FunctionReport {
     /// The function's name.
     pub function: &'static str,
@@ -112,28 +101,26 @@ impl Lambda {
         let mut unreserved = count(capacity.quotas.account_concurrency)
             .saturating_sub(count(capacity.quotas.reserved_by_others));
         let pools = Function::ALL.into_iter().map(|function| {
-            let there = capacity
-                .functions
-                .get(function.name())
-                .copied()
-                .unwrap_or_default();
+            let there = capacity.functions.get(function.name());
+            let there = there.copied().unwrap_or_default();
             let reserved = there.reserved.or(function.limits().reserved_concurrency);
             unreserved = unreserved.saturating_sub(count(there.provisioned.max(reserved.unwrap_or(0))));
             let lifted = settings.lifted.contains(&Lifted::Environments);
-            let pool = Pool {
-                provisioned: if lifted {
-                    usize::MAX
-                } else {
-                    count(there.provisioned)
-                },
+            let provisioned = count(there.provisioned);
+            let report = FunctionReport {
+                function: function.name(),
+                provisioned: if lifted { usize::MAX } else { provisioned },
                 reserved: reserved.map(count).filter(|_| !lifted),
-                environments: 0,
+                ..FunctionReport::default()
+            };
+            let pool = Pool {
+                report,
+                busy_us: 0,
+                first_refused_us: None,
                 taken: 0,
-                most_taken: 0,
                 free: Vec::new(),
                 cooling: BinaryHeap::new(),
                 scaling: Bucket::full(limits.scaling_per_second, limits.scaling_burst),
-                figures: Figures::default(),
             };
             (function, pool)
         });
@@ -165,17 +152,19 @@ impl Lambda {
     /// [`Refused`] when none is available.
     pub fn take(&mut self, function: Function, now_us: i64) -> Result<Taken, Refused> {
         self.cool(now_us);
-        let on_demand = |pool: &Pool| match pool.reserved {
+        let on_demand = |pool: &Pool| match pool.report.reserved {
             Some(_) => 0,
-            None => pool.taken.saturating_sub(pool.provisioned),
+            None => pool.taken.saturating_sub(pool.report.provisioned),
         };
         let others: usize = self.pools.values().map(on_demand).sum();
         let unreserved = self.unreserved;
         let Some(pool) = self.pools.get_mut(&function) else {
             return Err(Refused::Account);
         };
-        let refused = match pool.reserved {
-            _ if pool.taken < pool.provisioned => None,
+        let environments = pool.report.environments;
+        let report = &mut pool.report;
+        let refused = match report.reserved {
+            _ if pool.taken < report.provisioned => None,
             Some(reserved) => (pool.taken >= reserved).then_some(Refused::Reserved),
             None => (others >= unreserved).then_some(Refused::Account),
         };
@@ -185,18 +174,16 @@ impl Lambda {
                 Err(refused)
             }
             (None, Some(environment)) => Ok(Taken::Warm(environment)),
-            (None, None) if pool.environments < pool.provisioned => Ok(Taken::Ahead(pool.environments)),
-            (None, None) if pool.scaling.take(now_us) => Ok(Taken::Cold(pool.environments)),
+            (None, None) if environments < report.provisioned => Ok(Taken::Ahead(environments)),
+            (None, None) if pool.scaling.take(now_us) => Ok(Taken::Cold(environments)),
             (None, None) => Err(Refused::ScalingRate),
         };
         if let Ok(taken) = taken {
-            if !matches!(taken, Taken::Warm(_)) {
-                pool.environments += 1;
-            }
             pool.taken += 1;
-            pool.most_taken = pool.most_taken.max(pool.taken);
-            pool.figures.invocations += 1;
-            pool.figures.cold_starts += u64::from(matches!(taken, Taken::Cold(_)));
+            report.environments += usize::from(!matches!(taken, Taken::Warm(_)));
+            report.most_taken = report.most_taken.max(pool.taken);
+            report.invocations += 1;
+            report.cold_starts += u64::from(matches!(taken, Taken::Cold(_)));
         }
         taken
     }
@@ -204,8 +191,8 @@ impl Lambda {
     /// Counts an invocation that was finally refused.
     pub fn refuse(&mut self, function: Function, why: Refused, now_us: i64) {
         if let Some(pool) = self.pools.get_mut(&function) {
-            *pool.figures.refused.entry(why).or_default() += 1;
-            pool.figures.first_refused_us.get_or_insert(now_us);
+            *pool.report.refused.entry(why).or_default() += 1;
+            pool.first_refused_us.get_or_insert(now_us);
         }
     }
 
@@ -226,14 +213,14 @@ impl Lambda {
         start_us: i64,
     ) {
         if let Some(pool) = self.pools.get_mut(&function) {
-            pool.figures.timed_out += 1;
+            pool.report.timed_out += 1;
         }
         self.free_again(function, environment, from_us, now_us, now_us + start_us);
     }
 
     fn free_again(&mut self, function: Function, at: usize, from_us: i64, now_us: i64, free_us: i64) {
         if let Some(pool) = self.pools.get_mut(&function) {
-            pool.figures.busy_us += (now_us - from_us).unsigned_abs();
+            pool.busy_us += (now_us - from_us).unsigned_abs();
             pool.cooling.push(Reverse((free_us, at)));
         }
     }
@@ -241,20 +228,12 @@ impl Lambda {
     /// The functions' figures; the drop opened at `opens_us`.
     #[must_use]
     pub fn report(&self, opens_us: i64) -> Vec<FunctionReport> {
-        let report = |(function, pool): (&Function, &Pool)| FunctionReport {
-            function: function.name(),
-            provisioned: pool.provisioned,
-            reserved: pool.reserved,
-            environments: pool.environments,
-            most_taken: pool.most_taken,
-            invocations: pool.figures.invocations,
-            cold_starts: pool.figures.cold_starts,
-            refused: pool.figures.refused.clone(),
-            first_refused_ms: (pool.figures.first_refused_us).map(|us| (us - opens_us).div_euclid(1_000)),
-            timed_out: pool.figures.timed_out,
-            busy_ms: pool.figures.busy_us / 1_000,
+        let report = |pool: &Pool| FunctionReport {
+            first_refused_ms: (pool.first_refused_us).map(|us| (us - opens_us).div_euclid(1_000)),
+            busy_ms: pool.busy_us / 1_000,
+            ..pool.report.clone()
         };
-        self.pools.iter().map(report).collect()
+        self.pools.values().map(report).collect()
     }
 }
 

@@ -48,3 +48,9 @@ pub mod settings;
 pub mod store;
 pub mod tables;
 pub mod world;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

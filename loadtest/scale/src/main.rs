@@ -12,8 +12,7 @@ use loadtest::drop_file::DropFile;
 use prescale_plan::documents::Files;
 use scale::report::Report;
 use scale::run::{Progress, run};
-use scale::settings::OldDesign;
-use scale::settings::{Capacity, LIMITS, Lifted, Limits, Settings, Shape, TIMES, Times, capacity};
+use scale::settings::{Capacity, LIMITS, Lifted, Limits, OldDesign, Settings, Shape, TIMES, Times, capacity};
 use scale::{find, page};
 
 #[global_allocator]
@@ -153,7 +152,8 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     })?;
     let took = began.elapsed();
-    write(&cli, &report)?;
+    let json = write(&cli, "report.json", serde_json::to_vec_pretty(&report)?)?;
+    write(&cli, "report.html", page::render(&report))?;
     let mut out = std::io::stdout().lock();
     for line in lines(&report) {
         writeln!(out, "{line}")?;
@@ -161,7 +161,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let us = took.as_secs_f64() * 1e6 / f64::from(u32::try_from(report.requests.max(1)).unwrap_or(u32::MAX));
     let seconds = took.as_secs_f64();
     writeln!(out, "speed       {seconds:.1} s for it, {us:.1} µs a request")?;
-    writeln!(out, "report      {}", cli.out.join("report.json").display())?;
+    writeln!(out, "report      {}", json.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -181,13 +181,12 @@ fn tell(progress: Progress, shoppers: u32) {
     );
 }
 
-fn write(cli: &Cli, report: &Report) -> anyhow::Result<()> {
+/// Writes a file in the folder for the report, and returns the file's path.
+fn write(cli: &Cli, name: &str, content: impl AsRef<[u8]>) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&cli.out).with_context(|| format!("making {}", cli.out.display()))?;
-    let json = cli.out.join("report.json");
-    std::fs::write(&json, serde_json::to_vec_pretty(report)?)
-        .with_context(|| format!("writing {}", json.display()))?;
-    let html = cli.out.join("report.html");
-    std::fs::write(&html, page::render(report)).with_context(|| format!("writing {}", html.display()))
+    let path = cli.out.join(name);
+    std::fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
 }
 
 /// Searches for the largest spike that is served, and prints and writes the result.
@@ -205,10 +204,7 @@ fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
             100.0 * share
         );
     })?;
-    std::fs::create_dir_all(&cli.out).with_context(|| format!("making {}", cli.out.display()))?;
-    let json = cli.out.join("limit.json");
-    std::fs::write(&json, serde_json::to_vec_pretty(&found)?)
-        .with_context(|| format!("writing {}", json.display()))?;
+    let json = write(cli, "limit.json", serde_json::to_vec_pretty(&found)?)?;
     let mut out = std::io::stdout().lock();
     match (found.served_rps, found.first_limit) {
         (None, _) => writeln!(out, "not even the smallest spike is served")?,
@@ -228,7 +224,14 @@ fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
 /// The main figures of the report, in a few lines.
 fn lines(report: &Report) -> Vec<String> {
     let ms = |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
+    let share = |share: Option<f64>, digits: usize| {
+        share.map_or_else(|| "-".to_owned(), |share| format!("{:.digits$} %", 100.0 * share))
+    };
     let found = &report.findings;
+    let rest = match report.left_undone {
+        true => "ended before all had come to rest",
+        false => "all came to rest",
+    };
     let mut lines = vec![
         format!(
             "requests    {} ({:.2} for each of {} shoppers), {} in the busiest second",
@@ -236,9 +239,7 @@ fn lines(report: &Report) -> Vec<String> {
         ),
         format!(
             "served      {} of them, partition_use_max {:.2}",
-            report
-                .served_share
-                .map_or_else(|| "-".to_owned(), |share| format!("{:.4} %", 100.0 * share)),
+            share(report.served_share, 4),
             report.partition_use_max
         ),
         format!(
@@ -252,25 +253,13 @@ fn lines(report: &Report) -> Vec<String> {
             ms(report.all_paid_after_ms)
         ),
         format!(
-            "sold        {}; {}; at most {} ms between two steps of the conductor",
-            found
-                .sold_share
-                .map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share)),
-            if report.left_undone {
-                "ended before all had come to rest"
-            } else {
-                "all came to rest"
-            },
+            "sold        {}; {rest}; at most {} ms between two steps of the conductor",
+            share(found.sold_share, 2),
             report.conductor_period_max_ms
         ),
     ];
-    lines.extend(
-        report
-            .first_refusals
-            .iter()
-            .take(12)
-            .map(|first| format!("refused     from {} ms on: {}", first.at_ms, first.limit)),
-    );
+    let refusals = report.first_refusals.iter().take(12);
+    lines.extend(refusals.map(|first| format!("refused     from {} ms on: {}", first.at_ms, first.limit)));
     lines.push(format!(
         "cost        {:.2} US dollars for what was used",
         report.cost_usd.total

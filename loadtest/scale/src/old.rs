@@ -13,7 +13,6 @@ use stack_api::units;
 use crate::settings::OldDesign;
 use crate::store::Store;
 use crate::tables::{Place, Touch};
-use crate::world::World;
 
 /// The number of tries of a read of the drop.
 const DROP_TRIES: u32 = 10;
@@ -24,10 +23,12 @@ const MORE_SHARDS: u64 = 6;
 /// The assumed size of each item that the former designs read (the drop, a shard, the document of counts), in bytes.
 const ITEM_BYTES: usize = 1_024;
 
-/// The time of an environment's last successful read under a former design. The data stay usable for [`KEPT_US`].
-#[derive(Debug, Default)]
-pub struct Memory {
-    read_us: AtomicI64,
+/// A former design in one environment.
+pub struct Former {
+    pub design: OldDesign,
+    pub store: Store,
+    /// The time of the last successful read, in µs. The data stay usable for [`KEPT_US`].
+    pub read_us: AtomicI64,
 }
 
 impl OldDesign {
@@ -40,71 +41,62 @@ impl OldDesign {
             Self::OneCountsItem => matches!(place, Place::Status),
         }
     }
+}
 
+impl Former {
     /// Makes the design's reads before a request to `function`. `reserves` tells whether it is a reservation
     /// request. Returns false if the former design would refuse the request here.
-    pub async fn reads(
-        self,
-        world: &World,
-        store: &Store,
-        memory: &Memory,
-        function: Function,
-        reserves: bool,
-    ) -> bool {
-        match self {
-            Self::OneDropItem => match function {
-                Function::GetDrop | Function::Reserve | Function::Checkout => {
-                    self.drop_is_read(world, store, memory).await
-                }
+    pub async fn reads(&self, function: Function, reserves: bool) -> bool {
+        let (world, store) = (self.store.world(), &self.store);
+        let shards = u64::from(world.settings.units.div_ceil(MAX_SHARD_UNITS));
+        match self.design {
+            OldDesign::OneDropItem => match function {
+                Function::GetDrop | Function::Reserve | Function::Checkout => self.drop_is_read().await,
                 _ => true,
             },
-            Self::FewShards if reserves => {
-                let shards = u64::from(world.settings.units.div_ceil(MAX_SHARD_UNITS));
+            OldDesign::FewShards if reserves => {
                 let (first, second) = (world.draw() % shards, world.draw() % shards);
                 let mut wanted = vec![shard(first)];
                 wanted.extend((second != first).then(|| shard(second)));
                 store.batch_units(wanted).await.is_ok()
             }
-            Self::OneCountsItem if reserves => {
-                if memory.is_fresh(world) {
-                    return true;
-                }
+            OldDesign::OneCountsItem if reserves => {
                 let counts = Touch::read(Place::Status, "old#counts", units::read(ITEM_BYTES, false));
-                if store.read_units(&[counts]).await.is_ok() {
-                    memory.has_read(world);
+                if self.is_fresh() || self.is_read(counts).await {
                     return true;
                 }
-                let shards = u64::from(world.settings.units.div_ceil(MAX_SHARD_UNITS));
                 let more = (0..MORE_SHARDS.min(shards)).map(|_| shard(world.draw() % shards));
                 store.batch_units(more.collect()).await.is_ok()
             }
-            Self::FewShards | Self::OneCountsItem => true,
+            OldDesign::FewShards | OldDesign::OneCountsItem => true,
         }
     }
 
-    async fn drop_is_read(self, world: &World, store: &Store, memory: &Memory) -> bool {
-        if memory.is_fresh(world) {
+    async fn drop_is_read(&self) -> bool {
+        if self.is_fresh() {
             return true;
         }
         for _ in 0..DROP_TRIES {
             let item = Touch::read(Place::Drops, "old#drop", units::read(ITEM_BYTES, true));
-            if store.read_units(&[item]).await.is_ok() {
-                memory.has_read(world);
+            if self.is_read(item).await {
                 return true;
             }
         }
         false
     }
-}
 
-impl Memory {
-    fn is_fresh(&self, world: &World) -> bool {
+    fn is_fresh(&self) -> bool {
         let read_us = self.read_us.load(Ordering::Relaxed);
-        read_us > 0 && world.timeline.now_us() - read_us < KEPT_US
+        read_us > 0 && self.store.world().timeline.now_us() - read_us < KEPT_US
     }
 
-    fn has_read(&self, world: &World) {
-        self.read_us.store(world.timeline.now_us(), Ordering::Relaxed);
+    async fn is_read(&self, item: Touch) -> bool {
+        let read = self.store.read_units(item).await.is_ok();
+        if read {
+            let now_us = self.store.world().timeline.now_us();
+            self.read_us.store(now_us, Ordering::Relaxed);
+        }
+        read
     }
 }
 

@@ -2,7 +2,7 @@
 //! rows a second.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use domain::money::Money;
 use events::OrderEvent;
@@ -13,6 +13,7 @@ use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, Refund,
 };
 
+use crate::lock;
 use crate::process::Process;
 use crate::world::Bucket;
 
@@ -46,12 +47,20 @@ impl Rate {
     /// payment with such a card is lost.
     fn loses(&self, id: &PaymentId, method: &PaymentMethod) -> Option<GatewayFault> {
         let (_, fault) = LOST.iter().find(|(card, _)| *card == method.as_str())?;
-        let mut lost = self.1.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.insert(id.to_string()).then_some(*fault)
+        lock(&self.1).insert(id.to_string()).then_some(*fault)
+    }
+
+    /// Makes a call of `process`, whose time is drawn between the two limits, in µs. Returns whether the rate admits
+    /// the call.
+    async fn admits(&self, process: &Process, us: [i64; 2]) -> bool {
+        process.goes_on().await;
+        let admitted = self.take(process.world.timeline.now_us());
+        process.world.takes(us).await;
+        admitted
     }
 
     fn take(&self, now_us: i64) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         let taken = state.0.take(now_us);
         state.1 += 1;
         state.2 += u64::from(!taken);
@@ -61,39 +70,26 @@ impl Rate {
     /// The number of all calls, and the number of refused calls.
     #[must_use]
     pub fn calls(&self) -> (u64, u64) {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.1, state.2)
+        let (_, all, refused) = *lock(&self.0);
+        (all, refused)
     }
 }
 
 /// The gateway port of one environment.
 #[derive(Clone)]
 pub struct Gateway {
-    process: Arc<Process>,
-    memory: MemoryGateway,
-    rate: Arc<Rate>,
+    pub process: Arc<Process>,
+    pub memory: MemoryGateway,
+    pub rate: Arc<Rate>,
 }
 
 impl Gateway {
-    /// The gateway port of `process`.
-    #[must_use]
-    pub fn new(process: &Arc<Process>, memory: &MemoryGateway, rate: &Arc<Rate>) -> Self {
-        Self {
-            process: Arc::clone(process),
-            memory: memory.clone(),
-            rate: Arc::clone(rate),
-        }
-    }
-
     async fn call<T>(&self, act: impl Future<Output = Result<T, GatewayError>>) -> Result<T, GatewayError> {
-        let world = &self.process.world;
-        self.process.goes_on().await;
-        let admitted = self.rate.take(world.timeline.now_us());
-        world.takes(world.settings.times.gateway_us).await;
-        if !admitted {
-            return Err(GatewayFault::Throttled.error());
+        let us = self.process.world.settings.times.gateway_us;
+        match self.rate.admits(&self.process, us).await {
+            true => act.await,
+            false => Err(GatewayFault::Throttled.error()),
         }
-        act.await
     }
 }
 
@@ -141,28 +137,14 @@ impl PaymentGateway for Gateway {
 /// The mail port of one environment. An accepted mail is delivered.
 #[derive(Clone)]
 pub struct Mailbox {
-    process: Arc<Process>,
-    rate: Arc<Rate>,
-}
-
-impl Mailbox {
-    /// The mail port of `process`.
-    #[must_use]
-    pub fn new(process: &Arc<Process>, rate: &Arc<Rate>) -> Self {
-        Self {
-            process: Arc::clone(process),
-            rate: Arc::clone(rate),
-        }
-    }
+    pub process: Arc<Process>,
+    pub rate: Arc<Rate>,
 }
 
 impl SendMail for Mailbox {
     async fn send(&self, _: &Mail) -> Result<(), MailError> {
-        let world = &self.process.world;
-        self.process.goes_on().await;
-        let admitted = self.rate.take(world.timeline.now_us());
-        world.takes(world.settings.times.mail_us).await;
-        match admitted {
+        let us = self.process.world.settings.times.mail_us;
+        match self.rate.admits(&self.process, us).await {
             true => Ok(()),
             false => Err(MailError::Busy),
         }
@@ -172,21 +154,10 @@ impl SendMail for Mailbox {
 /// The ledger port of one environment. Batches wait for their rows in the order of arrival.
 #[derive(Clone)]
 pub struct Ledger {
-    process: Arc<Process>,
-    memory: MemoryLedger,
-    free_us: Arc<Mutex<i64>>,
-}
-
-impl Ledger {
-    /// The ledger port of `process`. `free_us` is the time at which all earlier rows are written.
-    #[must_use]
-    pub fn new(process: &Arc<Process>, memory: &MemoryLedger, free_us: &Arc<Mutex<i64>>) -> Self {
-        Self {
-            process: Arc::clone(process),
-            memory: memory.clone(),
-            free_us: Arc::clone(free_us),
-        }
-    }
+    pub process: Arc<Process>,
+    pub memory: MemoryLedger,
+    /// The time at which all earlier rows are written, in µs.
+    pub free_us: Arc<Mutex<i64>>,
 }
 
 impl ProjectOrders for Ledger {
@@ -198,7 +169,7 @@ impl ProjectOrders for Ledger {
         #[allow(clippy::cast_possible_truncation, reason = "seconds in µs")]
         let takes_us = (seconds * 1e6) as i64;
         let done_us = {
-            let mut free_us = self.free_us.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut free_us = lock(&self.free_us);
             *free_us = (*free_us).max(world.timeline.now_us()) + takes_us;
             *free_us
         };

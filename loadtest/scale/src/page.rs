@@ -4,7 +4,7 @@ use loadtest::report::charts::{self, RGBColor};
 use loadtest::report::{STYLE, key};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::report::{Report, SecondReport};
+use crate::report::{Report, SecondReport, float};
 use crate::tables::PlaceReport;
 
 /// The report as an HTML page.
@@ -49,33 +49,24 @@ pub fn render(report: &Report) -> String {
                     tr { td.n { (first.at_ms) " ms" } td { (first.limit) } }
                 } }
                 h2 { "Over time" }
-                div.plot {
-                    h3 { "Requests" }
-                    p { (key(charts::SOLD, "answered")) (key(charts::HELD, "refused (4xx)")) (key(charts::ORDERED, "429")) (key(charts::P99, "5xx")) }
-                    (lines(report, "requests per second", &[
-                        (charts::SOLD, |s| float(s.counts.answered)), (charts::HELD, |s| float(s.counts.refused)),
-                        (charts::ORDERED, |s| float(s.counts.too_many)), (charts::P99, |s| float(s.counts.errors)),
-                    ]))
-                }
-                div.plot {
-                    h3 { "Throttles" }
-                    p { (key(charts::P99, "items that DynamoDB refused")) (key(charts::ORDERED, "requests without an environment")) }
-                    (lines(report, "per second", &[
-                        (charts::P99, |s| float(s.counts.throttled_items)), (charts::ORDERED, |s| float(s.counts.no_environment)),
-                    ]))
-                }
-                div.plot {
-                    h3 { "Busiest partition over its ceiling" }
-                    (lines(report, "share of the ceiling", &[(charts::SOLD, |s| s.partition_use)]))
-                }
-                div.plot {
-                    h3 { "Messages that wait" }
-                    p { (key(charts::SOLD, "payments")) (key(charts::ORDERED, "ledger")) (key(charts::HELD, "mail")) }
-                    (lines(report, "messages", &[
-                        (charts::SOLD, |s| float(s.counts.payments_waiting)), (charts::ORDERED, |s| float(s.counts.ledger_waiting)),
-                        (charts::HELD, |s| float(s.counts.mail_waiting)),
-                    ]))
-                }
+                (plot(report, "Requests", "requests per second", &[
+                    (charts::SOLD, "answered", |s| float(s.counts.answered)),
+                    (charts::HELD, "refused (4xx)", |s| float(s.counts.refused)),
+                    (charts::ORDERED, "429", |s| float(s.counts.too_many)),
+                    (charts::P99, "5xx", |s| float(s.counts.errors)),
+                ]))
+                (plot(report, "Throttles", "per second", &[
+                    (charts::P99, "items that DynamoDB refused", |s| float(s.counts.throttled_items)),
+                    (charts::ORDERED, "requests without an environment", |s| float(s.counts.no_environment)),
+                ]))
+                (plot(report, "Busiest partition over its ceiling", "share of the ceiling", &[
+                    (charts::SOLD, "", |s| s.partition_use),
+                ]))
+                (plot(report, "Messages that wait", "messages", &[
+                    (charts::SOLD, "payments", |s| float(s.counts.payments_waiting)),
+                    (charts::ORDERED, "ledger", |s| float(s.counts.ledger_waiting)),
+                    (charts::HELD, "mail", |s| float(s.counts.mail_waiting)),
+                ]))
                 div.plot {
                     h3 { "Units by state" }
                     p { (key(charts::SOLD, "sold")) (key(charts::ORDERED, "in open orders")) (key(charts::HELD, "held")) (key(charts::FREE, "free")) }
@@ -115,16 +106,26 @@ fn tables(report: &Report) -> Markup {
     }
 }
 
-type Line = (RGBColor, fn(&SecondReport) -> f64);
+/// A line's colour, its name in the key, and its value in each second.
+type Line = (RGBColor, &'static str, fn(&SecondReport) -> f64);
 
-fn lines(report: &Report, y: &str, of: &[Line]) -> Markup {
-    let line = |(colour, value): &Line| {
+/// A chart over time. A chart of a single line has no key.
+fn plot(report: &Report, title: &str, y: &str, of: &[Line]) -> Markup {
+    let line = |(colour, _, value): &Line| {
         let points = report.seconds.iter().filter(|second| second.second >= -10);
         let points = points.map(|second| (seconds(1_000 * second.second), value(second)));
         (*colour, points.collect())
     };
     let lines: Vec<(RGBColor, Vec<(f64, f64)>)> = of.iter().map(line).collect();
-    PreEscaped(charts::lines(y, &lines))
+    html! {
+        div.plot {
+            h3 { (title) }
+            @if of.len() > 1 {
+                p { @for (colour, name, _) in of { (key(*colour, name)) } }
+            }
+            (PreEscaped(charts::lines(y, &lines)))
+        }
+    }
 }
 
 fn units(report: &Report) -> Vec<(f64, loadtest::facts::UnitCounts)> {
@@ -135,11 +136,6 @@ fn units(report: &Report) -> Vec<(f64, loadtest::facts::UnitCounts)> {
 #[allow(clippy::cast_precision_loss, reason = "ms of a drop")]
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1e3
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn float(count: u64) -> f64 {
-    count as f64
 }
 
 fn share(share: Option<f64>) -> String {

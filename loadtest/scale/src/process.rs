@@ -54,6 +54,13 @@ impl Process {
         }
     }
 
+    /// Lets the time of a call pass, which is drawn between the two limits, in µs. Never returns if the environment
+    /// has ended.
+    pub async fn calls(&self, us: [i64; 2]) {
+        self.goes_on().await;
+        self.world.takes(us).await;
+    }
+
     /// The present time by the environment's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {

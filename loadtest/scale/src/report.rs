@@ -23,8 +23,6 @@ const MILLION: f64 = 1e6;
 
 /// The settings, measurements and findings of a run, from which its report is made.
 pub struct Ingredients<'a> {
-    /// The settings of the run.
-    pub settings: &'a Settings,
     pub world: &'a World,
     /// The functions and services of the run.
     pub fleet: &'a Fleet,
@@ -149,7 +147,7 @@ pub struct Report {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 
@@ -168,9 +166,11 @@ impl Report {
             .collect();
         let sum = |count: fn(&Second) -> u64| seconds.iter().map(|second| count(&second.counts)).sum::<u64>();
         let requests = sum(|second| second.requests);
+        let peak_rps = seconds.iter().map(|second| second.counts.requests).max();
         let ended = sum(|s| s.answered + s.refused + s.errors + s.too_many);
         let failed = sum(|second| second.errors + second.too_many);
         let tables = of.world.tables.report();
+        let partition_uses = tables.iter().map(|table| table.partition_use_max);
         let functions = of.fleet.report();
         let units: Vec<UnitsReport> = of.journal.iter().filter_map(units).collect();
         let first = |is: &dyn Fn(&UnitCounts) -> bool| {
@@ -186,19 +186,12 @@ impl Report {
         let queues = of.fleet.behind.report();
         Self {
             modelled: true,
-            settings: of.settings.clone(),
+            settings: of.world.settings.clone(),
             requests,
-            peak_rps: seconds
-                .iter()
-                .map(|second| second.counts.requests)
-                .max()
-                .unwrap_or(0),
-            requests_per_shopper: float(requests) / f64::from(of.settings.shoppers.max(1)),
+            peak_rps: peak_rps.unwrap_or(0),
+            requests_per_shopper: float(requests) / f64::from(of.world.settings.shoppers.max(1)),
             served_share: (ended > 0).then(|| 1.0 - float(failed) / float(ended)),
-            partition_use_max: tables
-                .iter()
-                .map(|table| table.partition_use_max)
-                .fold(0.0, f64::max),
+            partition_use_max: partition_uses.fold(0.0, f64::max),
             first_refusals: first_refusals(&tables, &functions, &seconds),
             all_held_after_ms: first(&|units| units.total() > 0 && units.free == 0),
             all_paid_after_ms: first(&|units| units.total() > 0 && units.sold == units.total()),
@@ -253,25 +246,18 @@ fn first_refusals(
     seconds: &[SecondReport],
 ) -> Vec<First> {
     let of_tables = tables.iter().filter_map(|table| {
+        let at_ms = table.first_throttle_ms?;
         let key = table.first_throttled_key.as_deref().unwrap_or_default();
-        Some(First {
-            limit: format!(
-                "{:?} {:?} units, first of the key {key}",
-                table.place, table.access
-            ),
-            at_ms: table.first_throttle_ms?,
-        })
+        let (place, access) = (table.place, table.access);
+        let limit = format!("{place:?} {access:?} units, first of the key {key}");
+        Some(First { limit, at_ms })
     });
     let of_functions = functions.iter().filter_map(|function| {
-        let limits: Vec<String> = function
-            .refused
-            .keys()
-            .map(|limit| format!("{limit:?}"))
-            .collect();
-        Some(First {
-            limit: format!("{}: {}", function.function, limits.join(", ")),
-            at_ms: function.first_refused_ms?,
-        })
+        let at_ms = function.first_refused_ms?;
+        let limits = function.refused.keys().map(|limit| format!("{limit:?}"));
+        let limits: Vec<String> = limits.collect();
+        let limit = format!("{}: {}", function.function, limits.join(", "));
+        Some(First { limit, at_ms })
     });
     let of_front = seconds.iter().find(|second| second.counts.too_many > 0);
     let of_front = of_front.map(|second| First {

@@ -1,7 +1,7 @@
 //! Runs one drop, from its publication to the audit.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use crate::crowd;
 use crate::fleet::Fleet;
 use crate::front::{Front, Modelled};
+use crate::lock;
 use crate::report::{Ingredients, Report};
 use crate::settings::Settings;
 use crate::world::{LEAD_US, World};
@@ -98,9 +99,8 @@ impl Keys {
 
     fn bearer(key: &SigningKey, audience: Audience, subject: &str) -> Option<HeaderValue> {
         let began = TestRuntime::START.as_seconds();
-        let token = key
-            .sign(audience, subject, began - TOKENS_S, began + TOKENS_S)
-            .ok()?;
+        let token = key.sign(audience, subject, began - TOKENS_S, began + TOKENS_S);
+        let token = token.ok()?;
         HeaderValue::from_str(&format!("Bearer {token}")).ok()
     }
 }
@@ -158,11 +158,7 @@ pub fn run(settings: &Settings, tell: impl Fn(Progress) + Send + Sync + 'static)
     });
     let main = Box::pin(Arc::clone(&stage).play(Box::new(tell)));
     let ended = executor::run(&world.timeline, settings.seed, MOST_STEPS, main);
-    let outcome = stage
-        .outcome
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let outcome = stage.outcome().clone();
     if let Some(failed) = outcome.failed {
         bail!("{failed}");
     }
@@ -172,7 +168,6 @@ pub fn run(settings: &Settings, tell: impl Fn(Progress) + Send + Sync + 'static)
     let journal = shoppers.journal.finish()?;
     let found = audit(&stage.facts(facts, journal.clone()));
     Ok(Report::new(Ingredients {
-        settings,
         world: &world,
         fleet: &fleet,
         measured: &shoppers.recorder.finish(),
@@ -213,9 +208,7 @@ impl Stage {
         let settings = &self.world.settings;
         let arrivals = crowd::schedule(settings, self.file());
         let order = crowd::order(settings);
-        let until_us = settings
-            .seconds
-            .map_or(i64::MAX, |seconds| LEAD_US + 1_000_000 * i64::from(seconds));
+        let until_us = (settings.seconds).map_or(i64::MAX, |s| LEAD_US + 1_000_000 * i64::from(s));
         for (at_us, index) in arrivals.into_iter().zip(order) {
             if LEAD_US + at_us >= until_us {
                 break;
@@ -228,8 +221,8 @@ impl Stage {
         self.rest(until_us).await;
     }
 
-    fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        lock(&self.outcome)
     }
 
     fn file(&self) -> &DropFile {
@@ -246,8 +239,7 @@ impl Stage {
         let stage = Arc::clone(self);
         self.world.timeline.spawn(None, async move {
             if let Some(surprise) = visit.await {
-                let mut outcome = stage.outcome();
-                outcome.surprised(surprise);
+                stage.outcome().surprised(surprise);
             }
         });
     }
@@ -272,10 +264,8 @@ impl Stage {
                 self.outcome().left_undone = true;
                 return;
             }
-            world
-                .timeline
-                .sleep(SAMPLE_US.min(latest_us - world.timeline.now_us()))
-                .await;
+            let left_us = latest_us - world.timeline.now_us();
+            world.timeline.sleep(SAMPLE_US.min(left_us)).await;
         }
     }
 

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use capacity::amounts::{Concurrency, Polling, WarmThroughput};
+use capacity::amounts::{Concurrency, DatabaseSize, Polling, WarmThroughput};
 use capacity::calendar::Stretch;
-use capacity::database::DatabaseBaseline;
 use capacity::fit::LimitMet;
 use capacity::observed::{Observed, ObservedDatabase};
 use capacity::plan::plan;
@@ -124,27 +123,45 @@ impl Capacity {
     pub fn here() -> Self {
         let of_function = |function: Function| {
             let concurrency = Concurrency {
-                provisioned: 0,
                 reserved: Some(PROCESSES_HERE),
+                ..Concurrency::default()
             };
             (function.name().to_owned(), concurrency)
         };
+        let new = Self::of_new_account();
+        Self {
+            quotas: Quotas {
+                account_concurrency: PLENTY,
+                api_requests_per_second: PLENTY,
+                api_burst: PLENTY,
+                gateway_calls_per_second: domain::limits::MAX_GATEWAY_CALLS_PER_SECOND,
+                ..new.quotas
+            },
+            functions: Function::ALL.into_iter().map(of_function).collect(),
+            ledger_rows_per_second: f64::from(PLENTY),
+            ..new
+        }
+    }
+
+    /// The first capacity of an account, without a plan.
+    #[must_use]
+    pub const fn of_new_account() -> Self {
         Self {
             planned: false,
             quotas: Quotas {
-                account_concurrency: PLENTY,
+                account_concurrency: 1_000,
                 reserved_by_others: 0,
                 provisioned_per_minute: 6_000,
-                api_requests_per_second: PLENTY,
-                api_burst: PLENTY,
+                api_requests_per_second: 10_000,
+                api_burst: 5_000,
                 table_write_units: 40_000,
                 table_read_units: 40_000,
-                gateway_calls_per_second: domain::limits::MAX_GATEWAY_CALLS_PER_SECOND,
+                gateway_calls_per_second: 100,
             },
-            functions: Function::ALL.into_iter().map(of_function).collect(),
+            functions: BTreeMap::new(),
             tables: BTreeMap::new(),
             queues: BTreeMap::new(),
-            ledger_rows_per_second: f64::from(PLENTY),
+            ledger_rows_per_second: 200.0,
             plan_limits: Vec::new(),
         }
     }
@@ -284,15 +301,10 @@ pub fn capacity(
         there = plan.up.iter().fold(there, |there, step| there.after(&step.step));
         plan_limits = plan.limits;
     }
-    let per_acu = match &baseline.database {
-        DatabaseBaseline::Serverless {
-            rows_per_second_per_acu,
-            ..
-        } => *rows_per_second_per_acu,
-        DatabaseBaseline::Provisioned { .. } => 0.0,
-    };
-    let acu = match there.database {
-        ObservedDatabase::Serverless { minimum_acu } => minimum_acu,
+    let rows_per_second = match there.database {
+        ObservedDatabase::Serverless { minimum_acu } => {
+            (baseline.database).rows_per_second(&DatabaseSize::MinimumAcu(minimum_acu))
+        }
         ObservedDatabase::Provisioned { .. } => 0.0,
     };
     Ok(Capacity {
@@ -303,7 +315,7 @@ pub fn capacity(
             .collect(),
         tables: there.tables,
         queues: there.queues,
-        ledger_rows_per_second: (acu * per_acu).max(1.0),
+        ledger_rows_per_second: rows_per_second.max(1.0),
         plan_limits,
     })
 }
@@ -326,24 +338,7 @@ impl Settings {
             hold_seconds: 15,
             payment_seconds: 20,
             open_seconds: 120,
-            capacity: Capacity {
-                planned: false,
-                quotas: Quotas {
-                    account_concurrency: 1_000,
-                    reserved_by_others: 0,
-                    provisioned_per_minute: 6_000,
-                    api_requests_per_second: 10_000,
-                    api_burst: 5_000,
-                    table_write_units: 40_000,
-                    table_read_units: 40_000,
-                    gateway_calls_per_second: 100,
-                },
-                functions: BTreeMap::new(),
-                tables: BTreeMap::new(),
-                queues: BTreeMap::new(),
-                ledger_rows_per_second: 200.0,
-                plan_limits: Vec::new(),
-            },
+            capacity: Capacity::of_new_account(),
             limits: LIMITS,
             times: TIMES,
         }

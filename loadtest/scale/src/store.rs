@@ -5,8 +5,9 @@
 //! time of a call passes before its effect.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use domain::claim::Claim;
 use domain::drops::{Drop, DropState, ListedDrop};
@@ -39,6 +40,7 @@ use ports::{Conditional, StoreError};
 use stack_api::units;
 
 use crate::behind::Behind;
+use crate::lock;
 use crate::process::Process;
 use crate::tables::{Place, Tables, Touch};
 use crate::world::World;
@@ -62,18 +64,14 @@ const SMALL_BYTES: usize = 120;
 pub struct Sizes(Mutex<BTreeMap<String, usize>>);
 
 impl Sizes {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The size of the document under `key`; 0 if there is none.
     fn of(&self, key: &str) -> usize {
-        self.all().get(key).copied().unwrap_or(0)
+        lock(&self.0).get(key).copied().unwrap_or(0)
     }
 
     /// Records the size of the document under `key`, in bytes.
     pub fn put(&self, key: String, bytes: usize) {
-        self.all().insert(key, bytes);
+        lock(&self.0).insert(key, bytes);
     }
 }
 
@@ -88,34 +86,19 @@ fn order_bytes(order: &Order) -> usize {
 /// Every database port of one environment.
 #[derive(Clone)]
 pub struct Store {
-    process: Arc<Process>,
-    memory: MemoryStore,
-    sizes: Arc<Sizes>,
-    behind: Arc<Behind>,
+    pub process: Arc<Process>,
+    pub memory: MemoryStore,
+    pub sizes: Arc<Sizes>,
+    pub behind: Arc<Behind>,
     /// For each line of gateway calls, the position that the environment read last, in µs
     /// (`shared/dynamodb/src/calls.rs`).
-    lines: Arc<[AtomicI64; MAX_LINES as usize]>,
+    pub lines: Arc<[AtomicI64; MAX_LINES as usize]>,
 }
 
 impl Store {
-    /// The database ports of `process`.
+    /// The state that all parts of the run share.
     #[must_use]
-    pub fn new(
-        process: &Arc<Process>,
-        memory: &MemoryStore,
-        sizes: &Arc<Sizes>,
-        behind: &Arc<Behind>,
-    ) -> Self {
-        Self {
-            process: Arc::clone(process),
-            memory: memory.clone(),
-            sizes: Arc::clone(sizes),
-            behind: Arc::clone(behind),
-            lines: Arc::default(),
-        }
-    }
-
-    fn world(&self) -> &World {
+    pub fn world(&self) -> &World {
         &self.process.world
     }
 
@@ -125,37 +108,31 @@ impl Store {
         design.is_some_and(|design| design.replaces(touch.place))
     }
 
-    fn ask(&self, touches: &[Touch], later: &[Touch]) -> bool {
+    fn ask(&self, touches: &[Touch], later: &[Touch]) -> Result<(), StoreError> {
         let world = self.world();
-        let asked = world.tables.ask(world.timeline.now_us(), touches, later);
-        if !asked {
-            world.count(|second| second.throttled_items += 1);
+        if world.tables.ask(world.timeline.now_us(), touches, later) {
+            return Ok(());
         }
-        asked
+        world.count(|second| second.throttled_items += 1);
+        Err(StoreError::Busy)
     }
 
-    /// Reads the items of `touches` in one request, which succeeds or fails as a whole.
-    async fn read(&self, touches: &[Touch]) -> Result<(), StoreError> {
-        match touches.iter().any(|touch| self.is_replaced(touch)) {
+    /// Reads one item.
+    async fn read(&self, touch: Touch) -> Result<(), StoreError> {
+        match self.is_replaced(&touch) {
             true => Ok(()),
-            false => self.read_units(touches).await,
+            false => self.read_units(touch).await,
         }
     }
 
-    /// Reads the items of `touches` in one request, whichever design the run has.
+    /// Reads one item, whichever design the run has.
     ///
     /// # Errors
     ///
     /// When the units of the read were refused.
-    pub async fn read_units(&self, touches: &[Touch]) -> Result<(), StoreError> {
-        let world = self.world();
-        self.process.goes_on().await;
-        world.takes(world.settings.times.read_us).await;
-        if self.ask(touches, &[]) {
-            Ok(())
-        } else {
-            Err(StoreError::Busy)
-        }
+    pub async fn read_units(&self, touch: Touch) -> Result<(), StoreError> {
+        self.process.calls(self.world().settings.times.read_us).await;
+        self.ask(&[touch], &[])
     }
 
     /// Reads a batch of keys, each of which may come back unprocessed.
@@ -173,12 +150,10 @@ impl Store {
     ///
     /// When some keys of the batch were finally refused.
     pub async fn batch_units(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
-        let world = self.world();
         for _ in 0..=REPEATS {
-            self.process.goes_on().await;
-            world.takes(world.settings.times.read_us).await;
+            self.process.calls(self.world().settings.times.read_us).await;
             let before = wanted.len();
-            wanted.retain(|touch| !self.ask(std::slice::from_ref(touch), &[]));
+            wanted.retain(|touch| self.ask(std::slice::from_ref(touch), &[]).is_err());
             match wanted.len() {
                 0 => return Ok(()),
                 // A batch without a processed key is refused as a whole.
@@ -200,33 +175,21 @@ impl Store {
     ) -> Result<T, StoreError> {
         let world = self.world();
         self.process.goes_on().await;
-        let keys: Vec<u64> = touches.iter().map(Tables::lock_key).collect();
-        let transaction = touches.len() > 1;
-        let locked = if transaction {
-            if world.tables.conflicts(&keys) {
-                world.takes(world.settings.times.write_us).await;
-                return Err(StoreError::Busy);
-            }
-            Some(world.tables.lock(keys))
-        } else {
-            None
-        };
         let times = &world.settings.times;
-        let takes = if transaction {
-            times.transaction_us
+        let keys: Vec<u64> = touches.iter().map(Tables::lock_key).collect();
+        let (locked, takes_us) = if touches.len() == 1 {
+            (None, times.write_us)
+        } else if world.tables.conflicts(&keys) {
+            world.takes(times.write_us).await;
+            return Err(StoreError::Busy);
         } else {
-            times.write_us
+            (Some(world.tables.lock(keys.clone())), times.transaction_us)
         };
-        world.takes(takes).await;
-        if !transaction {
-            let key: Vec<u64> = touches.iter().map(Tables::lock_key).collect();
-            if world.tables.conflicts(&key) {
-                return Err(StoreError::Busy);
-            }
-        }
-        if !self.ask(touches, indexes) {
+        world.takes(takes_us).await;
+        if locked.is_none() && world.tables.conflicts(&keys) {
             return Err(StoreError::Busy);
         }
+        self.ask(touches, indexes)?;
         let answer = act.await;
         drop(locked);
         if answer.as_ref().is_ok_and(is_done) {
@@ -246,7 +209,7 @@ impl Store {
         let world = self.world();
         world.takes(world.settings.times.write_us).await;
         let written = (0..copies)
-            .filter(|replica| self.ask(&[one(Place::Status, key(*replica), bytes)], &[]))
+            .filter(|replica| (self.ask(&[one(Place::Status, key(*replica), bytes)], &[])).is_ok())
             .count();
         if written == 0 {
             return Err(StoreError::Busy);
@@ -258,6 +221,7 @@ impl Store {
         Ok(stored)
     }
 
+    /// Like [`Store::write`]. A refused write uses no units of `indexes`.
     async fn conditional<T>(
         &self,
         touches: &[Touch],
@@ -266,21 +230,35 @@ impl Store {
     ) -> Result<Conditional<T>, StoreError> {
         self.write(touches, indexes, act, Conditional::is_done).await
     }
+
+    /// Writes one item of a place without indexes.
+    async fn write_one<T>(
+        &self,
+        touch: Touch,
+        act: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.write(&[touch], &[], act, |_| true).await
+    }
 }
 
 /// An eventually consistent read of one item.
-fn half(place: Place, key: String, bytes: usize) -> Touch {
-    Touch::read(place, key, units::read(bytes, false))
+fn half(place: Place, key: impl Display, bytes: usize) -> Touch {
+    Touch::read(place, key.to_string(), units::read(bytes, false))
+}
+
+/// A strongly consistent read of one item.
+fn full(place: Place, key: impl Display, bytes: usize) -> Touch {
+    Touch::read(place, key.to_string(), units::read(bytes, true))
 }
 
 /// A write of one item in a separate request.
-fn one(place: Place, key: String, bytes: usize) -> Touch {
-    Touch::write(place, key, units::write(bytes))
+fn one(place: Place, key: impl Display, bytes: usize) -> Touch {
+    Touch::write(place, key.to_string(), units::write(bytes))
 }
 
 /// A write of one item in a transaction.
-fn in_transaction(place: Place, key: String, bytes: usize) -> Touch {
-    Touch::write(place, key, units::transaction_item(bytes, bytes))
+fn in_transaction(place: Place, key: impl Display, bytes: usize) -> Touch {
+    Touch::write(place, key.to_string(), units::transaction_item(bytes, bytes))
 }
 
 fn counter(drop: &DropId, shopper: &ShopperId) -> String {
@@ -299,6 +277,10 @@ fn counts_key(drop: &DropId, sku: &SkuId, replica: u8) -> String {
     format!("{drop}#counts#{sku}#{replica}")
 }
 
+fn bucket_key(bucket: u8) -> String {
+    format!("{bucket:x}")
+}
+
 const fn listing_key(listing: Listing) -> &'static str {
     match listing {
         Listing::Listed => "listed=1",
@@ -309,7 +291,7 @@ const fn listing_key(listing: Listing) -> &'static str {
 impl PeekStock for Store {
     async fn peek(&self, drop: &DropId, shopper: &ShopperId, keys: &[ShardKey]) -> Result<Peek, StoreError> {
         let mut wanted: Vec<Touch> = (keys.iter())
-            .map(|key| half(Place::Stock, key.to_string(), SHARD_BYTES))
+            .map(|key| half(Place::Stock, key, SHARD_BYTES))
             .collect();
         wanted.push(half(Place::Purchases, counter(drop, shopper), SMALL_BYTES));
         self.batch(wanted).await?;
@@ -324,9 +306,8 @@ impl ClaimStock for Store {
         shopper: &ShopperId,
         claim: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
-        let touches = [one(Place::Stock, key.to_string(), SHARD_BYTES)];
-        self.conditional(&touches, &[], self.memory.claim(key, shopper, claim))
-            .await
+        let act = self.memory.claim(key, shopper, claim);
+        self.write_one(one(Place::Stock, key, SHARD_BYTES), act).await
     }
 
     async fn take_over(
@@ -337,32 +318,29 @@ impl ClaimStock for Store {
         victim: &ShopperId,
         seen: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
-        let touches = [one(Place::Stock, key.to_string(), SHARD_BYTES)];
         let act = self.memory.take_over(key, shopper, claim, victim, seen);
-        self.conditional(&touches, &[], act).await
+        self.write_one(one(Place::Stock, key, SHARD_BYTES), act).await
     }
 }
 
 impl GiveBackStock for Store {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        let touches = [one(Place::Stock, seen.shard.to_string(), SHARD_BYTES)];
-        self.conditional(&touches, &[], self.memory.give_back(seen)).await
+        let touch = one(Place::Stock, &seen.shard, SHARD_BYTES);
+        self.write_one(touch, self.memory.give_back(seen)).await
     }
 }
 
 impl CountLapse for Store {
     async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
         let key = counter(&seen.shard.drop, &seen.shopper);
-        let touches = [one(Place::Purchases, key, SMALL_BYTES)];
-        self.conditional(&touches, &[], self.memory.count_lapse(seen))
-            .await
+        let touch = one(Place::Purchases, key, SMALL_BYTES);
+        self.write_one(touch, self.memory.count_lapse(seen)).await
     }
 }
 
 impl ReadClaim for Store {
     async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
-        let touch = Touch::read(Place::Stock, key.to_string(), units::read(SHARD_BYTES, true));
-        self.read(&[touch]).await?;
+        self.read(full(Place::Stock, key, SHARD_BYTES)).await?;
         self.memory.read_claim(key, shopper).await
     }
 }
@@ -373,16 +351,16 @@ impl SurveyStock for Store {
         keys: &[ShardKey],
         consistency: Consistency,
     ) -> Result<Vec<(ShardKey, Shard)>, StoreError> {
-        let distinct: Vec<&ShardKey> = keys.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let units = units::read(SHARD_BYTES, consistency == Consistency::Strong);
-        let chunks: Vec<Vec<Touch>> = (distinct.chunks(BATCH_KEYS))
-            .map(|keys| {
-                let touch = |key: &&ShardKey| Touch::read(Place::Stock, key.to_string(), units);
-                keys.iter().map(touch).collect()
+        let distinct: BTreeSet<&ShardKey> = keys.iter().collect();
+        let touches: Vec<Touch> = (distinct.into_iter())
+            .map(|key| match consistency {
+                Consistency::Strong => full(Place::Stock, key, SHARD_BYTES),
+                Consistency::Eventual => half(Place::Stock, key, SHARD_BYTES),
             })
             .collect();
+        let chunks: Vec<&[Touch]> = touches.chunks(BATCH_KEYS).collect();
         for at_once in chunks.chunks(SURVEY_CHUNKS) {
-            let batches = at_once.iter().map(|chunk| self.batch(chunk.clone()));
+            let batches = at_once.iter().map(|chunk| self.batch(chunk.to_vec()));
             futures_util::future::try_join_all(batches).await?;
         }
         self.memory.survey(keys, consistency).await
@@ -391,24 +369,21 @@ impl SurveyStock for Store {
 
 impl AllocateStock for Store {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
-        let touches = [one(Place::Stock, key.to_string(), SMALL_BYTES)];
-        self.conditional(&touches, &[], self.memory.allocate(key, units))
-            .await
+        let touch = one(Place::Stock, key, SMALL_BYTES);
+        self.write_one(touch, self.memory.allocate(key, units)).await
     }
 }
 
 /// The index writes of an order's change: the shopper's index, which contains all attributes, and the index
 /// of open orders, whose entry moves when the order's due time changes.
 fn index_touches(order: &Order, bytes: usize, is_new: bool) -> [Touch; 2] {
-    let by_shopper = one(Place::OrdersByShopper, order.shopper.to_string(), bytes);
+    let by_shopper = one(Place::OrdersByShopper, &order.shopper, bytes);
     // An order that has ended leaves its bucket.
     let was = Order {
         status: OrderStatus::Placed,
         ..order.clone()
     };
-    let bucket = was
-        .open_bucket()
-        .map_or_else(String::new, |bucket| format!("{bucket:x}"));
+    let bucket = was.open_bucket().map_or_else(String::new, bucket_key);
     let mut open = one(Place::OrdersOpen, bucket, SMALL_BYTES);
     if !is_new && order.open_bucket().is_some() {
         open.units *= 2.0;
@@ -420,21 +395,17 @@ impl PlaceOrder for Store {
     async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
         let order = &placing.order;
         let bytes = order_bytes(order);
+        let address_bytes = placing.address.len() + SMALL_BYTES;
         let key = &order.reservation.shard;
         let touches = [
-            in_transaction(Place::Orders, order.id.to_string(), bytes),
-            in_transaction(Place::Stock, key.to_string(), SHARD_BYTES),
+            in_transaction(Place::Orders, &order.id, bytes),
+            in_transaction(Place::Stock, key, SHARD_BYTES),
             in_transaction(Place::Purchases, counter(&key.drop, &order.shopper), SMALL_BYTES),
-            in_transaction(
-                Place::Addresses,
-                order.id.to_string(),
-                placing.address.len() + SMALL_BYTES,
-            ),
+            in_transaction(Place::Addresses, &order.id, address_bytes),
         ];
         let indexes = index_touches(order, bytes, true);
-        let answer = self
-            .conditional(&touches, &indexes, self.memory.place(placing))
-            .await;
+        let act = self.memory.place(placing);
+        let answer = self.conditional(&touches, &indexes, act).await;
         self.behind.take_changes(&self.memory);
         answer
     }
@@ -443,23 +414,20 @@ impl PlaceOrder for Store {
 impl ReadOrder for Store {
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
         // The document of an order with several cards is larger than 1 KB; no document is larger than 4 KB.
-        let touch = Touch::read(Place::Orders, id.to_string(), units::read(SHARD_BYTES, true));
-        self.read(&[touch]).await?;
+        self.read(full(Place::Orders, id, SHARD_BYTES)).await?;
         self.memory.order(id).await
     }
 }
 
 impl KeepContact for Store {
     async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
-        let touch = Touch::read(Place::Addresses, order.as_str(), units::read(SMALL_BYTES, true));
-        self.read(&[touch]).await?;
+        self.read(full(Place::Addresses, order, SMALL_BYTES)).await?;
         self.memory.contact(order).await
     }
 
     async fn note_sent(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
-        let touches = [one(Place::Addresses, order.to_string(), SMALL_BYTES)];
-        self.write(&touches, &[], self.memory.note_sent(order, what), |()| true)
-            .await
+        let touch = one(Place::Addresses, order, SMALL_BYTES);
+        self.write_one(touch, self.memory.note_sent(order, what)).await
     }
 }
 
@@ -470,8 +438,8 @@ impl ListOrders for Store {
         after: Option<&(Timestamp, OrderId)>,
         limit: u16,
     ) -> Result<OrderPage, StoreError> {
-        let touch = half(Place::OrdersByShopper, shopper.to_string(), SHARD_BYTES);
-        self.read(&[touch]).await?;
+        let touch = half(Place::OrdersByShopper, shopper, SHARD_BYTES);
+        self.read(touch).await?;
         self.memory.orders_of(shopper, after, limit).await
     }
 }
@@ -479,8 +447,9 @@ impl ListOrders for Store {
 impl FindDueOrders for Store {
     async fn due_orders(&self, bucket: u8, now: Timestamp, limit: u16) -> Result<Vec<OrderId>, StoreError> {
         let due = self.memory.due_orders(bucket, now, limit).await?;
-        let touch = half(Place::OrdersOpen, format!("{bucket:x}"), due.len() * SMALL_BYTES);
-        self.read(&[touch]).await?;
+        let bytes = due.len() * SMALL_BYTES;
+        self.read(half(Place::OrdersOpen, bucket_key(bucket), bytes))
+            .await?;
         Ok(due)
     }
 }
@@ -488,7 +457,7 @@ impl FindDueOrders for Store {
 impl PutOff for Store {
     async fn put_off(&self, seen: &Order, due_at: Timestamp) -> Result<Conditional<()>, StoreError> {
         let bytes = order_bytes(seen);
-        let touches = [one(Place::Orders, seen.id.to_string(), bytes)];
+        let touches = [one(Place::Orders, &seen.id, bytes)];
         let indexes = index_touches(seen, bytes, false);
         let act = self.memory.put_off(seen, due_at);
         self.conditional(&touches, &indexes, act).await
@@ -504,11 +473,9 @@ impl ListOpenOrders for Store {
     ) -> Result<OpenPage, StoreError> {
         let page = self.memory.open_orders(bucket, after, limit).await?;
         let entries = page.orders.len() * SMALL_BYTES;
-        let mut wanted = vec![half(Place::OrdersOpen, format!("{bucket:x}"), entries)];
-        wanted.extend(page.orders.iter().map(|order| {
-            let units = units::read(order_bytes(order), true);
-            Touch::read(Place::Orders, order.id.to_string(), units)
-        }));
+        let mut wanted = vec![half(Place::OrdersOpen, bucket_key(bucket), entries)];
+        let orders = page.orders.iter();
+        wanted.extend(orders.map(|order| full(Place::Orders, &order.id, order_bytes(order))));
         self.batch(wanted).await?;
         Ok(page)
     }
@@ -516,11 +483,7 @@ impl ListOpenOrders for Store {
 
 impl TakeCalls for Store {
     async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
-        let touches = [one(
-            Place::Purchases,
-            format!("#gateway#{}", wanted.line),
-            SMALL_BYTES,
-        )];
+        let touch = one(Place::Purchases, format!("#gateway#{}", wanted.line), SMALL_BYTES);
         let Some(seen_line) = self.lines.get(usize::from(wanted.line)) else {
             return Err(StoreError::broken("no such line"));
         };
@@ -530,7 +493,7 @@ impl TakeCalls for Store {
             return Ok(Turn::Later(from_micros(begins)));
         }
         let taking = self.memory.take_calls(wanted);
-        let turn = self.write(&touches, &[], taking, |_| true).await?;
+        let turn = self.write_one(touch.clone(), taking).await?;
         let line = match turn {
             Turn::From(at) => micros(at).saturating_add(wanted.rate.span_us(wanted.calls)),
             Turn::Later(at) => micros(at),
@@ -540,8 +503,7 @@ impl TakeCalls for Store {
         // wrong position and is refused, so a second write follows.
         let follows = matches!(turn, Turn::From(at) if at > wanted.now);
         if matches!(turn, Turn::From(_)) && follows != (begins == seen) {
-            let again = std::future::ready(Ok(()));
-            self.write(&touches, &[], again, |()| true).await?;
+            self.write_one(touch, std::future::ready(Ok(()))).await?;
         }
         Ok(turn)
     }
@@ -554,15 +516,9 @@ impl NoteDecline for Store {
         card: &CardFingerprint,
         order: &OrderId,
     ) -> Result<u32, StoreError> {
-        let touches = [one(
-            Place::Purchases,
-            format!("#card#{drop}#{}", card.as_str()),
-            SMALL_BYTES,
-        )];
-        self.write(&touches, &[], self.memory.note_decline(drop, card, order), |_| {
-            true
-        })
-        .await
+        let key = format!("#card#{drop}#{}", card.as_str());
+        let act = self.memory.note_decline(drop, card, order);
+        self.write_one(one(Place::Purchases, key, SMALL_BYTES), act).await
     }
 }
 
@@ -572,11 +528,11 @@ impl AdvanceOrder for Store {
         let bytes = order_bytes(order);
         let key = &order.reservation.shard;
         let touches = match step.effect {
-            None => vec![one(Place::Orders, order.id.to_string(), bytes)],
+            None => vec![one(Place::Orders, &order.id, bytes)],
             Some(effect) => {
                 let mut touches = vec![
-                    in_transaction(Place::Orders, order.id.to_string(), bytes),
-                    in_transaction(Place::Stock, key.to_string(), SHARD_BYTES),
+                    in_transaction(Place::Orders, &order.id, bytes),
+                    in_transaction(Place::Stock, key, SHARD_BYTES),
                 ];
                 if effect == StockEffect::Undo {
                     let counter = counter(&key.drop, &order.shopper);
@@ -586,9 +542,8 @@ impl AdvanceOrder for Store {
             }
         };
         let indexes = index_touches(order, bytes, false);
-        let answer = self
-            .conditional(&touches, &indexes, self.memory.advance(step))
-            .await;
+        let act = self.memory.advance(step);
+        let answer = self.conditional(&touches, &indexes, act).await;
         self.behind.take_changes(&self.memory);
         answer
     }
@@ -597,15 +552,13 @@ impl AdvanceOrder for Store {
 impl ReadDrop for Store {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
         let bytes = self.sizes.of(id.as_str());
-        let touch = Touch::read(Place::Drops, id.as_str(), units::read(bytes, true));
-        self.read(&[touch]).await?;
+        self.read(full(Place::Drops, id, bytes)).await?;
         self.memory.drop(id).await
     }
 
     async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
         let bytes = self.sizes.of(id.as_str());
-        self.read(&[half(Place::Drops, copy_key(id, copy), bytes)])
-            .await?;
+        self.read(half(Place::Drops, copy_key(id, copy), bytes)).await?;
         self.memory.copy(id, copy).await
     }
 }
@@ -619,8 +572,7 @@ impl ListDrops for Store {
     async fn published(&self, listing: Listing, most: u16) -> Result<Vec<ListedDrop>, StoreError> {
         let entries = self.memory.published(listing, most).await?;
         let bytes = entries.iter().map(entry_bytes).sum();
-        self.read(&[half(Place::Calendar, listing_key(listing).to_owned(), bytes)])
-            .await?;
+        self.read(half(Place::Calendar, listing_key(listing), bytes)).await?;
         Ok(entries)
     }
 }
@@ -640,19 +592,17 @@ impl StoreDrop for Store {
             .chain(copies)
             .map(|key| in_transaction(Place::Drops, key, bytes))
             .collect();
-        let listing = if drop.listed {
-            Listing::Listed
-        } else {
-            Listing::Unlisted
+        let listing = match drop.listed {
+            true => Listing::Listed,
+            false => Listing::Unlisted,
         };
         // A drop is on the calendar once it is scheduled.
         let index = match drop.state {
             DropState::Draft | DropState::Publishing => None,
-            _ => Some(one(Place::Calendar, listing_key(listing).to_owned(), entry)),
+            _ => Some(one(Place::Calendar, listing_key(listing), entry)),
         };
-        let stored = self
-            .conditional(&touches, index.as_slice(), self.memory.store(drop))
-            .await?;
+        let act = self.memory.store(drop);
+        let stored = self.conditional(&touches, index.as_slice(), act).await?;
         if stored.is_done() {
             self.sizes.put(drop.id.to_string(), bytes);
         }
@@ -663,8 +613,8 @@ impl StoreDrop for Store {
 impl ReadStatus for Store {
     async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
         let bytes = self.sizes.of(&status_key(drop, 0));
-        self.read(&[half(Place::Status, status_key(drop, replica), bytes)])
-            .await?;
+        let key = status_key(drop, replica);
+        self.read(half(Place::Status, key, bytes)).await?;
         self.memory.status(drop, replica).await
     }
 }
@@ -678,7 +628,7 @@ impl ReadCounts for Store {
     ) -> Result<Option<FreeCounts>, StoreError> {
         let bytes = self.sizes.of(&counts_key(drop, sku, 0));
         let key = counts_key(drop, sku, replica);
-        self.read(&[half(Place::Status, key, bytes)]).await?;
+        self.read(half(Place::Status, key, bytes)).await?;
         self.memory.counts(drop, sku, replica).await
     }
 }
@@ -715,9 +665,9 @@ impl HoldLease for Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Lease, Lease>, StoreError> {
-        let touches = [one(Place::Status, format!("{drop}#lease"), SMALL_BYTES)];
+        let touch = one(Place::Status, format!("{drop}#lease"), SMALL_BYTES);
         let act = self.memory.acquire(drop, holder, now, until);
-        let answer = self.write(&touches, &[], act, |_| true).await;
+        let answer = self.write_one(touch, act).await;
         if matches!(answer, Ok(Ok(_))) {
             self.world().note_step();
         }
@@ -729,10 +679,9 @@ impl ReadIssuers for Store {
     async fn issuers(&self, list: IssuerList, copy: u8) -> Result<Option<IssuersDocument>, StoreError> {
         let key = format!("issuers#{}#{copy}", list.as_str());
         let found = self.memory.issuers(list, copy).await?;
-        let bytes = found
-            .as_ref()
-            .map_or(0, |document| document.text.len() + SMALL_BYTES);
-        self.read(&[half(Place::Drops, key, bytes)]).await?;
+        let bytes = found.as_ref().map(|document| document.text.len() + SMALL_BYTES);
+        let touch = half(Place::Drops, key, bytes.unwrap_or(0));
+        self.read(touch).await?;
         Ok(found)
     }
 }

@@ -11,11 +11,13 @@
 //! limit.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use clap::ValueEnum;
 use replay::chance::{key_of, keyed};
 use serde::Serialize;
 
+use crate::lock;
 use crate::settings::{LIMITS, Lifted, Settings};
 
 /// The number of placements of the keys that are counted in parallel.
@@ -27,7 +29,7 @@ const MOST_KEYS: usize = 20_000;
 const TOLD_KEYS: usize = 8;
 
 /// A table or an index whose partitions are modelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Place {
@@ -43,42 +45,17 @@ pub enum Place {
 }
 
 impl Place {
-    /// Every table and index.
-    pub const ALL: [Self; 9] = [
-        Self::Stock,
-        Self::Purchases,
-        Self::Orders,
-        Self::OrdersOpen,
-        Self::OrdersByShopper,
-        Self::Addresses,
-        Self::Drops,
-        Self::Calendar,
-        Self::Status,
-    ];
-
-    /// The setting that lifts the limits of the place; `None` if no setting does.
+    /// The name of the place's table in the template, and the setting that lifts the table's limits; `None` if no
+    /// setting does. A table's warm throughput and limits also apply to its indexes.
     #[must_use]
-    pub const fn lifted_by(self) -> Option<Lifted> {
+    pub const fn table(self) -> (&'static str, Option<Lifted>) {
         match self {
-            Self::Stock => Some(Lifted::Stock),
-            Self::Purchases => Some(Lifted::Purchases),
-            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => Some(Lifted::Orders),
-            Self::Addresses => None,
-            Self::Drops | Self::Calendar => Some(Lifted::Drops),
-            Self::Status => Some(Lifted::Status),
-        }
-    }
-
-    /// The name of the place's table in the template. A table's warm throughput also applies to its indexes.
-    #[must_use]
-    pub const fn table(self) -> &'static str {
-        match self {
-            Self::Stock => "StockTable",
-            Self::Purchases => "PurchasesTable",
-            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => "OrdersTable",
-            Self::Addresses => "AddressesTable",
-            Self::Drops | Self::Calendar => "DropsTable",
-            Self::Status => "StatusTable",
+            Self::Stock => ("StockTable", Some(Lifted::Stock)),
+            Self::Purchases => ("PurchasesTable", Some(Lifted::Purchases)),
+            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => ("OrdersTable", Some(Lifted::Orders)),
+            Self::Addresses => ("AddressesTable", None),
+            Self::Drops | Self::Calendar => ("DropsTable", Some(Lifted::Drops)),
+            Self::Status => ("StatusTable", Some(Lifted::Status)),
         }
     }
 }
@@ -106,18 +83,15 @@ pub struct Touch {
 impl Touch {
     #[must_use]
     pub fn read(place: Place, key: impl Into<String>, units: f64) -> Self {
-        let (key, access) = (key.into(), Access::Read);
-        Self {
-            place,
-            key,
-            access,
-            units,
-        }
+        Self::new(place, key.into(), Access::Read, units)
     }
 
     #[must_use]
     pub fn write(place: Place, key: impl Into<String>, units: f64) -> Self {
-        let (key, access) = (key.into(), Access::Write);
+        Self::new(place, key.into(), Access::Write, units)
+    }
+
+    fn new(place: Place, key: String, access: Access, units: f64) -> Self {
         Self {
             place,
             key,
@@ -131,18 +105,18 @@ impl Touch {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct KeyUse {
-    name: String,
+    report: KeyReport,
     second: i64,
     in_second: f64,
-    peak: f64,
-    total: f64,
 }
 
 /// The reads, or the writes, of one table or index.
 #[derive(Debug)]
 struct Side {
+    place: Place,
+    access: Access,
     ceiling: f64,
     most_of_table: f64,
     /// Whether the limits are lifted, so that every request is admitted.
@@ -163,8 +137,16 @@ struct Side {
 }
 
 impl Side {
-    fn new(partitions: usize, ceiling: f64, most_of_table: f64, lifted: bool) -> Self {
+    fn new(
+        (place, access): (Place, Access),
+        partitions: usize,
+        ceiling: f64,
+        most_of_table: f64,
+        lifted: bool,
+    ) -> Self {
         Self {
+            place,
+            access,
             ceiling,
             most_of_table,
             lifted,
@@ -198,18 +180,19 @@ impl Side {
             return;
         }
         let key = self.keys.entry(hash).or_insert_with(|| KeyUse {
-            name: touch.key.clone(),
+            report: KeyReport {
+                key: touch.key.clone(),
+                ..KeyReport::default()
+            },
             second,
             in_second: 0.0,
-            peak: 0.0,
-            total: 0.0,
         });
         if key.second != second {
             (key.second, key.in_second) = (second, 0.0);
         }
         key.in_second += touch.units;
-        key.total += touch.units;
-        key.peak = key.peak.max(key.in_second);
+        key.report.total += touch.units;
+        key.report.peak = key.report.peak.max(key.in_second);
     }
 
     fn admits(&self, seed: u64, hash: u64) -> bool {
@@ -251,30 +234,22 @@ impl Side {
 }
 
 #[derive(Debug)]
-struct Sides {
-    place: Place,
-    read: Side,
-    write: Side,
-}
-
-impl Sides {
-    fn side(&mut self, access: Access) -> &mut Side {
-        match access {
-            Access::Read => &mut self.read,
-            Access::Write => &mut self.write,
-        }
-    }
-}
-
-#[derive(Debug)]
 struct State {
     second: i64,
-    places: Vec<Sides>,
+    /// The reads, and then the writes, of each place.
+    sides: Vec<Side>,
     /// The highest demand on any partition in each second, as a share of its limit.
     busiest: Vec<(i64, f64)>,
     /// Items that transactions in progress will change, with the number of these transactions.
     locked: HashMap<u64, u32>,
     conflicts: u64,
+}
+
+impl State {
+    fn side(&mut self, touch: &Touch) -> Option<&mut Side> {
+        let at = 2 * touch.place as usize + touch.access as usize;
+        self.sides.get_mut(at)
+    }
 }
 
 /// The partitions of all tables and indexes of a run, and the demand on them.
@@ -286,7 +261,7 @@ pub struct Tables {
 }
 
 /// The units that requests needed of a busy key.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct KeyReport {
     pub key: String,
     /// Units requested in the key's busiest second.
@@ -330,7 +305,8 @@ impl Tables {
         let (capacity, limits) = (&settings.capacity, settings.limits);
         let quotas = &capacity.quotas;
         let sides = |place: Place| {
-            let warm = capacity.warm(place.table());
+            let (table, lift) = place.table();
+            let warm = capacity.warm(table);
             let (read, write) = (f64::from(warm.read_units), f64::from(warm.write_units));
             let partitions = (read / LIMITS.partition_read_units).max(write / LIMITS.partition_write_units);
             #[allow(
@@ -339,22 +315,22 @@ impl Tables {
                 reason = "a quota over a thousand"
             )]
             let partitions = partitions.ceil() as usize;
-            let lifted = place
-                .lifted_by()
-                .is_some_and(|lift| settings.lifted.contains(&lift));
-            let side = |ceiling, most: u32| Side::new(partitions, ceiling, f64::from(most), lifted);
-            Sides {
-                place,
-                read: side(limits.partition_read_units, quotas.table_read_units),
-                write: side(limits.partition_write_units, quotas.table_write_units),
-            }
+            let lifted = lift.is_some_and(|lift| settings.lifted.contains(&lift));
+            let side = |access, ceiling, most: u32| {
+                Side::new((place, access), partitions, ceiling, f64::from(most), lifted)
+            };
+            let (reads, writes) = (quotas.table_read_units, quotas.table_write_units);
+            [
+                side(Access::Read, limits.partition_read_units, reads),
+                side(Access::Write, limits.partition_write_units, writes),
+            ]
         };
         Self {
             seed: settings.seed,
             opens_us,
             state: Mutex::new(State {
                 second: 0,
-                places: Place::ALL.into_iter().map(sides).collect(),
+                sides: Place::value_variants().iter().copied().flat_map(sides).collect(),
                 busiest: Vec::new(),
                 locked: HashMap::new(),
                 conflicts: 0,
@@ -363,7 +339,7 @@ impl Tables {
     }
 
     fn state(&self, now_us: i64) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let second = (now_us - self.opens_us).div_euclid(1_000_000);
         if second != state.second {
             self.end_second(&mut state);
@@ -374,11 +350,8 @@ impl Tables {
 
     fn end_second(&self, state: &mut State) {
         let second = state.second;
-        let mut busiest = 0.0_f64;
-        for sides in &mut state.places {
-            busiest = busiest.max(sides.read.end_second(second));
-            busiest = busiest.max(sides.write.end_second(second));
-        }
+        let sides = state.sides.iter_mut();
+        let busiest = sides.map(|side| side.end_second(second)).fold(0.0, f64::max);
         state.busiest.push((second, busiest));
     }
 
@@ -390,10 +363,9 @@ impl Tables {
         let mut refused = false;
         for touch in touches.iter().chain(later) {
             let hash = touch.hash();
-            let Some(sides) = state.places.get_mut(touch.place as usize) else {
+            let Some(side) = state.side(touch) else {
                 continue;
             };
-            let side = sides.side(touch.access);
             side.ask(self.seed, hash, second, touch);
             if !side.admits(self.seed, hash) {
                 side.throttled += 1;
@@ -418,9 +390,8 @@ impl Tables {
 
     fn take_from(&self, state: &mut State, touches: &[Touch]) {
         for touch in touches {
-            if let Some(sides) = state.places.get_mut(touch.place as usize) {
-                let hash = touch.hash();
-                sides.side(touch.access).take(self.seed, hash, touch.units);
+            if let Some(side) = state.side(touch) {
+                side.take(self.seed, touch.hash(), touch.units);
             }
         }
     }
@@ -428,7 +399,7 @@ impl Tables {
     /// Whether a write of `keys` conflicts with a transaction in progress on one of these keys. Counts the
     /// conflict.
     pub fn conflicts(&self, keys: &[u64]) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let met = keys.iter().any(|key| state.locked.contains_key(key));
         state.conflicts += u64::from(met);
         met
@@ -436,7 +407,7 @@ impl Tables {
 
     /// Locks `keys` against other writes until the returned value is dropped.
     pub fn lock(&self, keys: Vec<u64>) -> Locked<'_> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         for key in &keys {
             *state.locked.entry(*key).or_default() += 1;
         }
@@ -453,33 +424,31 @@ impl Tables {
     /// The number of requests for items that were refused for lack of units so far.
     #[must_use]
     pub fn throttled(&self) -> u64 {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |sides: &Sides| sides.read.throttled + sides.write.throttled;
-        state.places.iter().map(of).sum()
+        lock(&self.state).sides.iter().map(|side| side.throttled).sum()
     }
 
     /// The number of writes that conflicted with a transaction.
     #[must_use]
     pub fn conflicted(&self) -> u64 {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .conflicts
+        lock(&self.state).conflicts
     }
 
     /// Units read and written in the whole run.
     #[must_use]
     pub fn units(&self) -> (f64, f64) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = |of: fn(&Sides) -> f64| state.places.iter().map(of).sum();
-        (sum(|sides| sides.read.total), sum(|sides| sides.write.total))
+        let state = lock(&self.state);
+        let sum = |access| {
+            let sides = state.sides.iter().filter(|side| side.access == access);
+            sides.map(|side| side.total).sum()
+        };
+        (sum(Access::Read), sum(Access::Write))
     }
 
     /// For each second from the opening, the highest demand on a partition over all tables and placements, as
     /// a share of the partition's limit.
     #[must_use]
     pub fn busiest(&self) -> Vec<(i64, f64)> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         self.end_second(&mut state);
         state.busiest.clone()
     }
@@ -487,36 +456,25 @@ impl Tables {
     /// The demand on each table and index.
     #[must_use]
     pub fn report(&self) -> Vec<PlaceReport> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reports = Vec::new();
-        for sides in &state.places {
-            for (access, side) in [(Access::Read, &sides.read), (Access::Write, &sides.write)] {
-                let mut keys: Vec<&KeyUse> = side.keys.values().collect();
-                keys.sort_by(|a, b| b.peak.total_cmp(&a.peak).then_with(|| a.name.cmp(&b.name)));
-                reports.push(PlaceReport {
-                    place: sides.place,
-                    access,
-                    partitions: side.used.len(),
-                    units: side.total,
-                    throttled: side.throttled,
-                    first_throttle_ms: side
-                        .first_throttle_us
-                        .map(|us| (us - self.opens_us).div_euclid(1_000)),
-                    first_throttled_key: side.first_throttled_key.clone(),
-                    partition_use_max: side.use_max.iter().copied().fold(0.0, f64::max),
-                    partition_use_by_placement: side.use_max.to_vec(),
-                    busiest_second: side.busiest_second,
-                    busiest_keys: (keys.into_iter().take(TOLD_KEYS))
-                        .map(|key| KeyReport {
-                            key: key.name.clone(),
-                            peak: key.peak,
-                            total: key.total,
-                        })
-                        .collect(),
-                });
+        let report = |side: &Side| {
+            let mut keys: Vec<&KeyReport> = side.keys.values().map(|key| &key.report).collect();
+            keys.sort_by(|a, b| b.peak.total_cmp(&a.peak).then_with(|| a.key.cmp(&b.key)));
+            let first_us = side.first_throttle_us;
+            PlaceReport {
+                place: side.place,
+                access: side.access,
+                partitions: side.used.len(),
+                units: side.total,
+                throttled: side.throttled,
+                first_throttle_ms: first_us.map(|us| (us - self.opens_us).div_euclid(1_000)),
+                first_throttled_key: side.first_throttled_key.clone(),
+                partition_use_max: side.use_max.iter().copied().fold(0.0, f64::max),
+                partition_use_by_placement: side.use_max.to_vec(),
+                busiest_second: side.busiest_second,
+                busiest_keys: keys.into_iter().take(TOLD_KEYS).cloned().collect(),
             }
-        }
-        reports
+        };
+        lock(&self.state).sides.iter().map(report).collect()
     }
 }
 
@@ -528,7 +486,7 @@ pub struct Locked<'a> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        let mut state = self.tables.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.tables.state);
         for key in &self.keys {
             if let Some(count) = state.locked.get_mut(key) {
                 *count -= 1;

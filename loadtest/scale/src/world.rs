@@ -2,7 +2,7 @@
 //! and answers of each second.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use domain::time::Timestamp;
 use memory::TestRuntime;
@@ -10,6 +10,7 @@ use replay::chance::keyed;
 use replay::timeline::{Sleep, Timeline};
 use serde::Serialize;
 
+use crate::lock;
 use crate::settings::Settings;
 use crate::tables::Tables;
 
@@ -117,7 +118,7 @@ impl World {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The true time, which no environment can read exactly.
@@ -136,16 +137,11 @@ impl World {
     pub fn note_step(&self) {
         let now_us = self.timeline.now_us();
         let mut state = self.state();
-        let (last_us, longest_us) = state.step;
-        let counts = self.since_opening_us() > 0 && last_us > 0;
-        state.step = (
-            now_us,
-            if counts {
-                longest_us.max(now_us - last_us)
-            } else {
-                longest_us
-            },
-        );
+        let (last_us, longest_us) = &mut state.step;
+        if self.since_opening_us() > 0 && *last_us > 0 {
+            *longest_us = (*longest_us).max(now_us - *last_us);
+        }
+        *last_us = now_us;
     }
 
     /// The longest time between two steps of the conductor after the opening, in ms.
@@ -197,15 +193,14 @@ impl World {
         self.state().seconds.clone()
     }
 
-    /// Marks the beginning of work in progress. The drop is not drained before this work ends.
-    pub fn begin(&self) {
+    /// Starts work in a task of its own. The drop is not drained before this work ends.
+    pub fn start(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         self.state().busy += 1;
-    }
-
-    /// Marks the end of work in progress.
-    pub fn done(&self) {
-        let mut state = self.state();
-        state.busy = state.busy.saturating_sub(1);
+        let world = Arc::clone(self);
+        self.timeline.spawn(None, async move {
+            work.await;
+            world.state().busy -= 1;
+        });
     }
 
     /// Whether work is in progress.

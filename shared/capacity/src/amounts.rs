@@ -60,22 +60,23 @@ pub struct WarmThroughput {
 members!(WarmThroughput: write_units, read_units);
 
 impl WarmThroughput {
+    fn merged(self, other: Self, both: fn(u32, u32) -> u32) -> Self {
+        Self {
+            write_units: both(self.write_units, other.write_units),
+            read_units: both(self.read_units, other.read_units),
+        }
+    }
+
     /// The larger of both values in each part.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        Self {
-            write_units: self.write_units.max(other.write_units),
-            read_units: self.read_units.max(other.read_units),
-        }
+        self.merged(other, u32::max)
     }
 
     /// The smaller of both values in each part.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
-        Self {
-            write_units: self.write_units.min(other.write_units),
-            read_units: self.read_units.min(other.read_units),
-        }
+        self.merged(other, u32::min)
     }
 }
 
@@ -142,26 +143,32 @@ impl Polling {
         }
     }
 
+    /// The setting whose parts `both` computes from those of two settings; `None` if these are of different kinds.
+    #[must_use]
+    pub fn merged(self, other: Self, both: fn(u32, u32) -> u32) -> Option<Self> {
+        use Polling::{MaximumConcurrency, ProvisionedPollers};
+        match (self, other) {
+            (MaximumConcurrency(one), MaximumConcurrency(other)) => {
+                Some(MaximumConcurrency(both(one, other)))
+            }
+            (
+                ProvisionedPollers { minimum, maximum },
+                ProvisionedPollers {
+                    minimum: other_minimum,
+                    maximum: other_maximum,
+                },
+            ) => Some(ProvisionedPollers {
+                minimum: both(minimum, other_minimum),
+                maximum: both(maximum, other_maximum),
+            }),
+            _ => None,
+        }
+    }
+
     /// The larger of both settings in each part; `self` if the settings are of different kinds.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::MaximumConcurrency(a), Self::MaximumConcurrency(b)) => Self::MaximumConcurrency(a.max(b)),
-            (
-                Self::ProvisionedPollers {
-                    minimum: a,
-                    maximum: c,
-                },
-                Self::ProvisionedPollers {
-                    minimum: b,
-                    maximum: d,
-                },
-            ) => Self::ProvisionedPollers {
-                minimum: a.max(b),
-                maximum: c.max(d),
-            },
-            (mine, _) => mine,
-        }
+        self.merged(other, u32::max).unwrap_or(self)
     }
 }
 

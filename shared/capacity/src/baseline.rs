@@ -81,23 +81,21 @@ impl Baseline {
     /// The baseline as a [`Capacity`].
     #[must_use]
     pub fn capacity(&self) -> Capacity {
-        let concurrency = |f: &FunctionBaseline| Concurrency {
-            provisioned: f.provisioned,
-            reserved: f.reserved,
+        let function = |f: &FunctionBaseline| {
+            let (provisioned, reserved) = (f.provisioned, f.reserved);
+            let concurrency = Concurrency {
+                provisioned,
+                reserved,
+            };
+            (f.function.clone(), concurrency)
         };
+        let table = |t: &TableBaseline| (t.table.clone(), t.warm);
+        let queue = |q: &QueueBaseline| (q.source.clone(), q.polling);
         Capacity {
-            functions: self
-                .functions
-                .iter()
-                .map(|f| (f.function.clone(), concurrency(f)))
-                .collect(),
+            functions: self.functions.iter().map(function).collect(),
             database: self.database.size(),
-            tables: self.tables.iter().map(|t| (t.table.clone(), t.warm)).collect(),
-            queues: self
-                .queues
-                .iter()
-                .map(|q| (q.source.clone(), q.polling))
-                .collect(),
+            tables: self.tables.iter().map(table).collect(),
+            queues: self.queues.iter().map(queue).collect(),
         }
     }
 
@@ -108,44 +106,17 @@ impl Baseline {
     }
 
     pub(super) fn check(&self, m: &mut Mistakes) {
-        for (n, function) in self.functions.iter().enumerate() {
-            let at = format!("baseline.function[{n}]");
-            let earlier = self.functions.iter().take(n).map(|f| f.function.as_str());
-            m.name(&function.function, earlier, format!("{at}.function"));
-            m.check(
-                (128..=10_240).contains(&function.memory_mb),
-                format!("{at}.memory_mb"),
-                "128 to 10240",
-            );
-            m.check(
-                function
-                    .reserved
-                    .is_none_or(|reserved| reserved >= function.provisioned),
-                format!("{at}.reserved"),
-                "at least as much as is provisioned",
-            );
-        }
-        self.database.check(m);
-        for (n, table) in self.tables.iter().enumerate() {
-            let at = format!("baseline.table[{n}]");
-            m.name(
-                &table.table,
-                self.tables.iter().take(n).map(|t| t.table.as_str()),
-                format!("{at}.table"),
-            );
-        }
-        for (n, queue) in self.queues.iter().enumerate() {
-            let at = format!("baseline.queue[{n}]");
-            m.name(
-                &queue.source,
-                self.queues.iter().take(n).map(|q| q.source.as_str()),
-                format!("{at}.source"),
-            );
-            m.check(
-                self.function(&queue.function).is_some(),
-                format!("{at}.function"),
-                "names a function of the baseline",
-            );
+        let functions = &self.functions;
+        m.list("function", functions, ("function", |f| &f.function), |m, f| {
+            m.check((128..=10_240).contains(&f.memory_mb), "memory_mb", "128 to 10240");
+            let covers = f.reserved.is_none_or(|units| units >= f.provisioned);
+            m.check(covers, "reserved", "at least as much as is provisioned");
+        });
+        m.part("database", |m| self.database.check(m));
+        m.list("table", &self.tables, ("table", |t| &t.table), |_, _| {});
+        m.list("queue", &self.queues, ("source", |q| &q.source), |m, queue| {
+            let known = self.function(&queue.function).is_some();
+            m.check(known, "function", "names a function of the baseline");
             let (ok, rule) = match queue.polling {
                 Polling::MaximumConcurrency(most) => ((2..=1_000).contains(&most), "2 to 1000"),
                 Polling::ProvisionedPollers { minimum, maximum } => (
@@ -153,7 +124,7 @@ impl Baseline {
                     "a minimum of 2 to 200, and a maximum from there to 10000",
                 ),
             };
-            m.check(ok, format!("{at}.polling"), rule);
-        }
+            m.check(ok, "polling", rule);
+        });
     }
 }

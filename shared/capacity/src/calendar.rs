@@ -151,6 +151,11 @@ const ASSUMED_TAIL: Stretch = Stretch {
 };
 const ASSUMED_SOLD_WITHIN_SECONDS: u32 = 10;
 
+fn open_seconds(starts_at: Timestamp, ends_at: Timestamp) -> u32 {
+    let open_ms = ends_at.millis_since(starts_at).max(0);
+    u32::try_from(open_ms / 1000).unwrap_or(u32::MAX)
+}
+
 impl CalendarDrop {
     /// The entry for a drop that the calendar does not contain, from the number of shoppers that its
     /// operator expects.
@@ -158,8 +163,6 @@ impl CalendarDrop {
     /// # Errors
     /// The mistakes that the entry would have on the calendar.
     pub fn expected(drop: &Drop) -> Result<Self, Vec<FieldError>> {
-        let open_ms = drop.ends_at.millis_since(drop.starts_at).max(0);
-        let open_seconds = u32::try_from(open_ms / 1_000).unwrap_or(u32::MAX);
         let entry = Self {
             id: drop.id.clone(),
             state: CalendarState::Scheduled,
@@ -172,14 +175,14 @@ impl CalendarDrop {
             sold_within_seconds: ASSUMED_SOLD_WITHIN_SECONDS,
             before: ASSUMED_BEFORE,
             opening: Stretch {
-                seconds: ASSUMED_OPENING_SECONDS.min(open_seconds),
+                seconds: ASSUMED_OPENING_SECONDS.min(open_seconds(drop.starts_at, drop.ends_at)),
                 peak_factor: 1.0,
             },
             sale_peak_factor: ASSUMED_SALE_PEAK_FACTOR,
             tail: ASSUMED_TAIL,
         };
         let mut mistakes = Mistakes::default();
-        entry.check(&mut mistakes, "drop");
+        mistakes.part("drop", |m| entry.check(m));
         let mistakes = mistakes.found();
         if mistakes.is_empty() {
             Ok(entry)
@@ -191,8 +194,7 @@ impl CalendarDrop {
     /// The four phases of the drop as periods.
     #[must_use]
     pub fn stretches(&self) -> ByPhase<Stretch> {
-        let open_ms = self.ends_at.millis_since(self.starts_at).max(0);
-        let open_seconds = u32::try_from(open_ms / 1000).unwrap_or(u32::MAX);
+        let open_seconds = open_seconds(self.starts_at, self.ends_at);
         ByPhase {
             before: self.before,
             opening: self.opening,
@@ -266,65 +268,29 @@ impl CalendarDrop {
         }
     }
 
-    pub(super) fn check(&self, m: &mut Mistakes, at: &str) {
-        m.check(
-            self.starts_at < self.ends_at,
-            format!("{at}.ends_at"),
-            "after starts_at",
-        );
+    pub(super) fn check(&self, m: &mut Mistakes) {
+        m.check(self.starts_at < self.ends_at, "ends_at", "after starts_at");
         let open_ms = self.ends_at.millis_since(self.starts_at);
-        m.check(
-            open_ms <= LONGEST_OPEN_MS,
-            format!("{at}.ends_at"),
-            "at most 30 days after starts_at",
-        );
-        m.check(
-            (1..=100_000_000).contains(&self.shoppers),
-            format!("{at}.shoppers"),
-            "1 to 100000000",
-        );
-        m.check(
-            (1..=10_000_000).contains(&self.units),
-            format!("{at}.units"),
-            "1 to 10000000",
-        );
-        if let Some(rps) = self.peak_rps {
-            m.check(
-                (1..=100_000_000).contains(&rps),
-                format!("{at}.peak_rps"),
-                "1 to 100000000",
-            );
-        }
-        m.check(
-            self.sold_within_seconds > 0,
-            format!("{at}.sold_within_seconds"),
-            "at least 1",
-        );
+        let rule = "at most 30 days after starts_at";
+        m.check(open_ms <= LONGEST_OPEN_MS, "ends_at", rule);
+        let in_range = |count: u32| (1..=100_000_000).contains(&count);
+        m.check(in_range(self.shoppers), "shoppers", "1 to 100000000");
+        m.check((1..=10_000_000).contains(&self.units), "units", "1 to 10000000");
+        m.check(self.peak_rps.is_none_or(in_range), "peak_rps", "1 to 100000000");
+        m.check(self.sold_within_seconds > 0, "sold_within_seconds", "at least 1");
         for (field, stretch) in [
             ("before", self.before),
             ("opening", self.opening),
             ("tail", self.tail),
         ] {
-            m.check(
-                (1..=86_400).contains(&stretch.seconds),
-                format!("{at}.{field}.seconds"),
-                "1 to 86400",
-            );
-            m.within(
-                stretch.peak_factor,
-                1.0,
-                100.0,
-                format!("{at}.{field}.peak_factor"),
-            );
+            m.part(field, |m| {
+                m.check((1..=86_400).contains(&stretch.seconds), "seconds", "1 to 86400");
+                m.within(stretch.peak_factor, 1.0, 100.0, "peak_factor");
+            });
         }
         let rush_fits = open_ms >= i64::from(self.opening.seconds) * 1000;
-        m.check(rush_fits, format!("{at}.opening.seconds"), "not beyond ends_at");
-        m.within(
-            self.sale_peak_factor,
-            1.0,
-            100.0,
-            format!("{at}.sale_peak_factor"),
-        );
+        m.check(rush_fits, "opening.seconds", "not beyond ends_at");
+        m.within(self.sale_peak_factor, 1.0, 100.0, "sale_peak_factor");
     }
 }
 

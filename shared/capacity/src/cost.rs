@@ -69,11 +69,8 @@ pub fn usd_per_hour(docs: &Documents, capacity: &Capacity) -> f64 {
     let functions: f64 = (capacity.functions.iter())
         .map(|(name, concurrency)| held_usd_per_hour(docs, name, concurrency.provisioned))
         .sum();
-    functions
-        + docs
-            .baseline
-            .database
-            .usd_per_hour(&capacity.database, docs.prices.acu_hour)
+    let database = &docs.baseline.database;
+    functions + database.usd_per_hour(&capacity.database, docs.prices.acu_hour)
 }
 
 /// The change of the cost by a step, in US dollars: for an hour, and once (`None` if the list has no price
@@ -103,19 +100,15 @@ pub fn cost(docs: &Documents, drop: &CalendarDrop, window: &Window, capacity: &C
     let held_seconds = window.held_seconds().div_ceil(rounding).saturating_mul(rounding);
     let hours = f64::from(held_seconds) / SECONDS_PER_HOUR;
     let baseline = docs.baseline.capacity();
-    let groups: Vec<GroupCost> = docs
-        .profile
-        .groups
-        .iter()
+    let groups = docs.profile.groups.iter();
+    let groups: Vec<GroupCost> = groups
         .map(|group| group_cost(docs, drop, group, capacity, hours))
         .collect();
     let database = |size| docs.baseline.database.usd_per_hour(size, prices.acu_hour);
     let (database_usd_per_hour, everyday) = (database(&capacity.database), database(&baseline.database));
     let tables_usd = tables_usd(docs, drop);
-    let warm = capacity
-        .tables
-        .iter()
-        .map(|(name, to)| warm_usd(docs, baseline.table(name), *to));
+    let warm = capacity.tables.iter();
+    let warm = warm.map(|(name, to)| warm_usd(docs, baseline.table(name), *to));
     let warm_usd_once = warm.sum::<Option<f64>>();
     let sum = |of: fn(&GroupCost) -> f64| -> f64 { groups.iter().map(of).sum() };
     Cost {
@@ -137,9 +130,8 @@ pub fn cost(docs: &Documents, drop: &CalendarDrop, window: &Window, capacity: &C
 }
 
 fn gigabytes(docs: &Documents, function: &str) -> f64 {
-    docs.baseline
-        .function(function)
-        .map_or(0.0, |f| f64::from(f.memory_mb) / MB_PER_GB)
+    let function = docs.baseline.function(function);
+    function.map_or(0.0, |f| f64::from(f.memory_mb) / MB_PER_GB)
 }
 
 fn held_usd_per_hour(docs: &Documents, function: &str, provisioned: u32) -> f64 {
@@ -194,7 +186,7 @@ fn tables_usd(docs: &Documents, drop: &CalendarDrop) -> f64 {
     let of = |table: &TableUse| {
         let writes = f64::from(drop.units) * table.write_units_per_unit;
         let reads: f64 = (docs.profile.groups.iter())
-            .map(|g| table.read_units_per_request.get(&g.name).copied().unwrap_or(0.0) * requests(drop, g))
+            .map(|g| table.reads(g) * requests(drop, g))
             .sum();
         (writes * prices.write_units_per_million + reads * prices.read_units_per_million) / MILLION
     };
@@ -206,13 +198,9 @@ fn warm_usd(docs: &Documents, from: WarmThroughput, to: WarmThroughput) -> Optio
         (0, _) => Some(0.0),
         (units, price) => price.map(|usd| f64::from(units) * usd),
     };
-    let writes = priced(
-        to.write_units.saturating_sub(from.write_units),
-        docs.prices.warm_write_unit,
-    )?;
-    let reads = priced(
-        to.read_units.saturating_sub(from.read_units),
-        docs.prices.warm_read_unit,
-    )?;
+    let writes = to.write_units.saturating_sub(from.write_units);
+    let reads = to.read_units.saturating_sub(from.read_units);
+    let writes = priced(writes, docs.prices.warm_write_unit)?;
+    let reads = priced(reads, docs.prices.warm_read_unit)?;
     Some(writes + reads)
 }

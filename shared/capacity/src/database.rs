@@ -184,21 +184,23 @@ impl DatabaseBaseline {
 
     /// The index of the class on the ladder; 0 for a class that the ladder does not contain.
     fn rung(&self, class: &str) -> usize {
-        match self {
-            Self::Serverless { .. } => 0,
-            Self::Provisioned { ladder, .. } => ladder.iter().position(|s| s.class == class).unwrap_or(0),
-        }
+        let rung = self.ladder().iter().position(|s| s.class == class);
+        rung.unwrap_or(0)
     }
 
     fn class(&self, class: &str) -> Option<&ClassSize> {
+        self.ladder().iter().find(|s| s.class == class)
+    }
+
+    /// The classes that runs may give the instances; none for a Serverless v2 cluster.
+    fn ladder(&self) -> &[ClassSize] {
         match self {
-            Self::Serverless { .. } => None,
-            Self::Provisioned { ladder, .. } => ladder.iter().find(|s| s.class == class),
+            Self::Serverless { .. } => &[],
+            Self::Provisioned { ladder, .. } => ladder,
         }
     }
 
     pub(super) fn check(&self, m: &mut Mistakes) {
-        let at = "baseline.database";
         match self {
             Self::Serverless {
                 minimum_acu,
@@ -208,56 +210,33 @@ impl DatabaseBaseline {
             } => {
                 for (field, acu) in [("minimum_acu", *minimum_acu), ("maximum_acu", *maximum_acu)] {
                     let halves = (acu * 2.0).fract() == 0.0;
-                    m.check(
-                        halves && (1.0..=256.0).contains(&acu),
-                        format!("{at}.{field}"),
-                        "1 to 256, in halves",
-                    );
+                    let ok = halves && (1.0..=256.0).contains(&acu);
+                    m.check(ok, field, "1 to 256, in halves");
                 }
-                m.check(
-                    minimum_acu <= maximum_acu,
-                    format!("{at}.maximum_acu"),
-                    "not below minimum_acu",
-                );
-                m.within(
-                    *rows_per_second_per_acu,
-                    0.1,
-                    1e6,
-                    format!("{at}.rows_per_second_per_acu"),
-                );
+                m.check(minimum_acu <= maximum_acu, "maximum_acu", "not below minimum_acu");
+                m.within(*rows_per_second_per_acu, 0.1, 1e6, "rows_per_second_per_acu");
             }
             Self::Provisioned {
                 class,
                 instances,
                 ladder,
             } => {
-                m.check(
-                    self.class(class).is_some(),
-                    format!("{at}.class"),
-                    "names a class of the ladder",
-                );
-                m.check(
-                    (1..=16).contains(&instances.len()),
-                    format!("{at}.instances"),
-                    "1 to 16",
-                );
+                let known = self.class(class).is_some();
+                m.check(known, "class", "names a class of the ladder");
+                m.check((1..=16).contains(&instances.len()), "instances", "1 to 16");
                 for (n, instance) in instances.iter().enumerate() {
-                    m.name(
-                        instance,
-                        instances.iter().take(n).map(String::as_str),
-                        format!("{at}.instances[{n}]"),
-                    );
+                    let earlier = instances.iter().take(n).map(String::as_str);
+                    m.name(instance, earlier, format!("instances[{n}]"));
                 }
                 for (n, size) in ladder.iter().enumerate() {
-                    let at = format!("{at}.ladder[{n}]");
-                    m.name(
-                        &size.class,
-                        ladder.iter().take(n).map(|s| s.class.as_str()),
-                        format!("{at}.class"),
-                    );
-                    m.within(size.rows_per_second, 0.1, 1e7, format!("{at}.rows_per_second"));
-                    m.within(size.usd_per_hour, 0.0, 10_000.0, format!("{at}.usd_per_hour"));
-                    let larger = ladder.iter().take(n).all(|s| {
+                    let at = format!("ladder[{n}]");
+                    let earlier = || ladder.iter().take(n);
+                    m.part(&at, |m| {
+                        m.name(&size.class, earlier().map(|s| s.class.as_str()), "class");
+                        m.within(size.rows_per_second, 0.1, 1e7, "rows_per_second");
+                        m.within(size.usd_per_hour, 0.0, 10_000.0, "usd_per_hour");
+                    });
+                    let larger = earlier().all(|s| {
                         s.rows_per_second < size.rows_per_second
                             && s.connections <= size.connections
                             && s.usd_per_hour <= size.usd_per_hour

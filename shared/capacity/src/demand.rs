@@ -7,10 +7,8 @@ use serde::Serialize;
 use super::calendar::{CalendarDrop, Pace};
 use super::documents::Documents;
 use super::numbers::Share;
-use super::profile::{ByPhase, Group, Through};
-
-/// The number of phases: before, opening, sale and tail.
-const PHASES: usize = 4;
+use super::phase::ByPhase;
+use super::profile::{Group, TableUse, Through};
 
 /// The rates at which a table's units are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -47,87 +45,57 @@ pub fn paces(groups: &[Group], drop: &CalendarDrop) -> ByPhase<Pace> {
     }
 }
 
-impl<T: Copy> ByPhase<T> {
-    /// The values of the four phases in chronological order.
-    pub fn all(self) -> [T; PHASES] {
-        [self.before, self.opening, self.sale, self.tail]
-    }
-}
-
-/// The requests a second of a group in each phase, at the rates `paces`.
-#[must_use]
-pub fn group_rps(group: &Group, paces: ByPhase<Pace>) -> ByPhase<f64> {
-    let w = group.weight;
-    ByPhase {
-        before: paces.before.rps(group.per, w.before),
-        opening: paces.opening.rps(group.per, w.opening),
-        sale: paces.sale.rps(group.per, w.sale),
-        tail: paces.tail.rps(group.per, w.tail),
-    }
+/// The rate of the busiest phase.
+fn busiest(rates: ByPhase<f64>) -> f64 {
+    rates.all().into_iter().fold(0.0, f64::max)
 }
 
 impl Demand {
     /// The whole demand of one drop.
     #[must_use]
     pub fn of(docs: &Documents, drop: &CalendarDrop) -> Self {
-        let paces = paces(&docs.profile.groups, drop);
-        let rates: Vec<(&Group, [f64; PHASES])> = docs
-            .profile
-            .groups
-            .iter()
-            .map(|g| (g, group_rps(g, paces).all()))
-            .collect();
-        let busiest = |rates: &[f64; PHASES]| rates.iter().copied().fold(0.0, f64::max);
-        let mut demand = Self {
-            group_rps: rates.iter().map(|(g, r)| (g.name.clone(), busiest(r))).collect(),
-            settled_units_per_second: f64::from(drop.units) / f64::from(drop.tail.seconds.max(1)),
-            ..Self::default()
+        let groups = &docs.profile.groups;
+        let paces = paces(groups, drop);
+        let rps =
+            |group: &Group| ByPhase::each(|phase| paces.of(phase).rps(group.per, *group.weight.of(phase)));
+        let rates: Vec<(&Group, ByPhase<f64>)> = groups.iter().map(|g| (g, rps(g))).collect();
+        // The rate over all groups, in which each request of a group counts `each` times.
+        let over_groups = |each: &dyn Fn(&Group) -> f64| {
+            busiest(ByPhase::each(|phase| {
+                let all = rates.iter().map(|(group, rps)| each(group) * rps.of(phase));
+                all.sum()
+            }))
         };
-        for phase in 0..PHASES {
-            let rate = |r: &[f64; PHASES]| r.get(phase).copied().unwrap_or(0.0);
-            let api = rates.iter().filter(|(g, _)| g.through == Through::Api);
-            let api_rps: f64 = api.map(|(_, r)| rate(r)).sum();
-            demand.api_rps = demand.api_rps.max(api_rps);
-            for table in &docs.profile.tables {
-                let reads = rates.iter().map(|(g, r)| {
-                    table.read_units_per_request.get(&g.name).copied().unwrap_or(0.0) * rate(r)
-                });
-                let read: f64 = reads.sum();
-                let entry = demand.tables.entry(table.table.clone()).or_default();
-                entry.read = entry.read.max(read);
-                entry.write = entry
-                    .write
-                    .max(table.write_units_per_unit * paces.opening.units_per_second);
-            }
-        }
-        demand
-    }
-
-    /// The sum of both demands, for drops with overlapping surges.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
+        let through_api = |group: &Group| match group.through {
+            Through::Api => 1.0,
+            Through::Events => 0.0,
+        };
+        let table = |used: &TableUse| UnitRates {
+            write: (used.write_units_per_unit * paces.opening.units_per_second).max(0.0),
+            read: over_groups(&|group| used.reads(group)),
+        };
+        let tables = docs.profile.tables.iter();
         Self {
-            group_rps: merge(&self.group_rps, &other.group_rps, |a, b| a + b),
-            api_rps: self.api_rps + other.api_rps,
-            tables: merge(&self.tables, &other.tables, |a, b| UnitRates {
-                write: a.write + b.write,
-                read: a.read + b.read,
-            }),
-            settled_units_per_second: self.settled_units_per_second + other.settled_units_per_second,
+            group_rps: (rates.iter())
+                .map(|(group, rps)| (group.name.clone(), busiest(*rps)))
+                .collect(),
+            api_rps: over_groups(&through_api),
+            tables: tables.map(|used| (used.table.clone(), table(used))).collect(),
+            settled_units_per_second: f64::from(drop.units) / f64::from(drop.tail.seconds.max(1)),
         }
     }
 
-    /// The larger of both demands in each part, for drops without overlapping surges.
-    #[must_use]
-    pub fn max(&self, other: &Self) -> Self {
+    /// The demand whose parts `both` computes from those of two demands.
+    fn merged(&self, other: &Self, both: fn(f64, f64) -> f64) -> Self {
+        let units = |a: UnitRates, b: UnitRates| UnitRates {
+            write: both(a.write, b.write),
+            read: both(a.read, b.read),
+        };
         Self {
-            group_rps: merge(&self.group_rps, &other.group_rps, f64::max),
-            api_rps: self.api_rps.max(other.api_rps),
-            tables: merge(&self.tables, &other.tables, |a, b| UnitRates {
-                write: a.write.max(b.write),
-                read: a.read.max(b.read),
-            }),
-            settled_units_per_second: self.settled_units_per_second.max(other.settled_units_per_second),
+            group_rps: merge(&self.group_rps, &other.group_rps, both),
+            api_rps: both(self.api_rps, other.api_rps),
+            tables: merge(&self.tables, &other.tables, units),
+            settled_units_per_second: both(self.settled_units_per_second, other.settled_units_per_second),
         }
     }
 
@@ -135,36 +103,28 @@ impl Demand {
     /// so the queues' messages are processed over this time and the tail.
     #[must_use]
     pub fn at(docs: &Documents, drop: &CalendarDrop, share: Share) -> Self {
-        let whole = Self::of(docs, drop);
         let factor = share.factor();
         let sold = f64::from(drop.sold_within_seconds.max(1));
         let tail = f64::from(drop.tail.seconds.max(1));
         // The settled rate falls by the factor tail ÷ (tail + sold ÷ share - sold). This form does not divide
         // by a share of zero.
         let settling = factor * tail / (tail * factor + sold * (1.0 - factor));
-        let mut group_rps = whole.group_rps;
+        let mut demand = Self::of(docs, drop);
         for group in &docs.profile.groups {
-            let slower = match group.through {
-                Through::Api => factor,
-                Through::Events => settling,
-            };
-            group_rps
-                .entry(group.name.clone())
-                .and_modify(|rps| *rps *= slower);
+            if let Some(rps) = demand.group_rps.get_mut(&group.name) {
+                *rps *= match group.through {
+                    Through::Api => factor,
+                    Through::Events => settling,
+                };
+            }
         }
-        let mut tables = whole.tables;
-        for rates in tables.values_mut() {
-            *rates = UnitRates {
-                write: rates.write * factor,
-                read: rates.read * factor,
-            };
+        for rates in demand.tables.values_mut() {
+            rates.write *= factor;
+            rates.read *= factor;
         }
-        Self {
-            group_rps,
-            api_rps: whole.api_rps * factor,
-            tables,
-            settled_units_per_second: whole.settled_units_per_second * settling,
-        }
+        demand.api_rps *= factor;
+        demand.settled_units_per_second *= settling;
+        demand
     }
 
     /// The demand of several drops together: in each part the sum where surges overlap, otherwise the largest
@@ -177,8 +137,10 @@ impl Demand {
             let together = each
                 .iter()
                 .filter(|(d, _)| d.gathers_at() <= moment && moment < d.rush_ends_at());
-            let sum = together.fold(Self::default(), |sum, (_, demand)| sum.plus(demand));
-            most = most.max(&sum);
+            let sum = together.fold(Self::default(), |sum, (_, demand)| {
+                sum.merged(demand, |a, b| a + b)
+            });
+            most = most.merged(&sum, f64::max);
         }
         most
     }

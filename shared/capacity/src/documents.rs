@@ -37,24 +37,28 @@ impl Documents {
     #[must_use]
     pub fn mistakes(&self, quotas: &Quotas) -> Vec<FieldError> {
         let mut m = Mistakes::default();
-        self.profile.check(&mut m);
-        self.baseline.check(&mut m);
-        self.budget.check(&mut m);
-        self.prices.check(&mut m);
-        quotas.check(&mut m);
-        m.check(
-            self.calendar.len() <= MAX_CALENDAR,
-            "calendar",
-            format!("at most {MAX_CALENDAR} drops"),
-        );
+        m.part("profile", |m| self.profile.check(m));
+        m.part("baseline", |m| self.baseline.check(m));
+        m.part("budget", |m| self.budget.check(m));
+        m.part("prices", |m| self.prices.check(m));
+        m.part("quotas", |m| quotas.check(m));
+        let rule = format!("at most {MAX_CALENDAR} drops");
+        m.check(self.calendar.len() <= MAX_CALENDAR, "calendar", rule);
         for (n, drop) in self.calendar.iter().enumerate().take(MAX_CALENDAR) {
-            let at = format!("calendar[{n}]");
-            let twice = self.calendar.iter().take(n).any(|other| other.id == drop.id);
-            m.check(!twice, format!("{at}.id"), "each drop once");
-            drop.check(&mut m, &at);
+            m.part(format!("calendar[{n}]"), |m| {
+                let twice = self.calendar.iter().take(n).any(|other| other.id == drop.id);
+                m.check(!twice, "id", "each drop once");
+                drop.check(m);
+            });
         }
-        self.check_names(&mut m);
-        self.check_baseline_fits(&mut m, quotas);
+        m.part("profile", |m| self.check_names(m));
+        let taken = self.baseline.capacity().concurrency_taken();
+        let most = quotas.concurrency_for_us();
+        m.check(
+            taken <= u64::from(most),
+            "baseline.function",
+            format!("takes {taken} units of concurrency; the account has {most} for it"),
+        );
         m.found()
     }
 
@@ -67,39 +71,20 @@ impl Documents {
     fn check_names(&self, m: &mut Mistakes) {
         for (n, group) in self.profile.groups.iter().enumerate() {
             for (k, share) in group.functions.iter().enumerate() {
-                let at = format!("profile.group[{n}].functions[{k}].function");
-                m.check(
-                    self.baseline.function(&share.function).is_some(),
-                    at,
-                    "names a function of the baseline",
-                );
+                let known = self.baseline.function(&share.function).is_some();
+                let at = format!("group[{n}].functions[{k}].function");
+                m.check(known, at, "names a function of the baseline");
             }
         }
-        for (n, table) in self.profile.tables.iter().enumerate() {
-            let known = self.baseline.tables.iter().any(|t| t.table == table.table);
-            m.check(
-                known,
-                format!("profile.table[{n}].table"),
-                "names a table of the baseline",
-            );
+        for (n, used) in self.profile.tables.iter().enumerate() {
+            let known = self.baseline.tables.iter().any(|t| t.table == used.table);
+            let at = format!("table[{n}].table");
+            m.check(known, at, "names a table of the baseline");
         }
-        for (n, queue) in self.profile.queues.iter().enumerate() {
-            let known = self.baseline.queues.iter().any(|q| q.source == queue.source);
-            m.check(
-                known,
-                format!("profile.queue[{n}].source"),
-                "names a queue of the baseline",
-            );
+        for (n, used) in self.profile.queues.iter().enumerate() {
+            let known = self.baseline.queues.iter().any(|q| q.source == used.source);
+            let at = format!("queue[{n}].source");
+            m.check(known, at, "names a queue of the baseline");
         }
-    }
-
-    fn check_baseline_fits(&self, m: &mut Mistakes, quotas: &Quotas) {
-        let taken = self.baseline.capacity().concurrency_taken();
-        let most = quotas.concurrency_for_us();
-        m.check(
-            taken <= u64::from(most),
-            "baseline.function",
-            format!("takes {taken} units of concurrency; the account has {most} for it"),
-        );
     }
 }

@@ -15,7 +15,7 @@ use super::documents::Documents;
 use super::need::{invocations_most, invocations_wanted, need, rows_wanted, warm_most, warm_wanted};
 use super::numbers::{Share, units_up};
 use super::profile::Downstream;
-use super::quotas::{ALWAYS_UNRESERVED, Budget, Quotas};
+use super::quotas::{ALWAYS_UNRESERVED, Quotas};
 
 /// A limit that the demand of a drop exceeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -105,9 +105,14 @@ pub fn fit(
         let capacity = need(docs, quotas, &demand);
         (demand, capacity)
     };
+    // The exceeded limits that lower the admission rate.
     let exceeded = |share: Share| {
         let (demand, capacity) = with(share);
-        lowering(docs, quotas, &demand, &capacity, &before, hours)
+        let mut met = Met(Vec::new());
+        met.check_account(docs, quotas, &demand, &capacity);
+        met.check_tables(docs, quotas, &demand);
+        met.check_budget(docs, &capacity, &before, hours);
+        met.0
     };
     let share = Share::largest(|share| exceeded(share).is_empty()).unwrap_or(Share::NONE);
     let mut limits = exceeded(Share::WHOLE);
@@ -121,36 +126,31 @@ pub fn fit(
     }
 }
 
-/// The limits that `demand` exceeds and that lower the admission rate.
-fn lowering(
-    docs: &Documents,
-    quotas: &Quotas,
-    demand: &Demand,
-    capacity: &Capacity,
-    before: &Capacity,
-    hours: f64,
-) -> Vec<LimitMet> {
-    let mut met = Met::default();
-    met.check_account(docs, quotas, demand, capacity);
-    met.check_tables(docs, quotas, demand);
-    met.check_budget(docs, capacity, before, hours);
-    met.0
-}
-
-/// The exceeded limits that lower the admission rate.
-#[derive(Default)]
+/// The limits that are exceeded.
 struct Met(Vec<LimitMet>);
 
 impl Met {
     fn check(&mut self, limit: Limit, is: f64, needed: f64, ok: bool) {
         if !ok {
-            self.0.push(LimitMet {
-                limit,
-                is,
-                needed,
-                effect: Effect::LowersAdmission,
-            });
+            self.add(limit, is, needed, Effect::LowersAdmission);
         }
+    }
+
+    /// Checks a limit of a service that processes the queues' messages. `times` is the factor by which orders take
+    /// longer.
+    fn check_delay(&mut self, limit: Limit, is: f64, needed: f64, times: f64) {
+        if times > 1.0 {
+            self.add(limit, is, needed, Effect::DelaysOrders { times });
+        }
+    }
+
+    fn add(&mut self, limit: Limit, is: f64, needed: f64, effect: Effect) {
+        self.0.push(LimitMet {
+            limit,
+            is,
+            needed,
+            effect,
+        });
     }
 
     fn check_units(&mut self, limit: Limit, is: u32, needed: u32) {
@@ -190,73 +190,40 @@ impl Met {
         let usd = |capacity: &Capacity| cost::usd_per_hour(docs, capacity);
         let hourly = usd(capacity) - usd(&docs.baseline.capacity());
         let for_drop = (usd(capacity) - usd(before)) * hours;
-        let Budget {
-            usd_per_hour,
-            usd_per_drop,
-        } = docs.budget;
-        self.check(Limit::BudgetPerHour, usd_per_hour, hourly, hourly <= usd_per_hour);
-        self.check(
-            Limit::BudgetPerDrop,
-            usd_per_drop,
-            for_drop,
-            for_drop <= usd_per_drop,
-        );
+        let most = docs.budget.usd_per_hour;
+        self.check(Limit::BudgetPerHour, most, hourly, hourly <= most);
+        let most = docs.budget.usd_per_drop;
+        self.check(Limit::BudgetPerDrop, most, for_drop, for_drop <= most);
     }
 }
 
 /// The exceeded limits of the services that process the queues' messages. These limits delay orders but
 /// refuse no shopper.
 fn delaying(docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capacity) -> Vec<LimitMet> {
-    let mut met = Vec::new();
-    let mut check = |limit: Limit, is: f64, needed: f64, times: f64| {
-        if times > 1.0 {
-            let effect = Effect::DelaysOrders { times };
-            met.push(LimitMet {
-                limit,
-                is,
-                needed,
-                effect,
-            });
-        }
-    };
+    let mut met = Met(Vec::new());
     let rows = docs.baseline.database.rows_per_second(&capacity.database);
-    let rows_wanted = rows_wanted(docs, demand);
-    check(
-        Limit::DatabaseSize,
-        rows,
-        rows_wanted,
-        rows_wanted / rows.max(f64::MIN_POSITIVE),
-    );
+    let wanted = rows_wanted(docs, demand);
+    let times = wanted / rows.max(f64::MIN_POSITIVE);
+    met.check_delay(Limit::DatabaseSize, rows, wanted, times);
     for queue in &docs.profile.queues {
         let wanted = f64::from(invocations_wanted(queue, demand));
+        let source = queue.source.clone();
         match queue.downstream {
             Downstream::Gateway => {
                 let calls = wanted * queue.calls_per_message * 1000.0 / queue.handling_ms;
                 // More workers do not help: all workers together keep to the gateway's rate.
                 let is = f64::from(quotas.gateway_calls_per_second);
-                check(
-                    Limit::GatewayRate(queue.source.clone()),
-                    is,
-                    calls.ceil(),
-                    calls / is,
-                );
+                met.check_delay(Limit::GatewayRate(source), is, calls.ceil(), calls / is);
             }
             Downstream::Database => {
-                let most = invocations_most(docs, quotas, queue, capacity);
+                let most = f64::from(invocations_most(docs, quotas, queue, capacity));
                 // The declared setting stays, even if it allows more invocations than the database accepts.
-                let set = capacity
-                    .queues
-                    .get(&queue.source)
-                    .map_or(0, |polling| polling.invocations());
+                let set = capacity.queues.get(&source);
+                let set = set.map_or(0, |polling| polling.invocations());
                 let times = wanted / f64::from(set.max(1));
-                check(
-                    Limit::DatabaseConnections(queue.source.clone()),
-                    f64::from(most),
-                    wanted,
-                    times,
-                );
+                met.check_delay(Limit::DatabaseConnections(source), most, wanted, times);
             }
         }
     }
-    met
+    met.0
 }

@@ -45,8 +45,5 @@ pub fn check(docs: &Documents, quotas: &Quotas, now: Timestamp, seconds: u32) ->
                 until: window.released_at,
             })
         });
-    match frozen.max_by_key(|f| f.until) {
-        Some(frozen) => Err(frozen),
-        None => Ok(()),
-    }
+    frozen.max_by_key(|f| f.until).map_or(Ok(()), Err)
 }

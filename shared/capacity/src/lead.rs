@@ -31,34 +31,21 @@ pub fn window(docs: &Documents, quotas: &Quotas, drop: &CalendarDrop) -> Window 
 fn parts(docs: &Documents, quotas: &Quotas, capacity: &Capacity) -> Vec<LeadPart> {
     let lead = &docs.profile.lead;
     let baseline = docs.baseline.capacity();
-    let raised: u64 = (capacity.functions.iter())
-        .map(|(name, wanted)| {
-            u64::from(
-                wanted
-                    .provisioned
-                    .saturating_sub(baseline.function(name).provisioned),
-            )
-        })
-        .sum();
-    let raised = u32::try_from(raised).unwrap_or(u32::MAX);
+    let raised = (capacity.functions.iter())
+        .map(|(name, wanted)| (wanted.provisioned).saturating_sub(baseline.function(name).provisioned))
+        .fold(0, u32::saturating_add);
     let database = database_seconds(docs, &Observed::at_baseline(&docs.baseline), &capacity.database);
     let if_any = |any: bool, seconds: u32| if any { seconds } else { 0 };
     let changes = *capacity != baseline;
+    let tables = if_any(capacity.tables != baseline.tables, lead.table_seconds);
+    let prepares = if_any(raised > 0, lead.preparation_seconds);
+    let allocates = allocation_seconds(quotas, raised);
     [
         ("next run notices", if_any(changes, lead.schedule_seconds)),
         ("database", database),
-        (
-            "tables",
-            if_any(capacity.tables != baseline.tables, lead.table_seconds),
-        ),
-        (
-            "provisioned concurrency prepares",
-            if_any(raised > 0, lead.preparation_seconds),
-        ),
-        (
-            "provisioned concurrency allocates",
-            allocation_seconds(quotas, raised),
-        ),
+        ("tables", tables),
+        ("provisioned concurrency prepares", prepares),
+        ("provisioned concurrency allocates", allocates),
         ("verification", if_any(changes, lead.verification_seconds)),
         ("margin", if_any(changes, lead.margin_seconds)),
     ]

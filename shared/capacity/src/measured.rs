@@ -8,11 +8,11 @@ use domain::drops::FieldError;
 use domain::ids::DropId;
 
 use super::mistakes::Mistakes;
-use super::phase::Phase;
-use super::profile::{ByPhase, MOST_MS};
+use super::phase::{ByPhase, Phase};
+use super::profile::MOST_MS;
 
 /// The measurements of one function. A value that the source cannot measure is `None`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionMeasured {
     /// The function's name in the profile.
@@ -29,7 +29,7 @@ pub struct FunctionMeasured {
 }
 
 /// The units that one table used in the drop. A value that the source cannot measure is `None`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableMeasured {
     /// The table's name in the profile.
@@ -102,64 +102,44 @@ impl Measured {
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut m = Mistakes::default();
-        m.check(
-            !self.source.trim().is_empty(),
-            "source",
-            "says where the numbers come from",
-        );
-        m.check(
-            (1..=100_000_000).contains(&self.shoppers),
-            "shoppers",
-            "1 to 100000000",
-        );
+        let is_named = !self.source.trim().is_empty();
+        m.check(is_named, "source", "says where the numbers come from");
+        let shoppers = 1..=100_000_000;
+        m.check(shoppers.contains(&self.shoppers), "shoppers", "1 to 100000000");
         m.check((1..=10_000_000).contains(&self.units), "units", "1 to 10000000");
-        m.check(
-            self.sold.is_none_or(|sold| sold <= self.units),
-            "sold",
-            "not above units",
-        );
+        let is_possible = self.sold.is_none_or(|sold| sold <= self.units);
+        m.check(is_possible, "sold", "not above units");
         for phase in Phase::ALL {
             let seconds = *self.seconds.of(phase);
             m.within(seconds, 0.0, MOST_SECONDS, format!("seconds.{phase}"));
         }
         m.check(self.seconds.opening > 0.0, "seconds.opening", "above 0");
-        for (n, function) in self.functions.iter().enumerate() {
-            let at = format!("function[{n}]");
-            let earlier = self.functions.iter().take(n).map(|f| f.function.as_str());
-            m.name(&function.function, earlier, format!("{at}.function"));
-            for (field, ms) in [("p95_ms", function.p95_ms), ("mean_ms", function.mean_ms)] {
-                within(&mut m, ms, MOST_MS, &at, field);
+        // A value that was not measured counts as 0, which is within every range.
+        let functions = &self.functions;
+        m.list("function", functions, ("function", |f| &f.function), |m, f| {
+            m.within(f.p95_ms.unwrap_or(0.0), 0.0, MOST_MS, "p95_ms");
+            m.within(f.mean_ms.unwrap_or(0.0), 0.0, MOST_MS, "mean_ms");
+            let invocations = f.invocations.unwrap_or(ByPhase::each(|_| 0));
+            for phase in Phase::ALL {
+                let count = float(*invocations.of(phase));
+                m.within(count, 0.0, MOST_COUNT, format!("invocations.{phase}"));
             }
-            if let Some(invocations) = &function.invocations {
-                for phase in Phase::ALL {
-                    let count = float(*invocations.of(phase));
-                    m.within(count, 0.0, MOST_COUNT, format!("{at}.invocations.{phase}"));
-                }
-            }
-        }
-        for (n, table) in self.tables.iter().enumerate() {
-            let at = format!("table[{n}]");
-            let earlier = self.tables.iter().take(n).map(|t| t.table.as_str());
-            m.name(&table.table, earlier, format!("{at}.table"));
-            within(&mut m, table.write_units, MOST_COUNT, &at, "write_units");
-            within(&mut m, table.read_units, MOST_COUNT, &at, "read_units");
+        });
+        m.list("table", &self.tables, ("table", |t| &t.table), |m, table| {
+            m.within(table.write_units.unwrap_or(0.0), 0.0, MOST_COUNT, "write_units");
+            m.within(table.read_units.unwrap_or(0.0), 0.0, MOST_COUNT, "read_units");
             for (function, units) in table.read_units_by_function.iter().flatten() {
-                let at = format!("{at}.read_units_by_function");
-                within(&mut m, Some(*units), MOST_COUNT, &at, function);
+                let at = format!("read_units_by_function.{function}");
+                m.within(*units, 0.0, MOST_COUNT, at);
             }
-        }
-        for (n, queue) in self.queues.iter().enumerate() {
-            let at = format!("queue[{n}]");
-            let earlier = self.queues.iter().take(n).map(|q| q.source.as_str());
-            m.name(&queue.source, earlier, format!("{at}.source"));
-            within(&mut m, queue.messages.map(float), MOST_COUNT, &at, "messages");
-            within(&mut m, queue.handling_p95_ms, MOST_MS, &at, "handling_p95_ms");
-        }
-        m.check(
-            self.ledger_rows.is_none_or(|rows| float(rows) <= MOST_COUNT),
-            "ledger_rows",
-            format!("at most {MOST_COUNT}"),
-        );
+        });
+        m.list("queue", &self.queues, ("source", |q| &q.source), |m, queue| {
+            m.within(queue.messages.map_or(0.0, float), 0.0, MOST_COUNT, "messages");
+            let handling_ms = queue.handling_p95_ms.unwrap_or(0.0);
+            m.within(handling_ms, 0.0, MOST_MS, "handling_p95_ms");
+        });
+        let rows = self.ledger_rows.map_or(0.0, float);
+        m.check(rows <= MOST_COUNT, "ledger_rows", format!("at most {MOST_COUNT}"));
         m.found()
     }
 
@@ -186,14 +166,8 @@ impl FunctionMeasured {
     /// The number of invocations over the whole drop; `None` if they were not counted.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
-        self.invocations
-            .map(|by_phase| by_phase.all().into_iter().fold(0, u64::saturating_add))
-    }
-}
-
-fn within(m: &mut Mistakes, value: Option<f64>, most: f64, at: &str, field: &str) {
-    if let Some(value) = value {
-        m.within(value, 0.0, most, format!("{at}.{field}"));
+        let invocations = self.invocations?.all().into_iter();
+        Some(invocations.fold(0, u64::saturating_add))
     }
 }
 

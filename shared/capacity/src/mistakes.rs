@@ -6,14 +6,43 @@ use domain::drops::FieldError;
 
 /// The mistakes that the checks of a document found so far.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<FieldError>);
+pub(super) struct Mistakes {
+    found: Vec<FieldError>,
+    /// The path of the part that is checked now, with a dot at its end; empty for a whole document.
+    at: String,
+}
 
 impl Mistakes {
+    /// Makes the checks of one part of the document. `check` names fields by their paths within the part.
+    pub(super) fn part(&mut self, part: impl Display, check: impl FnOnce(&mut Self)) {
+        let outer = self.at.clone();
+        self.at = format!("{outer}{part}.");
+        check(self);
+        self.at = outer;
+    }
+
+    /// Makes the checks of each element of a list. Each element has a name in its field `field`, which must be
+    /// valid and differ from the names of earlier elements.
+    pub(super) fn list<'a, T>(
+        &mut self,
+        list: &str,
+        elements: &'a [T],
+        (field, name): (&str, fn(&T) -> &str),
+        mut check: impl FnMut(&mut Self, &'a T),
+    ) {
+        for (n, element) in elements.iter().enumerate() {
+            self.part(format!("{list}[{n}]"), |m| {
+                m.name(name(element), elements.iter().take(n).map(name), field);
+                check(m, element);
+            });
+        }
+    }
+
     /// Records that `field` breaks `rule`, unless `ok`.
     pub(super) fn check(&mut self, ok: bool, field: impl Display, rule: impl Display) {
         if !ok {
-            self.0.push(FieldError {
-                field: field.to_string(),
+            self.found.push(FieldError {
+                field: format!("{}{field}", self.at),
                 message: rule.to_string(),
             });
         }
@@ -40,6 +69,6 @@ impl Mistakes {
 
     /// All recorded mistakes.
     pub(super) fn found(self) -> Vec<FieldError> {
-        self.0
+        self.found
     }
 }

@@ -6,24 +6,23 @@ const SLACK: f64 = 1e-6;
 /// The smallest number of whole units that covers `amount`: 0 for zero or less, the largest number for
 /// an overflow.
 #[must_use]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast from a float stops at the ends of the range, which is what is meant"
-)]
 pub fn units_up(amount: f64) -> u32 {
-    (amount - SLACK).ceil().max(0.0) as u32
+    whole((amount - SLACK).ceil())
 }
 
 /// The largest number of whole units that `amount` covers.
 #[must_use]
+pub fn units_down(amount: f64) -> u32 {
+    whole((amount + SLACK).floor())
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a cast from a float stops at the ends of the range, which is what is meant"
 )]
-pub fn units_down(amount: f64) -> u32 {
-    (amount + SLACK).floor().max(0.0) as u32
+fn whole(amount: f64) -> u32 {
+    amount.max(0.0) as u32
 }
 
 /// A share of the whole, in millionths, so that comparisons are exact and a bisection needs twenty steps.
@@ -85,20 +84,11 @@ pub fn share_out(total: u32, weights: &[u32]) -> Vec<u32> {
     let product = |weight: &u32| u64::from(total) * u64::from(*weight);
     let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
     let mut parts: Vec<u32> = weights.iter().map(|w| narrow(product(w) / sum)).collect();
-    let given: u32 = parts.iter().sum();
-    let mut by_remainder: Vec<(u64, usize)> = weights
-        .iter()
-        .enumerate()
-        .map(|(n, w)| (product(w) % sum, n))
-        .collect();
-    by_remainder.sort_unstable_by_key(|(remainder, n)| (std::cmp::Reverse(*remainder), *n));
-    for (_, n) in by_remainder
-        .into_iter()
-        .take(usize::try_from(total - given).unwrap_or(0))
-    {
-        if let Some(part) = parts.get_mut(n) {
-            *part += 1;
-        }
+    let left = total - parts.iter().sum::<u32>();
+    let mut by_remainder: Vec<(&u32, &mut u32)> = weights.iter().zip(&mut parts).collect();
+    by_remainder.sort_by_key(|(weight, _)| std::cmp::Reverse(product(weight) % sum));
+    for (_, part) in by_remainder.into_iter().take(usize::try_from(left).unwrap_or(0)) {
+        *part += 1;
     }
     parts
 }

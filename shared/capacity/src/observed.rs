@@ -85,16 +85,12 @@ impl Observed {
     pub fn at_baseline(baseline: &Baseline) -> Self {
         let capacity = baseline.capacity();
         let functions = capacity.functions.into_iter().map(|(name, asked)| {
-            let allocated = asked.provisioned;
-            let allocation = Allocation::Ready;
-            (
-                name,
-                ObservedFunction {
-                    asked,
-                    allocated,
-                    allocation,
-                },
-            )
+            let function = ObservedFunction {
+                asked,
+                allocated: asked.provisioned,
+                allocation: Allocation::Ready,
+            };
+            (name, function)
         });
         let database = match &baseline.database {
             DatabaseBaseline::Serverless { minimum_acu, .. } => ObservedDatabase::Serverless {

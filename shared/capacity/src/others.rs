@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use domain::time::Timestamp;
 
 use super::amounts::{Capacity, Target};
-use super::observed::Observed;
+use super::observed::{Observed, ObservedFunction};
 
 /// How long another controller's increase is kept, in milliseconds, so that an alerted operator can
 /// examine it. The limit also bounds the cost of a process that was suspended before its call and made the
@@ -34,6 +34,13 @@ pub struct LastSet {
 }
 
 impl LastSet {
+    /// The record of a run that set one of `values`, or found a value and requested another.
+    #[must_use]
+    pub fn of(values: impl Into<BTreeSet<u32>>) -> Self {
+        let (values, changed_at) = (values.into(), None);
+        Self { values, changed_at }
+    }
+
     /// The time since which another controller has changed the value, which is now `units`; `None` if runs
     /// set this value.
     #[must_use]
@@ -53,7 +60,7 @@ pub fn left_for_next(
     target: &Target,
     now: Timestamp,
 ) -> BTreeMap<String, LastSet> {
-    let one = |(name, there): (&String, &super::observed::ObservedFunction)| {
+    let one = |(name, there): (&String, &ObservedFunction)| {
         let found = there.asked.provisioned;
         let to = target.functions.get(name).map_or(found, |to| to.provisioned);
         let left_alone = to == found && found != wanted.function(name).provisioned;
@@ -63,10 +70,7 @@ pub fn left_for_next(
                 values: last.values.clone(),
                 changed_at: Some(since),
             },
-            _ => LastSet {
-                values: BTreeSet::from([found, to]),
-                changed_at: None,
-            },
+            _ => LastSet::of([found, to]),
         };
         (name.clone(), left)
     };

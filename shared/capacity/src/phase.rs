@@ -4,7 +4,23 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::profile::ByPhase;
+use crate::members;
+
+/// One value for each phase of a drop, from the first arrivals until the orders are complete.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ByPhase<T> {
+    /// The value for the arrivals before the opening.
+    pub before: T,
+    /// The value for the surge at the opening.
+    pub opening: T,
+    /// The value for the time from the end of the surge to the end of the drop.
+    pub sale: T,
+    /// The value for the time after the end, in which open orders are paid or ended.
+    pub tail: T,
+}
+
+members!(ByPhase<T>: before, opening, sale, tail);
 
 /// A phase of a drop, from the first arrivals until the orders are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,5 +81,12 @@ impl<T> ByPhase<T> {
             sale: value(Phase::Sale),
             tail: value(Phase::Tail),
         }
+    }
+}
+
+impl<T: Copy> ByPhase<T> {
+    /// The values of the four phases in chronological order.
+    pub fn all(self) -> [T; 4] {
+        Phase::ALL.map(|phase| *self.of(phase))
     }
 }

@@ -1,6 +1,5 @@
 //! Defines the document of AWS list prices. `as_of` is the date of the prices; check that they are current before
 //! you rely on a computed cost.
-//! on a sum.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +51,8 @@ members!(Prices:
 
 impl Prices {
     pub(super) fn check(&self, m: &mut Mistakes) {
-        m.check(
-            !self.as_of.trim().is_empty(),
-            "prices.as_of",
-            "says when the list was written down",
-        );
+        let is_dated = !self.as_of.trim().is_empty();
+        m.check(is_dated, "as_of", "says when the list was written down");
         let all = [
             ("api_per_million", self.api_per_million),
             ("invocations_per_million", self.invocations_per_million),
@@ -71,12 +67,9 @@ impl Prices {
             ("warm_read_unit", self.warm_read_unit.unwrap_or_default()),
         ];
         for (field, usd) in all {
-            m.within(usd, 0.0, 10_000.0, format!("prices.{field}"));
+            m.within(usd, 0.0, 10_000.0, field);
         }
-        m.check(
-            self.held_rounding_seconds > 0,
-            "prices.held_rounding_seconds",
-            "at least 1",
-        );
+        let rounds = self.held_rounding_seconds > 0;
+        m.check(rounds, "held_rounding_seconds", "at least 1");
     }
 }

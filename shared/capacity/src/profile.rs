@@ -8,23 +8,9 @@ use domain::drops::FieldError;
 use domain::ids::DropId;
 
 use super::mistakes::Mistakes;
+pub use super::phase::ByPhase;
+use super::phase::Phase;
 use crate::{members, scalars};
-
-/// One value for each phase of a drop, from the first arrivals until the orders are complete.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ByPhase<T> {
-    /// The value for the arrivals before the opening.
-    pub before: T,
-    /// The value for the surge at the opening.
-    pub opening: T,
-    /// The value for the time from the end of the surge to the end of the drop.
-    pub sale: T,
-    /// The value for the time after the end, in which open orders are paid or ended.
-    pub tail: T,
-}
-
-members!(ByPhase<T>: before, opening, sale, tail);
 
 /// The unit to which a group's weights refer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +96,15 @@ pub struct TableUse {
 members!(TableUse:
     table, write_units_per_unit, read_units_per_request or BTreeMap::new(), headroom,
 );
+
+impl TableUse {
+    /// The read units for each request of `group`.
+    #[must_use]
+    pub fn reads(&self, group: &Group) -> f64 {
+        let units = self.read_units_per_request.get(&group.name);
+        units.copied().unwrap_or(0.0)
+    }
+}
 
 /// The service that a queue's messages load, and whose limits bound the queue's invocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,159 +235,84 @@ impl CapacityProfile {
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut m = Mistakes::default();
-        self.check(&mut m);
+        m.part("profile", |m| self.check(m));
         m.found()
     }
 
     pub(super) fn check(&self, m: &mut Mistakes) {
-        m.check(
-            !self.source.trim().is_empty(),
-            "profile.source",
-            "says where the numbers come from",
-        );
-        m.within(self.at_once_share, 0.0, 1.0, "profile.at_once_share");
+        let is_named = !self.source.trim().is_empty();
+        m.check(is_named, "source", "says where the numbers come from");
+        m.within(self.at_once_share, 0.0, 1.0, "at_once_share");
         self.check_groups(m);
         self.check_tables(m);
         self.check_queues(m);
-        m.within(
-            self.database.rows_per_unit,
-            0.0,
-            MOST_PER,
-            "profile.database.rows_per_unit",
-        );
-        m.within(
-            self.database.headroom,
-            1.0,
-            MOST_HEADROOM,
-            "profile.database.headroom",
-        );
-        for (field, seconds) in self.lead.all() {
-            m.check(
-                seconds <= MOST_LEAD_SECONDS,
-                format!("profile.lead.{field}"),
-                format!("0 to {MOST_LEAD_SECONDS}"),
-            );
+        m.part("database", |m| {
+            m.within(self.database.rows_per_unit, 0.0, MOST_PER, "rows_per_unit");
+            m.within(self.database.headroom, 1.0, MOST_HEADROOM, "headroom");
+        });
+        let lead = &self.lead;
+        for (field, seconds) in [
+            ("schedule_seconds", lead.schedule_seconds),
+            ("preparation_seconds", lead.preparation_seconds),
+            ("table_seconds", lead.table_seconds),
+            ("acu_seconds", lead.acu_seconds),
+            ("class_seconds", lead.class_seconds),
+            ("failover_seconds", lead.failover_seconds),
+            ("verification_seconds", lead.verification_seconds),
+            ("margin_seconds", lead.margin_seconds),
+        ] {
+            let rule = format!("0 to {MOST_LEAD_SECONDS}");
+            m.check(seconds <= MOST_LEAD_SECONDS, format!("lead.{field}"), rule);
         }
     }
 
     fn check_groups(&self, m: &mut Mistakes) {
-        m.check(!self.groups.is_empty(), "profile.group", "at least one");
-        for (n, group) in self.groups.iter().enumerate() {
-            let at = format!("profile.group[{n}]");
-            m.name(
-                &group.name,
-                self.groups.iter().take(n).map(|g| g.name.as_str()),
-                format!("{at}.name"),
-            );
-            m.within(group.headroom, 1.0, MOST_HEADROOM, format!("{at}.headroom"));
-            let ByPhase {
-                before,
-                opening,
-                sale,
-                tail,
-            } = group.weight;
-            for (phase, weight) in [
-                ("before", before),
-                ("opening", opening),
-                ("sale", sale),
-                ("tail", tail),
-            ] {
-                m.within(weight, 0.0, MOST_PER, format!("{at}.weight.{phase}"));
+        m.check(!self.groups.is_empty(), "group", "at least one");
+        let mut earlier: Vec<&str> = Vec::new();
+        m.list("group", &self.groups, ("name", |g| &g.name), |m, group| {
+            m.within(group.headroom, 1.0, MOST_HEADROOM, "headroom");
+            for phase in Phase::ALL {
+                m.within(*group.weight.of(phase), 0.0, MOST_PER, format!("weight.{phase}"));
             }
-            if let Some(over) = group.reserved_over_provisioned {
-                m.within(
-                    over,
-                    1.0,
-                    MOST_HEADROOM,
-                    format!("{at}.reserved_over_provisioned"),
-                );
+            let over = group.reserved_over_provisioned.unwrap_or(1.0);
+            m.within(over, 1.0, MOST_HEADROOM, "reserved_over_provisioned");
+            m.check(!group.functions.is_empty(), "functions", "at least one");
+            for (n, function) in group.functions.iter().enumerate() {
+                m.part(format!("functions[{n}]"), |m| {
+                    m.name(&function.function, earlier.iter().copied(), "function");
+                    let (share, rule) = (function.share, format!("above 0, at most {MOST_PER}"));
+                    m.check(share > 0.0 && share <= MOST_PER, "share", rule);
+                    m.within(function.p95_ms, LEAST_MS, MOST_MS, "p95_ms");
+                    m.within(function.mean_ms, LEAST_MS, MOST_MS, "mean_ms");
+                });
+                earlier.push(&function.function);
             }
-            m.check(
-                !group.functions.is_empty(),
-                format!("{at}.functions"),
-                "at least one",
-            );
-            self.check_functions(m, n, group);
-        }
-        let gathered = self
-            .groups
-            .iter()
-            .any(|g| g.per == Per::Shopper && g.weight.opening > 0.0);
-        m.check(
-            gathered,
-            "profile.group",
-            "some group counts shoppers' requests at the opening",
-        );
+        });
+        let gathers = |group: &Group| group.per == Per::Shopper && group.weight.opening > 0.0;
+        let rule = "some group counts shoppers' requests at the opening";
+        m.check(self.groups.iter().any(gathers), "group", rule);
     }
 
     fn check_tables(&self, m: &mut Mistakes) {
-        for (n, table) in self.tables.iter().enumerate() {
-            let at = format!("profile.table[{n}]");
-            m.name(
-                &table.table,
-                self.tables.iter().take(n).map(|t| t.table.as_str()),
-                format!("{at}.table"),
-            );
-            m.within(table.headroom, 1.0, MOST_HEADROOM, format!("{at}.headroom"));
-            m.within(
-                table.write_units_per_unit,
-                0.0,
-                MOST_PER,
-                format!("{at}.write_units_per_unit"),
-            );
+        m.list("table", &self.tables, ("table", |t| &t.table), |m, table| {
+            m.within(table.headroom, 1.0, MOST_HEADROOM, "headroom");
+            m.within(table.write_units_per_unit, 0.0, MOST_PER, "write_units_per_unit");
             for (group, units) in &table.read_units_per_request {
-                let at = format!("{at}.read_units_per_request.{group}");
-                m.check(
-                    self.groups.iter().any(|g| g.name == *group),
-                    &at,
-                    "names a group of the profile",
-                );
+                let at = format!("read_units_per_request.{group}");
+                let known = self.groups.iter().any(|g| g.name == *group);
+                m.check(known, &at, "names a group of the profile");
                 m.within(*units, 0.0, MOST_PER, at);
             }
-        }
+        });
     }
 
     fn check_queues(&self, m: &mut Mistakes) {
-        for (n, queue) in self.queues.iter().enumerate() {
-            let at = format!("profile.queue[{n}]");
-            m.name(
-                &queue.source,
-                self.queues.iter().take(n).map(|q| q.source.as_str()),
-                format!("{at}.source"),
-            );
-            m.within(queue.headroom, 1.0, MOST_HEADROOM, format!("{at}.headroom"));
-            m.within(
-                queue.messages_per_unit,
-                0.0,
-                MOST_PER,
-                format!("{at}.messages_per_unit"),
-            );
-            m.within(queue.handling_ms, LEAST_MS, MOST_MS, format!("{at}.handling_ms"));
-            m.within(
-                queue.calls_per_message,
-                0.0,
-                MOST_PER,
-                format!("{at}.calls_per_message"),
-            );
-        }
-    }
-
-    fn check_functions(&self, m: &mut Mistakes, n: usize, group: &Group) {
-        let earlier_groups = || self.groups.iter().take(n).flat_map(|g| &g.functions);
-        for (k, function) in group.functions.iter().enumerate() {
-            let at = format!("profile.group[{n}].functions[{k}]");
-            let earlier = earlier_groups()
-                .chain(group.functions.iter().take(k))
-                .map(|f| f.function.as_str());
-            m.name(&function.function, earlier, format!("{at}.function"));
-            m.check(
-                function.share > 0.0 && function.share <= MOST_PER,
-                format!("{at}.share"),
-                format!("above 0, at most {MOST_PER}"),
-            );
-            m.within(function.p95_ms, LEAST_MS, MOST_MS, format!("{at}.p95_ms"));
-            m.within(function.mean_ms, LEAST_MS, MOST_MS, format!("{at}.mean_ms"));
-        }
+        m.list("queue", &self.queues, ("source", |q| &q.source), |m, queue| {
+            m.within(queue.headroom, 1.0, MOST_HEADROOM, "headroom");
+            m.within(queue.messages_per_unit, 0.0, MOST_PER, "messages_per_unit");
+            m.within(queue.handling_ms, LEAST_MS, MOST_MS, "handling_ms");
+            m.within(queue.calls_per_message, 0.0, MOST_PER, "calls_per_message");
+        });
     }
 }
 
@@ -403,20 +323,5 @@ impl Group {
         self.functions
             .iter()
             .map(move |f| (f, if sum > 0.0 { f.share / sum } else { 0.0 }))
-    }
-}
-
-impl LeadTimes {
-    const fn all(&self) -> [(&'static str, u32); 8] {
-        [
-            ("schedule_seconds", self.schedule_seconds),
-            ("preparation_seconds", self.preparation_seconds),
-            ("table_seconds", self.table_seconds),
-            ("acu_seconds", self.acu_seconds),
-            ("class_seconds", self.class_seconds),
-            ("failover_seconds", self.failover_seconds),
-            ("verification_seconds", self.verification_seconds),
-            ("margin_seconds", self.margin_seconds),
-        ]
     }
 }

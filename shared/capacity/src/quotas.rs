@@ -41,21 +41,13 @@ impl Quotas {
     }
 
     pub(super) fn check(&self, m: &mut Mistakes) {
-        m.check(
-            self.provisioned_per_minute > 0,
-            "quotas.provisioned_per_minute",
-            "at least 1",
-        );
-        m.check(
-            self.api_requests_per_second > 0,
-            "quotas.api_requests_per_second",
-            "at least 1",
-        );
-        m.check(
-            self.gateway_calls_per_second > 0,
-            "quotas.gateway_calls_per_second",
-            "at least 1",
-        );
+        for (field, limit) in [
+            ("provisioned_per_minute", self.provisioned_per_minute),
+            ("api_requests_per_second", self.api_requests_per_second),
+            ("gateway_calls_per_second", self.gateway_calls_per_second),
+        ] {
+            m.check(limit > 0, field, "at least 1");
+        }
     }
 }
 
@@ -73,7 +65,7 @@ members!(Budget: usd_per_hour, usd_per_drop);
 
 impl Budget {
     pub(super) fn check(&self, m: &mut Mistakes) {
-        m.within(self.usd_per_hour, 0.0, 1e9, "budget.usd_per_hour");
-        m.within(self.usd_per_drop, 0.0, 1e9, "budget.usd_per_drop");
+        m.within(self.usd_per_hour, 0.0, 1e9, "usd_per_hour");
+        m.within(self.usd_per_drop, 0.0, 1e9, "usd_per_drop");
     }
 }

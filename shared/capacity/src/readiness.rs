@@ -165,25 +165,27 @@ pub fn readiness(
 }
 
 fn parts(docs: &Documents, wanted: &WantedDrop, seen: &Seen, measured: &Measured) -> Vec<Part> {
-    let part = |kind, name: &str, wanted: f64, there: f64, at_rest: bool| Part {
-        kind,
-        name: name.to_owned(),
-        wanted,
-        there,
-        ready: at_rest && there >= wanted,
-    };
     let mut parts = Vec::new();
+    let mut add = |kind, name: &str, wanted: f64, there: f64, at_rest: bool| {
+        parts.push(Part {
+            kind,
+            name: name.to_owned(),
+            wanted,
+            there,
+            ready: at_rest && there >= wanted,
+        });
+    };
     let capacity = &wanted.capacity;
     for (name, want) in &capacity.functions {
         if want.provisioned > 0 {
             let there = seen.observed.function(name);
             let at_rest = there.allocation == Allocation::Ready && there.allocated == there.asked.provisioned;
             let (want, there) = (f64::from(want.provisioned), f64::from(there.allocated));
-            parts.push(part(PartKind::Function, name, want, there, at_rest));
+            add(PartKind::Function, name, want, there, at_rest);
         }
         if let Some(answered) = measured.answered.get(name) {
             let there = f64::from(u8::from(*answered));
-            parts.push(part(PartKind::Answer, name, 1.0, there, true));
+            add(PartKind::Answer, name, 1.0, there, true);
         }
     }
     let (want, there) = match (&seen.observed.database, &capacity.database) {
@@ -201,28 +203,20 @@ fn parts(docs: &Documents, wanted: &WantedDrop, seen: &Seen, measured: &Measured
         }
         _ => (1.0, 0.0),
     };
-    parts.push(part(
-        PartKind::Database,
-        "database",
-        want,
-        there,
-        seen.database_available,
-    ));
+    let at_rest = seen.database_available;
+    add(PartKind::Database, "database", want, there, at_rest);
     for (name, want) in &capacity.tables {
         let there = seen.observed.tables.get(name).copied().unwrap_or_default();
         let at_rest = !seen.inactive_tables.contains(name) && there.read_units >= want.read_units;
         let (want, there) = (f64::from(want.write_units), f64::from(there.write_units));
-        parts.push(part(PartKind::Table, name, want, there, at_rest));
+        add(PartKind::Table, name, want, there, at_rest);
     }
     for (name, want) in &capacity.queues {
-        let there = seen
-            .observed
-            .queues
-            .get(name)
-            .map_or(0, |polling| polling.invocations());
+        let there = seen.observed.queues.get(name);
+        let there = f64::from(there.map_or(0, |polling| polling.invocations()));
         let at_rest = !seen.inactive_sources.contains(name);
         let want = f64::from(want.invocations());
-        parts.push(part(PartKind::Source, name, want, f64::from(there), at_rest));
+        add(PartKind::Source, name, want, there, at_rest);
     }
     parts
 }
@@ -250,12 +244,8 @@ fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &
     } else {
         0
     };
-    let tables = if waits(PartKind::Table) {
-        lead.table_seconds
-    } else {
-        0
-    };
-    concurrency.max(database).max(tables) + lead.verification_seconds
+    let tables = waits(PartKind::Table).then_some(lead.table_seconds);
+    concurrency.max(database).max(tables.unwrap_or(0)) + lead.verification_seconds
 }
 
 /// The share of the needed capacity that exists, over the parts that serve requests directly. The database
@@ -263,12 +253,8 @@ fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &
 fn served(parts: &[Part]) -> Share {
     let on_the_way = |part: &&Part| matches!(part.kind, PartKind::Function | PartKind::Table);
     let share = |part: &Part| Share::of(part.there, part.wanted);
-    parts
-        .iter()
-        .filter(on_the_way)
-        .map(share)
-        .min()
-        .unwrap_or(Share::WHOLE)
+    let shares = parts.iter().filter(on_the_way).map(share);
+    shares.min().unwrap_or(Share::WHOLE)
 }
 
 fn ruling(

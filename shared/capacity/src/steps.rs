@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use super::amounts::{Concurrency, DatabaseSize, Polling, Target, WarmThroughput};
+use super::amounts::{DatabaseSize, Polling, Target, WarmThroughput};
 use super::database::DatabaseBaseline;
-use super::observed::{Allocation, Observed, ObservedDatabase};
+use super::observed::{Allocation, Instance, Observed, ObservedDatabase};
 
 /// One change of one resource, from the current to the new value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -97,17 +97,7 @@ impl Step {
             } => *interrupts || rank(to) < rank(from),
             Self::FailOver { .. } => true,
             Self::Warm { .. } => false,
-            Self::Poll { from, to, .. } => match (from, to) {
-                (Polling::MaximumConcurrency(from), Polling::MaximumConcurrency(to)) => to < from,
-                (
-                    Polling::ProvisionedPollers { minimum, maximum },
-                    Polling::ProvisionedPollers {
-                        minimum: to_minimum,
-                        maximum: to_maximum,
-                    },
-                ) => to_minimum < minimum || to_maximum < maximum,
-                _ => true,
-            },
+            Self::Poll { from, to, .. } => from.merged(*to, u32::max) != Some(*to),
         }
     }
 
@@ -197,7 +187,7 @@ pub fn database_steps(observed: &ObservedDatabase, size: &DatabaseSize) -> Vec<S
             }]
         }
         (ObservedDatabase::Provisioned { instances, .. }, DatabaseSize::Class(class)) => {
-            let change = |n: &super::observed::Instance, interrupts| Step::ChangeClass {
+            let change = |n: &Instance, interrupts| Step::ChangeClass {
                 instance: n.name.clone(),
                 from: n.class.clone(),
                 to: class.clone(),
@@ -232,10 +222,7 @@ impl Observed {
             }
             Step::Provision { function, to, .. } => {
                 let there = self.functions.entry(function.clone()).or_default();
-                there.asked = Concurrency {
-                    provisioned: *to,
-                    ..there.asked
-                };
+                there.asked.provisioned = *to;
                 there.allocated = *to;
                 there.allocation = Allocation::Ready;
             }

@@ -12,7 +12,7 @@ use super::amounts::{Capacity, Concurrency, DatabaseSize, Polling, Target};
 use super::documents::Documents;
 use super::lead::database_seconds;
 use super::numbers::{Share, share_out, units_down};
-use super::observed::{Observed, ObservedDatabase};
+use super::observed::{Instance, Observed, ObservedDatabase};
 use super::others::{LEFT_TO_OTHERS_MS, LastSet};
 use super::quotas::Quotas;
 use super::wanted::Wanted;
@@ -38,10 +38,8 @@ pub struct Record {
 impl Record {
     /// Records that Lambda has accepted `units` of provisioned concurrency for `function`.
     pub fn accepted(&mut self, function: &str, units: u32) {
-        let values = BTreeSet::from([units]);
-        let changed_at = None;
-        self.set
-            .insert(function.to_owned(), LastSet { values, changed_at });
+        let last_set = LastSet::of([units]);
+        self.set.insert(function.to_owned(), last_set);
     }
 }
 
@@ -135,15 +133,13 @@ pub fn target(
     });
     let mut queues = BTreeMap::new();
     for (name, want) in &wanted.capacity.queues {
+        let Some(there) = observed.queues.get(name) else {
+            continue;
+        };
         let before = agreeing.and_then(|p| p.queues.get(name));
-        match observed
-            .queues
-            .get(name)
-            .map(|there| agreed_polling(*there, *want, before.copied()))
-        {
-            Some(Some(polling)) => drop(queues.insert(name.clone(), polling)),
-            Some(None) => warnings.push(Warning::OtherPolling { source: name.clone() }),
-            None => {}
+        match agreed_polling(*there, *want, before.copied()) {
+            Some(polling) => drop(queues.insert(name.clone(), polling)),
+            None => warnings.push(Warning::OtherPolling { source: name.clone() }),
         }
     }
     let target = Target {
@@ -157,12 +153,8 @@ pub fn target(
 
 /// An increase takes effect immediately. A reduction goes to the larger value of two runs; without a confirming run,
 /// nothing is reduced.
-fn agreed<T: Ord>(there: T, want: T, before: Option<T>) -> T {
-    match before {
-        _ if want >= there => want,
-        Some(before) => want.max(before.min(there)),
-        None => there,
-    }
+fn agreed<T: Ord + Copy>(there: T, want: T, before: Option<T>) -> T {
+    want.max(before.map_or(there, |before| before.min(there)))
 }
 
 fn agreed_concurrency(there: Concurrency, want: Concurrency, before: Option<Concurrency>) -> Concurrency {
@@ -176,35 +168,8 @@ fn agreed_concurrency(there: Concurrency, want: Concurrency, before: Option<Conc
 
 /// The polling setting to request; `None` when the event source has a setting of another kind than declared.
 fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Option<Polling> {
-    use Polling::{MaximumConcurrency, ProvisionedPollers};
-    match (there, want) {
-        (MaximumConcurrency(there), MaximumConcurrency(want)) => {
-            let before = before.and_then(|b| {
-                if let MaximumConcurrency(n) = b {
-                    Some(n)
-                } else {
-                    None
-                }
-            });
-            Some(MaximumConcurrency(agreed(there, want, before)))
-        }
-        (
-            ProvisionedPollers { minimum, maximum },
-            ProvisionedPollers {
-                minimum: want_minimum,
-                maximum: want_maximum,
-            },
-        ) => {
-            let before = before.and_then(|b| match b {
-                ProvisionedPollers { minimum, maximum } => Some((minimum, maximum)),
-                MaximumConcurrency(_) => None,
-            });
-            let minimum = agreed(minimum, want_minimum, before.map(|b| b.0));
-            let maximum = agreed(maximum, want_maximum, before.map(|b| b.1)).max(minimum);
-            Some(ProvisionedPollers { minimum, maximum })
-        }
-        _ => None,
-    }
+    let least = before.and_then(|before| before.merged(there, u32::min));
+    want.merged(least.unwrap_or(there), u32::max)
 }
 
 /// Limits the increase of provisioned concurrency to the units that Lambda can allocate before the next drop opens,
@@ -232,12 +197,8 @@ fn limit_to_time(
     let missing = increases.iter().copied().fold(0, u32::saturating_add);
     let lead = &docs.profile.lead;
     let overhead_ms = i64::from(lead.preparation_seconds + lead.verification_seconds) * 1000;
-    let left_ms = next
-        .window
-        .starts_at
-        .millis_since(now)
-        .saturating_sub(overhead_ms)
-        .max(0);
+    let left_ms = next.window.starts_at.millis_since(now);
+    let left_ms = left_ms.saturating_sub(overhead_ms).max(0);
     let left_seconds = f64::from(u32::try_from(left_ms / 1000).unwrap_or(u32::MAX));
     let allocated = units_down(left_seconds * f64::from(quotas.provisioned_per_minute) / 60.0);
     let in_time = allocated.saturating_sub(observed.allocating());
@@ -247,32 +208,27 @@ fn limit_to_time(
     let baseline = docs.baseline.capacity();
     let asked_already = (observed.functions.iter())
         .any(|(name, there)| there.asked.provisioned > baseline.function(name).provisioned);
-    let late = |warm_share| Warning::LateConcurrency {
+    let is_too_late = in_time == 0 && !asked_already;
+    if !is_too_late {
+        let parts = share_out(in_time, &increases);
+        for ((to, increase), part) in functions.values_mut().zip(&increases).zip(parts) {
+            to.provisioned -= increase.saturating_sub(part);
+        }
+    }
+    let warm_shares = functions.iter().map(|(name, to)| {
+        let warm = match is_too_late {
+            true => observed.function(name).allocated,
+            false => to.provisioned,
+        };
+        let wanted = wanted.capacity.function(name).provisioned;
+        Share::of(f64::from(warm), f64::from(wanted))
+    });
+    warnings.push(Warning::LateConcurrency {
         drop: next.drop.clone(),
         missing,
         in_time,
-        warm_share,
-    };
-    let warm = |there: BTreeMap<&String, u32>| {
-        let share = |(name, units): (&&String, &u32)| {
-            let wanted = wanted.capacity.function(name).provisioned;
-            Share::of(f64::from(*units), f64::from(wanted))
-        };
-        there.iter().map(share).min().unwrap_or(Share::WHOLE)
-    };
-    if in_time == 0 && !asked_already {
-        let there = functions
-            .keys()
-            .map(|name| (name, observed.function(name).allocated));
-        warnings.push(late(warm(there.collect())));
-        return;
-    }
-    let parts = share_out(in_time, &increases);
-    for ((to, increase), part) in functions.values_mut().zip(&increases).zip(parts) {
-        to.provisioned -= increase.saturating_sub(part);
-    }
-    let there = functions.iter().map(|(name, to)| (name, to.provisioned));
-    warnings.push(late(warm(there.collect())));
+        warm_share: warm_shares.min().unwrap_or(Share::WHOLE),
+    });
 }
 
 fn database(
@@ -289,19 +245,13 @@ fn database(
         ObservedDatabase::Serverless { minimum_acu } => vec![DatabaseSize::MinimumAcu(*minimum_acu)],
         ObservedDatabase::Provisioned { available: false, .. } => return None,
         ObservedDatabase::Provisioned { instances, .. } => {
-            if instances.len() == 1
-                && instances
-                    .iter()
-                    .any(|i| DatabaseSize::Class(i.class.clone()) != *want)
-            {
-                warnings.push(Warning::SingleInstance);
-            }
-            instances
-                .iter()
-                .map(|i| DatabaseSize::Class(i.class.clone()))
-                .collect()
+            let class = |instance: &Instance| DatabaseSize::Class(instance.class.clone());
+            instances.iter().map(class).collect()
         }
     };
+    if matches!(there.as_slice(), [DatabaseSize::Class(_)]) && there.first() != Some(want) {
+        warnings.push(Warning::SingleInstance);
+    }
     let largest = there.into_iter().reduce(|a, b| declared.larger(&a, &b))?;
     if declared.rank(want) < declared.rank(&largest) {
         let agreed = declared.larger(want, &previous?.database);

@@ -11,6 +11,7 @@ use ports::prescale::{Carried, CarryOut, ControlError};
 
 use crate::database::works;
 use crate::error::{Answered as _, NOTHING_PROVISIONED, broken};
+use crate::tables::requested;
 use crate::{AwsAccount, count};
 
 impl<O: FindDueOrders> CarryOut for AwsAccount<O> {
@@ -35,10 +36,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
         match to {
             Some(to) => {
                 let put = lambda.put_function_concurrency().function_name(name);
-                put.reserved_concurrent_executions(count(to))
-                    .send()
-                    .await
-                    .answered("PutFunctionConcurrency")?;
+                let put = put.reserved_concurrent_executions(count(to));
+                put.send().await.answered("PutFunctionConcurrency")?;
             }
             None => {
                 let delete = lambda.delete_function_concurrency().function_name(name);
@@ -52,11 +51,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let name = &self.function(function)?.name;
         let put = self.clients.lambda.changes.put_provisioned_concurrency_config();
         let put = put.function_name(name).qualifier(&self.names.alias);
-        let put = put
-            .provisioned_concurrent_executions(count(to))
-            .send()
-            .await
-            .answered("PutProvisionedConcurrencyConfig")?;
+        let put = put.provisioned_concurrent_executions(count(to)).send().await;
+        let put = put.answered("PutProvisionedConcurrencyConfig")?;
         Ok(match put.status() {
             Some(Status::Ready) => Carried::Done,
             // FAILED counts as started, too: the status may describe the state before this request. The next read shows
@@ -67,16 +63,11 @@ impl<O: FindDueOrders> AwsAccount<O> {
 
     async fn provision_nothing(&self, function: &str) -> Result<Carried, ControlError> {
         let name = &self.function(function)?.name;
-        let delete = self
-            .clients
-            .lambda
-            .changes
-            .delete_provisioned_concurrency_config();
+        let lambda = &self.clients.lambda.changes;
+        let delete = lambda.delete_provisioned_concurrency_config();
         let delete = delete.function_name(name).qualifier(&self.names.alias);
-        let deleted = delete
-            .send()
-            .await
-            .unless(NOTHING_PROVISIONED, "DeleteProvisionedConcurrencyConfig")?;
+        let deleted = delete.send().await;
+        let deleted = deleted.unless(NOTHING_PROVISIONED, "DeleteProvisionedConcurrencyConfig")?;
         Ok(deleted.map_or(Carried::AlreadySo, |_| Carried::Done))
     }
 
@@ -110,11 +101,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let modify = self.clients.rds.changes.modify_db_instance();
         let modify = modify.db_instance_identifier(instance).db_instance_class(to);
         // Without `apply_immediately`, the change would wait for the maintenance window.
-        let modified = modify
-            .apply_immediately(true)
-            .send()
-            .await
-            .answered("ModifyDBInstance")?;
+        let modified = modify.apply_immediately(true).send().await;
+        let modified = modified.answered("ModifyDBInstance")?;
         let there = modified.db_instance();
         let pending = there.and_then(|i| i.pending_modified_values());
         let pending = pending.and_then(|pending| pending.db_instance_class());
@@ -138,11 +126,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let failover = self.clients.rds.changes.failover_db_cluster();
         let failover = failover.db_cluster_identifier(&self.names.cluster);
         // Without a target, RDS chooses an instance, perhaps an instance of the smaller class.
-        failover
-            .target_db_instance_identifier(to)
-            .send()
-            .await
-            .answered(OPERATION)?;
+        let failover = failover.target_db_instance_identifier(to);
+        failover.send().await.answered(OPERATION)?;
         Ok(Carried::Started)
     }
 
@@ -161,14 +146,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
         if !there.active {
             return Err(ControlError::InProgress);
         }
-        let own = own.map(|own| {
-            aws_sdk_dynamodb::types::WarmThroughput::builder()
-                .write_units_per_second(i64::from(own.write_units))
-                .read_units_per_second(i64::from(own.read_units))
-                .build()
-        });
         let update = self.clients.dynamodb.changes.update_table().table_name(name);
-        let update = update.set_warm_throughput(own);
+        let update = update.set_warm_throughput(own.map(requested));
         let update = update.set_global_secondary_index_updates((!indexes.is_empty()).then_some(indexes));
         update.send().await.answered(OPERATION)?;
         Ok(Carried::Started)

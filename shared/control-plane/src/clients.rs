@@ -99,14 +99,10 @@ impl<C> Pair<C> {
 
 /// The configuration of a client for reads, which are retried until the time limit.
 fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
-    let timeouts = timeouts(config)
-        .operation_attempt_timeout(Duration::from_millis(patience.read_ms))
-        .operation_timeout(Duration::from_millis(patience.reads_ms));
     let retries = RetryConfig::standard()
         .with_max_attempts(patience.read_attempts)
         .with_initial_backoff(Duration::from_millis(patience.read_backoff_ms));
-    let builder = config.to_builder().timeout_config(timeouts.build());
-    builder.retry_config(retries).build()
+    limited(config, patience.read_ms, patience.reads_ms, retries)
 }
 
 /// The configuration with a pause between two calls, for Lambda's control plane.
@@ -122,18 +118,19 @@ fn at_lambdas_pace(config: &SdkConfig, patience: Patience) -> SdkConfig {
 /// The configuration of a client for changes, which have one attempt. The SDK reports only the last attempt: a
 /// throttled second attempt would hide that the first attempt may have been carried out.
 fn changing(config: &SdkConfig, patience: Patience) -> SdkConfig {
-    let timeouts = timeouts(config)
-        .operation_attempt_timeout(Duration::from_millis(patience.change_ms))
-        .operation_timeout(Duration::from_millis(patience.change_ms));
-    let builder = config.to_builder().timeout_config(timeouts.build());
-    builder.retry_config(RetryConfig::disabled()).build()
+    let limit_ms = patience.change_ms;
+    limited(config, limit_ms, limit_ms, RetryConfig::disabled())
 }
 
-/// A builder that has the time limits of the configuration, so that the time limit for connecting stays.
-fn timeouts(config: &SdkConfig) -> aws_smithy_types::timeout::TimeoutConfigBuilder {
-    config
+/// The configuration with time limits for one attempt and for all attempts. The time limit for connecting stays.
+fn limited(config: &SdkConfig, attempt_ms: u64, all_ms: u64, retries: RetryConfig) -> SdkConfig {
+    let timeouts = config
         .timeout_config()
         .map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder)
+        .operation_attempt_timeout(Duration::from_millis(attempt_ms))
+        .operation_timeout(Duration::from_millis(all_ms));
+    let builder = config.to_builder().timeout_config(timeouts.build());
+    builder.retry_config(retries).build()
 }
 
 /// Clients of all services.

@@ -57,29 +57,20 @@ impl<O> AwsAccount<O> {
     pub(crate) async fn cluster(&self) -> Result<DbCluster, ControlError> {
         const OPERATION: &str = "DescribeDBClusters";
         let found = self.clients.rds.reads.describe_db_clusters();
-        let found = found
-            .db_cluster_identifier(&self.names.cluster)
-            .send()
-            .await
-            .answered(OPERATION)?;
+        let found = found.db_cluster_identifier(&self.names.cluster).send().await;
+        let found = found.answered(OPERATION)?;
         let cluster = found.db_clusters.unwrap_or_default().into_iter().next();
         cluster.ok_or_else(|| broken(OPERATION, "no cluster in the answer"))
     }
 
     async fn instances(&self) -> Result<Vec<DbInstance>, ControlError> {
         const OPERATION: &str = "DescribeDBInstances";
-        let filter = Filter::builder()
-            .name("db-cluster-id")
-            .values(&self.names.cluster);
-        let filter = filter.build();
+        let filter = Filter::builder().name("db-cluster-id");
+        let filter = filter.values(&self.names.cluster).build();
         paging::all(OPERATION, |marker| async {
             let page = self.clients.rds.reads.describe_db_instances();
-            let page = page
-                .filters(filter.clone())
-                .set_marker(marker)
-                .send()
-                .await
-                .answered(OPERATION)?;
+            let page = page.filters(filter.clone()).set_marker(marker).send().await;
+            let page = page.answered(OPERATION)?;
             Ok((page.db_instances.unwrap_or_default(), page.marker))
         })
         .await
@@ -109,9 +100,8 @@ fn declared_instances(
         ));
     }
     let one = |name: &String| {
-        let found = there
-            .iter()
-            .find(|instance| instance.db_instance_identifier() == Some(name));
+        let mut there = there.iter();
+        let found = there.find(|instance| instance.db_instance_identifier() == Some(name));
         let class = found.and_then(|instance| instance.db_instance_class());
         let class = class.ok_or_else(|| broken("DescribeDBInstances", &format!("no instance {name}")))?;
         Ok(Instance {

@@ -26,10 +26,8 @@ impl<O: FindDueOrders> MeasureDemand for AwsAccount<O> {
         baseline: &Baseline,
         drop: &CalendarDrop,
     ) -> Result<Option<Measured>, ControlError> {
-        let functions = baseline
-            .functions
-            .iter()
-            .map(|f| self.function_demand(&f.function, drop));
+        let functions = baseline.functions.iter();
+        let functions = functions.map(|f| self.function_demand(&f.function, drop));
         let mut functions = at_once(functions).await?;
         let tables = baseline.tables.iter().map(|t| self.table_demand(&t.table, drop));
         let mut tables = at_once(tables).await?;
@@ -75,16 +73,14 @@ impl<O> AwsAccount<O> {
         let resource = format!("{name}:{}", self.names.alias);
         let dimensions = [("FunctionName", name.as_str()), ("Resource", resource.as_str())];
         let ask = async |metric, statistic| {
-            self.minutes("AWS/Lambda", metric, &dimensions, statistic, drop)
-                .await
+            let minutes = self.minutes("AWS/Lambda", metric, &dimensions, statistic, drop);
+            minutes.await
         };
         let invocations = ask("Invocations", "Sum").await?;
         if invocations.is_empty() {
             return Ok(FunctionMeasured {
                 function: function.to_owned(),
-                invocations: None,
-                p95_ms: None,
-                mean_ms: None,
+                ..FunctionMeasured::default()
             });
         }
         let p95 = ask("Duration", "p95").await?;
@@ -102,17 +98,13 @@ impl<O> AwsAccount<O> {
         let Some(name) = self.names.tables.get(table) else {
             return Ok(TableMeasured {
                 table: table.to_owned(),
-                write_units: None,
-                read_units: None,
-                read_units_by_function: None,
+                ..TableMeasured::default()
             });
         };
         let dimensions = [("TableName", name.as_str())];
         let ask = async |metric| -> Result<Option<f64>, ControlError> {
-            let minutes = self
-                .minutes("AWS/DynamoDB", metric, &dimensions, "Sum", drop)
-                .await?;
-            Ok(sum(&minutes))
+            let minutes = self.minutes("AWS/DynamoDB", metric, &dimensions, "Sum", drop);
+            Ok(sum(&minutes.await?))
         };
         Ok(TableMeasured {
             table: table.to_owned(),
@@ -128,18 +120,15 @@ impl<O> AwsAccount<O> {
         reader: Option<FunctionMeasured>,
         drop: &CalendarDrop,
     ) -> Result<QueueMeasured, ControlError> {
-        let url = self
-            .names
-            .sources
-            .get(source)
-            .map(|named| named.queue_url.as_str());
+        let named = self.names.sources.get(source);
+        let url = named.map(|named| named.queue_url.as_str());
         let name = url.and_then(|url| url.rsplit('/').next()).unwrap_or_default();
         let minutes = if name.is_empty() {
             Minutes::new()
         } else {
             let dimensions = [("QueueName", name)];
-            self.minutes("AWS/SQS", "NumberOfMessagesReceived", &dimensions, "Sum", drop)
-                .await?
+            let metric = "NumberOfMessagesReceived";
+            self.minutes("AWS/SQS", metric, &dimensions, "Sum", drop).await?
         };
         let messages = sum(&minutes).map(whole);
         let handling = messages.and_then(|messages| {
@@ -168,14 +157,11 @@ impl<O> AwsAccount<O> {
             dimensions,
             statistic,
         };
-        let figures = self
-            .figures(&question, drop.gathers_at(), drop.drains_by())
-            .await?;
+        let (since, until) = (drop.gathers_at(), drop.drains_by());
+        let figures = self.figures(&question, since, until).await?.into_iter();
         // NaN, an infinite value and a negative value count as missing.
-        Ok(figures
-            .into_iter()
-            .filter(|(_, figure)| figure.is_finite() && *figure >= 0.0)
-            .collect())
+        let is_valid = |(_, figure): &(i64, f64)| figure.is_finite() && *figure >= 0.0;
+        Ok(figures.filter(is_valid).collect())
     }
 }
 
@@ -183,10 +169,8 @@ impl<O> AwsAccount<O> {
 fn by_phase(minutes: &Minutes, drop: &CalendarDrop) -> ByPhase<u64> {
     let mut sum = ByPhase::each(|_| 0.0);
     for (second, count) in minutes {
-        *sum.of_mut(phase_at(
-            drop,
-            Timestamp::from_millis(second.saturating_mul(1_000)),
-        )) += count;
+        let at = Timestamp::from_millis(second.saturating_mul(1_000));
+        *sum.of_mut(phase_at(drop, at)) += count;
     }
     ByPhase::each(|phase| whole(*sum.of(phase)))
 }
@@ -210,17 +194,15 @@ fn sum(minutes: &Minutes) -> Option<f64> {
 /// The value of the minute with the most invocations, among the minutes with a value.
 fn of_busiest(invocations: &Minutes, figures: &Minutes) -> Option<f64> {
     let count = |second: &i64| invocations.get(second).copied().unwrap_or(0.0);
-    let busiest = figures
-        .iter()
-        .max_by(|(a, _), (b, _)| count(a).total_cmp(&count(b)));
+    let minutes = figures.iter();
+    let busiest = minutes.max_by(|(a, _), (b, _)| count(a).total_cmp(&count(b)));
     busiest.map(|(_, figure)| *figure)
 }
 
 /// The mean over all invocations, from the means of single minutes.
 fn weighted(invocations: &Minutes, means: &Minutes) -> Option<f64> {
-    let counted = means
-        .iter()
-        .filter_map(|(second, mean)| Some((invocations.get(second)?, mean)));
+    let means = means.iter();
+    let counted = means.filter_map(|(second, mean)| Some((invocations.get(second)?, mean)));
     let (count, time) = counted.fold((0.0, 0.0), |(n, t), (count, mean)| (n + count, t + count * mean));
     (count > 0.0).then(|| time / count)
 }

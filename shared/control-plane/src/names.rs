@@ -6,10 +6,9 @@ use std::fmt;
 use capacity::read;
 use capacity::{members, scalars};
 use domain::drops::FieldError;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionName {
     /// The function's name in the account.
     pub name: String,
@@ -20,8 +19,8 @@ pub struct FunctionName {
 members!(FunctionName: name, trial);
 
 /// An event that changes nothing and shows whether a function answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Trial {
     /// A batch without records: written `batch`.
     Batch,
@@ -50,18 +49,8 @@ impl TryFrom<String> for Trial {
     }
 }
 
-impl From<Trial> for String {
-    fn from(trial: Trial) -> Self {
-        match trial {
-            Trial::Batch => "batch".to_owned(),
-            Trial::Request { method, path } => format!("{method} {path}"),
-        }
-    }
-}
-
 /// A queue and the event source that consumes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceName {
     /// The event source mapping's UUID: the value of a template's `!Ref` to it.
     pub mapping: String,
@@ -73,8 +62,7 @@ members!(SourceName: mapping, queue_url);
 
 /// The account's names of all resources that the baseline names. CloudFormation generates names, so the template passes
 /// these names to the function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     /// The alias of every function that requests reach.
     pub alias: String,
@@ -93,11 +81,9 @@ pub struct NamesError(pub Vec<FieldError>);
 
 impl fmt::Display for NamesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, mistake) in self.0.iter().enumerate() {
-            let separator = if n == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", mistake.field, mistake.message)?;
-        }
-        Ok(())
+        let mistakes = self.0.iter();
+        let lines: Vec<String> = mistakes.map(|m| format!("{}: {}", m.field, m.message)).collect();
+        f.write_str(&lines.join("; "))
     }
 }
 

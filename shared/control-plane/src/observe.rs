@@ -60,20 +60,16 @@ struct Found<T> {
 
 impl<T> Found<T> {
     fn of(all: Vec<(String, Option<(T, bool)>)>) -> Self {
-        let mut found = Self {
-            there: BTreeMap::new(),
-            inactive: BTreeSet::new(),
-        };
+        let (mut there, mut inactive) = (BTreeMap::new(), BTreeSet::new());
         for (name, state) in all {
-            let active = state.as_ref().is_some_and(|(_, active)| *active);
-            if !active {
-                found.inactive.insert(name.clone());
+            if !matches!(state, Some((_, true))) {
+                inactive.insert(name.clone());
             }
             if let Some((value, _)) = state {
-                found.there.insert(name, value);
+                there.insert(name, value);
             }
         }
-        found
+        Self { there, inactive }
     }
 }
 
@@ -93,19 +89,14 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let reserved = self.reserved(name).await?;
         let config = self.clients.lambda.reads.get_provisioned_concurrency_config();
         let config = config.function_name(name).qualifier(&self.names.alias);
-        let config = config.send().await.unless(NOTHING_PROVISIONED, OPERATION)?;
-        let config = match config {
-            Some(config) => config,
-            None => {
-                let asked = Concurrency {
+        let Some(config) = config.send().await.unless(NOTHING_PROVISIONED, OPERATION)? else {
+            return Ok(ObservedFunction {
+                asked: Concurrency {
                     provisioned: 0,
                     reserved,
-                };
-                return Ok(ObservedFunction {
-                    asked,
-                    ..ObservedFunction::default()
-                });
-            }
+                },
+                ..ObservedFunction::default()
+            });
         };
         Ok(ObservedFunction {
             asked: Concurrency {
@@ -180,9 +171,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
                 maximum: units(maximum.or(minimum)),
             }
         });
-        let most = found
-            .scaling_config()
-            .and_then(|scaling| scaling.maximum_concurrency());
+        let scaling = found.scaling_config();
+        let most = scaling.and_then(|scaling| scaling.maximum_concurrency());
         let most = most.map(|most| Polling::MaximumConcurrency(units(Some(most))));
         let polling = pollers.or(most).unwrap_or(UNLIMITED);
         Ok(Some((polling, found.state() == Some("Enabled"))))
@@ -222,11 +212,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
 
     async fn messages_wait(&self, url: &str) -> Result<bool, ControlError> {
         let counted = self.clients.sqs.get_queue_attributes().queue_url(url);
-        let counted = counted
-            .set_attribute_names(Some(WAITING.to_vec()))
-            .send()
-            .await
-            .answered("GetQueueAttributes")?;
+        let counted = counted.set_attribute_names(Some(WAITING.to_vec())).send().await;
+        let counted = counted.answered("GetQueueAttributes")?;
         let none = |name: &QueueAttributeName| {
             let count = counted.attributes().and_then(|all| all.get(name));
             count.is_some_and(|count| count == "0")

@@ -30,9 +30,8 @@ pub(crate) struct OthersProvisioned(Mutex<Option<(Instant, u32)>>);
 impl OthersProvisioned {
     fn remembered(&self) -> Option<u32> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .filter(|(asked, _)| asked.elapsed() < REMEMBERED)
-            .map(|(_, units)| units)
+        let (asked, units) = known?;
+        (asked.elapsed() < REMEMBERED).then_some(units)
     }
 
     fn remember(&self, units: u32) {
@@ -70,27 +69,24 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
         let reserved_by_us = at_once(ours.iter().map(|name| self.reserved(name))).await?;
         let reserved_by_us = reserved_by_us.into_iter().flatten().fold(0, u32::saturating_add);
         let reserved = account.saturating_sub(unreserved).saturating_sub(reserved_by_us);
-        let provisioned = match declared
-            .provisioned_by_others
-            .or_else(|| self.others_provisioned.remembered())
-        {
+        let remembered = || self.others_provisioned.remembered();
+        let provisioned = match declared.provisioned_by_others.or_else(remembered) {
             Some(units) => units,
             None => {
                 let others = self.others(&ours).await?;
                 if others.len() > MOST_OTHERS {
-                    return Ok(Err(vec![mistake(
-                        "quotas.provisioned_by_others",
-                        &format!(
-                            "must be stated, since the account has more than {MOST_OTHERS} other functions: what they \
-                             have provisioned without having reserved it"
-                        ),
-                    )]));
+                    let why = format!(
+                        "must be stated, since the account has more than {MOST_OTHERS} other functions: what they have \
+                         provisioned without having reserved it"
+                    );
+                    return Ok(Err(vec![mistake("quotas.provisioned_by_others", &why)]));
                 }
                 let units = self.provisioned_without_reservation(&others).await?;
                 self.others_provisioned.remember(units);
                 units
             }
         };
+        let rate = self.gateway_rate;
         Ok(Ok(Quotas {
             account_concurrency: account,
             reserved_by_others: reserved.saturating_add(provisioned),
@@ -99,9 +95,7 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
             api_burst: declared.api_burst,
             table_write_units: declared.table_write_units,
             table_read_units: declared.table_read_units,
-            gateway_calls_per_second: self
-                .gateway_rate
-                .map_or(declared.gateway_calls_per_second, CallRate::per_second),
+            gateway_calls_per_second: rate.map_or(declared.gateway_calls_per_second, CallRate::per_second),
         }))
     }
 }
@@ -130,14 +124,8 @@ impl<O> AwsAccount<O> {
     /// The account's concurrency, and its unreserved part.
     async fn account_limits(&self) -> Result<(u32, u32), ControlError> {
         const OPERATION: &str = "GetAccountSettings";
-        let settings = self
-            .clients
-            .lambda
-            .reads
-            .get_account_settings()
-            .send()
-            .await
-            .answered(OPERATION)?;
+        let get = self.clients.lambda.reads.get_account_settings();
+        let settings = get.send().await.answered(OPERATION)?;
         let limit = settings.account_limit();
         let limit = limit.ok_or_else(|| broken(OPERATION, "no limits in the answer"))?;
         let account = units(Some(limit.concurrent_executions()));
@@ -162,13 +150,10 @@ impl<O> AwsAccount<O> {
     /// The provisioned concurrency of those `functions` that have no reservation. The provisioned concurrency of a
     /// function with a reservation is part of the reservation, which is counted already.
     async fn provisioned_without_reservation(&self, functions: &[String]) -> Result<u32, ControlError> {
-        let of_one = async |name: &String| match self.provisioned_anywhere(name).await? {
-            0 => Ok(0),
-            units => Ok(if self.reserved(name).await?.is_some() {
-                0
-            } else {
-                units
-            }),
+        let of_one = async |name: &String| {
+            let units = self.provisioned_anywhere(name).await?;
+            let counts = units > 0 && self.reserved(name).await?.is_none();
+            Ok(if counts { units } else { 0 })
         };
         let all = at_once(functions.iter().map(of_one)).await?;
         Ok(all.into_iter().fold(0, u32::saturating_add))
@@ -195,11 +180,8 @@ impl<O> AwsAccount<O> {
     /// The reserved concurrency of a function, by its name in the account; `None` without a reservation.
     pub(crate) async fn reserved(&self, name: &str) -> Result<Option<u32>, ControlError> {
         let there = self.clients.lambda.reads.get_function_concurrency();
-        let there = there
-            .function_name(name)
-            .send()
-            .await
-            .answered("GetFunctionConcurrency")?;
+        let there = there.function_name(name).send().await;
+        let there = there.answered("GetFunctionConcurrency")?;
         let reserved = there.reserved_concurrent_executions();
         Ok(reserved.map(|reserved| units(Some(reserved))))
     }

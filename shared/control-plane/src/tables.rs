@@ -23,6 +23,14 @@ fn units(count: Option<i64>) -> u32 {
     u32::try_from(count.unwrap_or(0).max(0)).unwrap_or(u32::MAX)
 }
 
+/// The throughput in the form of a request.
+pub(crate) fn requested(warm: WarmThroughput) -> aws_sdk_dynamodb::types::WarmThroughput {
+    aws_sdk_dynamodb::types::WarmThroughput::builder()
+        .write_units_per_second(i64::from(warm.write_units))
+        .read_units_per_second(i64::from(warm.read_units))
+        .build()
+}
+
 impl Table {
     pub(crate) fn of(described: &TableDescription) -> Self {
         let own = described.warm_throughput();
@@ -69,17 +77,15 @@ impl Table {
 
     /// The indexes that must be raised so that the table serves `to`.
     pub(crate) fn indexes_to(&self, to: WarmThroughput) -> Vec<GlobalSecondaryIndexUpdate> {
-        let colder = self
-            .indexes
-            .iter()
-            .filter(|(_, warm)| warm.write_units < to.write_units);
+        let indexes = self.indexes.iter();
+        let colder = indexes.filter(|(_, warm)| warm.write_units < to.write_units);
         let updates = colder.filter_map(|(name, warm)| {
-            let throughput = aws_sdk_dynamodb::types::WarmThroughput::builder()
-                .write_units_per_second(i64::from(to.write_units))
-                .read_units_per_second(i64::from(warm.read_units))
-                .build();
+            let throughput = WarmThroughput {
+                write_units: to.write_units,
+                ..*warm
+            };
             let action = UpdateGlobalSecondaryIndexAction::builder().index_name(name);
-            let action = action.warm_throughput(throughput).build().ok()?;
+            let action = action.warm_throughput(requested(throughput)).build().ok()?;
             Some(GlobalSecondaryIndexUpdate::builder().update(action).build())
         });
         updates.collect()

@@ -19,15 +19,14 @@ pub fn evidence(profile: &CapacityProfile, measured: &Measured) -> Numbers {
     let mut found = Numbers::new();
     for group in &profile.groups {
         for share in &group.functions {
-            let function = || share.function.clone();
             let Some(seen) = measured.function(&share.function) else {
                 continue;
             };
             if seen.total().is_some_and(|total| total < LEAST_FOR_P95) {
                 continue;
             }
-            insert(&mut found, Number::P95 { function: function() }, seen.p95_ms);
-            insert(&mut found, Number::Mean { function: function() }, seen.mean_ms);
+            insert(&mut found, Number::p95(share), seen.p95_ms);
+            insert(&mut found, Number::mean(share), seen.mean_ms);
         }
         weigh(&mut found, group, measured);
     }
@@ -41,25 +40,15 @@ pub fn evidence(profile: &CapacityProfile, measured: &Measured) -> Numbers {
             continue;
         };
         let source = || queue.source.clone();
-        let messages = seen.messages.map(float);
-        insert(
-            &mut found,
-            Number::Messages { source: source() },
-            ratio(messages, units),
-        );
+        let messages = ratio(seen.messages.map(float), units);
+        insert(&mut found, Number::Messages { source: source() }, messages);
         if seen.messages.is_none_or(|messages| messages >= LEAST_FOR_P95) {
-            insert(
-                &mut found,
-                Number::Handling { source: source() },
-                seen.handling_p95_ms,
-            );
+            let handling_ms = seen.handling_p95_ms;
+            insert(&mut found, Number::Handling { source: source() }, handling_ms);
         }
     }
-    insert(
-        &mut found,
-        Number::Rows,
-        ratio(measured.ledger_rows.map(float), units),
-    );
+    let rows = ratio(measured.ledger_rows.map(float), units);
+    insert(&mut found, Number::Rows, rows);
     found
 }
 
@@ -104,24 +93,17 @@ fn weigh(found: &mut Numbers, group: &Group, measured: &Measured) {
         Per::Unit => units(measured),
     };
     for phase in Phase::ALL {
-        let number = Number::Weight {
-            group: group.name.clone(),
-            phase,
-        };
-        insert(found, number, ratio(Some(*requests.of(phase)), by));
+        let weight = ratio(Some(*requests.of(phase)), by);
+        insert(found, Number::weight(group, phase), weight);
     }
     let whole: f64 = requests.all().iter().sum();
     if whole <= 0.0 {
         return;
     }
     for share in &group.functions {
-        let total = measured
-            .function(&share.function)
-            .and_then(FunctionMeasured::total);
-        let number = Number::Part {
-            function: share.function.clone(),
-        };
-        insert(found, number, ratio(total.map(float), Some(whole)));
+        let seen = measured.function(&share.function);
+        let total = seen.and_then(FunctionMeasured::total).map(float);
+        insert(found, Number::part(share), ratio(total, Some(whole)));
     }
 }
 
@@ -130,10 +112,7 @@ fn weigh(found: &mut Numbers, group: &Group, measured: &Measured) {
 /// another no purchases.
 pub(super) fn needs_shoppers(found: &mut Numbers, profile: &CapacityProfile) {
     let of_shoppers = || profile.groups.iter().filter(|g| g.per == Per::Shopper);
-    let opening = |group: &Group| Number::Weight {
-        group: group.name.clone(),
-        phase: Phase::Opening,
-    };
+    let opening = |group: &Group| Number::weight(group, Phase::Opening);
     let some = of_shoppers().any(|g| found.get(&opening(g)).copied().unwrap_or(g.weight.opening) > 0.0);
     if !some {
         for group in of_shoppers() {
@@ -142,18 +121,13 @@ pub(super) fn needs_shoppers(found: &mut Numbers, profile: &CapacityProfile) {
     }
 }
 
-fn tabulate(found: &mut Numbers, profile: &CapacityProfile, table: &TableUse, measured: &Measured) {
-    let Some(seen) = measured.table(&table.table) else {
+fn tabulate(found: &mut Numbers, profile: &CapacityProfile, used: &TableUse, measured: &Measured) {
+    let Some(seen) = measured.table(&used.table) else {
         return;
     };
-    let number = Number::WriteUnits {
-        table: table.table.clone(),
-    };
-    insert(found, number, ratio(seen.write_units, units(measured)));
-    let reads = |group: &Group| Number::ReadUnits {
-        table: table.table.clone(),
-        group: group.name.clone(),
-    };
+    let (table, written) = (used.table.clone(), ratio(seen.write_units, units(measured)));
+    insert(found, Number::WriteUnits { table }, written);
+    let reads = |group: &Group| Number::reads(used, &group.name);
     let requested = |group: &Group| {
         let whole: f64 = requests(group, measured)?.all().iter().sum();
         (whole > 0.0).then_some(whole)
@@ -163,7 +137,7 @@ fn tabulate(found: &mut Numbers, profile: &CapacityProfile, table: &TableUse, me
             let read: f64 = (group.functions.iter())
                 .map(|f| by_function.get(&f.function).copied().unwrap_or(0.0))
                 .sum();
-            if read > 0.0 || table.read_units_per_request.contains_key(&group.name) {
+            if read > 0.0 || used.read_units_per_request.contains_key(&group.name) {
                 insert(found, reads(group), ratio(Some(read), requested(group)));
             }
         }
@@ -172,7 +146,7 @@ fn tabulate(found: &mut Numbers, profile: &CapacityProfile, table: &TableUse, me
     // The readers of the units are unknown, so all readers in the profile are scaled by the same factor.
     let mut expected = 0.0;
     for group in &profile.groups {
-        if let Some(units) = table.read_units_per_request.get(&group.name) {
+        if let Some(units) = used.read_units_per_request.get(&group.name) {
             let Some(requested) = requested(group) else { return };
             expected += units * requested;
         }
@@ -181,7 +155,7 @@ fn tabulate(found: &mut Numbers, profile: &CapacityProfile, table: &TableUse, me
         return;
     }
     for group in &profile.groups {
-        if let (Some(units), Some(read)) = (table.read_units_per_request.get(&group.name), seen.read_units) {
+        if let (Some(units), Some(read)) = (used.read_units_per_request.get(&group.name), seen.read_units) {
             found.insert(reads(group), units * read / expected);
         }
     }

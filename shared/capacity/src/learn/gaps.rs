@@ -63,22 +63,12 @@ pub fn gaps(profile: &CapacityProfile, drop: &CalendarDrop, measured: &Measured)
             continue;
         };
         let at = |what: &str| format!("table.{}.{what}", table.table);
-        let written = seen.write_units;
-        push(
-            &mut gaps,
-            at("write_units"),
-            units * table.write_units_per_unit,
-            written,
-            true,
-        );
-        let reads = (profile.groups.iter()).map(|group| {
-            let each = table.read_units_per_request.get(&group.name);
-            let planned: f64 = planned(profile, drop, group)
-                .all()
-                .iter()
-                .map(|p| p.requests)
-                .sum();
-            each.copied().unwrap_or(0.0) * planned
+        let written = units * table.write_units_per_unit;
+        push(&mut gaps, at("write_units"), written, seen.write_units, true);
+        let reads = profile.groups.iter().map(|group| {
+            let planned = planned(profile, drop, group).all();
+            let requests: f64 = planned.iter().map(|p| p.requests).sum();
+            table.reads(group) * requests
         });
         push(&mut gaps, at("read_units"), reads.sum(), seen.read_units, true);
     }
@@ -87,34 +77,17 @@ pub fn gaps(profile: &CapacityProfile, drop: &CalendarDrop, measured: &Measured)
             continue;
         };
         let at = |what: &str| format!("queue.{}.{what}", queue.source);
-        let planned = units * queue.messages_per_unit;
-        let messages = seen.messages.map(float);
+        let (planned, planned_ms) = (units * queue.messages_per_unit, queue.handling_ms);
+        let (messages, ms) = (seen.messages.map(float), seen.handling_p95_ms);
         push(&mut gaps, at("messages"), planned, messages, false);
-        push(
-            &mut gaps,
-            at("handling_ms"),
-            queue.handling_ms,
-            seen.handling_p95_ms,
-            false,
-        );
-        let work = messages.zip(seen.handling_p95_ms);
+        push(&mut gaps, at("handling_ms"), planned_ms, ms, false);
+        let (work, planned) = (messages.zip(ms), planned * planned_ms / 1000.0);
         let work = work.map(|(messages, ms)| messages * ms / 1000.0);
-        push(
-            &mut gaps,
-            at("seconds"),
-            planned * queue.handling_ms / 1000.0,
-            work,
-            true,
-        );
+        push(&mut gaps, at("seconds"), planned, work, true);
     }
-    let rows = measured.ledger_rows.map(float);
-    push(
-        &mut gaps,
-        "database.rows".to_owned(),
-        units * profile.database.rows_per_unit,
-        rows,
-        true,
-    );
+    let what = "database.rows".to_owned();
+    let rows = units * profile.database.rows_per_unit;
+    push(&mut gaps, what, rows, measured.ledger_rows.map(float), true);
     gaps
 }
 
@@ -196,13 +169,9 @@ fn of_functions(
         push(gaps, at("p95_ms"), share.p95_ms, seen.p95_ms, false);
         // Without a measured percentile, the planned percentile is used for the actual concurrency.
         let p95_ms = seen.p95_ms.unwrap_or(share.p95_ms);
-        push(
-            gaps,
-            at("concurrency"),
-            concurrency(expected, share.p95_ms),
-            came.map(|rps| concurrency(rps, p95_ms)),
-            true,
-        );
+        let came = came.map(|rps| concurrency(rps, p95_ms));
+        let expected = concurrency(expected, share.p95_ms);
+        push(gaps, at("concurrency"), expected, came, true);
     }
     let came = requests(group, measured).map(|came| came.all().iter().sum());
     let whole = planned.all().iter().map(|p| p.requests).sum();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::super::phase::Phase;
-use super::super::profile::{CapacityProfile, Group, LEAST_MS, MOST_MS, MOST_PER};
+use super::super::profile::{CapacityProfile, FunctionShare, Group, LEAST_MS, MOST_MS, MOST_PER, TableUse};
 
 /// Names one number of the profile that can be learned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +85,31 @@ impl fmt::Display for Number {
 }
 
 impl Number {
+    pub(super) fn weight(group: &Group, phase: Phase) -> Self {
+        let group = group.name.clone();
+        Self::Weight { group, phase }
+    }
+
+    pub(super) fn part(share: &FunctionShare) -> Self {
+        let function = share.function.clone();
+        Self::Part { function }
+    }
+
+    pub(super) fn p95(share: &FunctionShare) -> Self {
+        let function = share.function.clone();
+        Self::P95 { function }
+    }
+
+    pub(super) fn mean(share: &FunctionShare) -> Self {
+        let function = share.function.clone();
+        Self::Mean { function }
+    }
+
+    pub(super) fn reads(used: &TableUse, group: &str) -> Self {
+        let (table, group) = (used.table.clone(), group.to_owned());
+        Self::ReadUnits { table, group }
+    }
+
     /// Whether the number is a percentile of a time. Of several runs the largest percentile counts, since a
     /// mean of percentiles has no meaning.
     #[must_use]
@@ -103,108 +128,82 @@ impl Number {
     }
 }
 
+/// Passes each learnable number of `profile` to `each`, with its place in the profile. The parts of functions are
+/// missing, since the profile has shares in place of parts.
+fn for_each(profile: &mut CapacityProfile, mut each: impl FnMut(Number, &mut f64)) {
+    for group in &mut profile.groups {
+        for phase in Phase::ALL {
+            let number = Number::weight(group, phase);
+            each(number, group.weight.of_mut(phase));
+        }
+        for share in &mut group.functions {
+            each(Number::p95(share), &mut share.p95_ms);
+            each(Number::mean(share), &mut share.mean_ms);
+        }
+    }
+    for used in &mut profile.tables {
+        let table = used.table.clone();
+        each(Number::WriteUnits { table }, &mut used.write_units_per_unit);
+        for (group, units) in &mut used.read_units_per_request {
+            let (table, group) = (used.table.clone(), group.clone());
+            each(Number::ReadUnits { table, group }, units);
+        }
+    }
+    for queue in &mut profile.queues {
+        let source = || queue.source.clone();
+        each(
+            Number::Messages { source: source() },
+            &mut queue.messages_per_unit,
+        );
+        each(Number::Handling { source: source() }, &mut queue.handling_ms);
+    }
+    each(Number::Rows, &mut profile.database.rows_per_unit);
+}
+
 /// The values of all learnable numbers of `profile`.
 #[must_use]
 pub fn numbers(profile: &CapacityProfile) -> Numbers {
-    let mut numbers = Numbers::new();
-    for group in &profile.groups {
-        for phase in Phase::ALL {
-            let number = Number::Weight {
-                group: group.name.clone(),
-                phase,
-            };
-            numbers.insert(number, *group.weight.of(phase));
-        }
-        for (share, part) in group.parts() {
-            let function = || share.function.clone();
-            numbers.insert(Number::Part { function: function() }, part);
-            numbers.insert(Number::P95 { function: function() }, share.p95_ms);
-            numbers.insert(Number::Mean { function: function() }, share.mean_ms);
-        }
-    }
-    for used in &profile.tables {
-        let table = || used.table.clone();
-        numbers.insert(Number::WriteUnits { table: table() }, used.write_units_per_unit);
-        for (group, units) in &used.read_units_per_request {
-            let number = Number::ReadUnits {
-                table: table(),
-                group: group.clone(),
-            };
-            numbers.insert(number, *units);
-        }
-    }
-    for queue in &profile.queues {
-        let source = || queue.source.clone();
-        numbers.insert(Number::Messages { source: source() }, queue.messages_per_unit);
-        numbers.insert(Number::Handling { source: source() }, queue.handling_ms);
-    }
-    numbers.insert(Number::Rows, profile.database.rows_per_unit);
+    let parts = profile.groups.iter().flat_map(Group::parts);
+    let mut numbers: Numbers = parts.map(|(share, part)| (Number::part(share), part)).collect();
+    for_each(&mut profile.clone(), |number, value| {
+        numbers.insert(number, *value);
+    });
     numbers
 }
 
 /// `profile` with the given `numbers`, each limited to its valid range. All other numbers stay unchanged.
 #[must_use]
 pub(super) fn with(profile: &CapacityProfile, numbers: &Numbers) -> CapacityProfile {
-    let found = |number: Number, old: f64| -> f64 {
-        numbers
-            .get(&number)
-            .map_or(old, |value| number.bounded(rounded(number.bounded(*value))))
-    };
     let mut profile = profile.clone();
     for group in &mut profile.groups {
-        for phase in Phase::ALL {
-            let number = Number::Weight {
-                group: group.name.clone(),
-                phase,
-            };
-            let weight = group.weight.of_mut(phase);
-            *weight = found(number, *weight);
-        }
         share_out(group, numbers);
-        for share in &mut group.functions {
-            let function = || share.function.clone();
-            share.p95_ms = found(Number::P95 { function: function() }, share.p95_ms);
-            share.mean_ms = found(Number::Mean { function: function() }, share.mean_ms);
-        }
     }
-    let groups: Vec<String> = profile.groups.iter().map(|g| g.name.clone()).collect();
     for used in &mut profile.tables {
-        let table = || used.table.clone();
-        used.write_units_per_unit = found(Number::WriteUnits { table: table() }, used.write_units_per_unit);
-        for group in &groups {
-            let number = Number::ReadUnits {
-                table: table(),
-                group: group.clone(),
-            };
-            let old = used.read_units_per_request.get(group).copied();
-            let new = found(number, old.unwrap_or(0.0));
-            if old.is_some() || new > 0.0 {
-                used.read_units_per_request.insert(group.clone(), new);
+        for group in &profile.groups {
+            let more = numbers.get(&Number::reads(used, &group.name));
+            if more.is_some_and(|units| *units > 0.0) {
+                used.read_units_per_request.entry(group.name.clone()).or_default();
             }
         }
     }
-    for queue in &mut profile.queues {
-        let source = || queue.source.clone();
-        queue.messages_per_unit = found(Number::Messages { source: source() }, queue.messages_per_unit);
-        queue.handling_ms = found(Number::Handling { source: source() }, queue.handling_ms);
-    }
-    profile.database.rows_per_unit = found(Number::Rows, profile.database.rows_per_unit);
+    for_each(&mut profile, |number, value| {
+        if let Some(new) = numbers.get(&number) {
+            *value = number.bounded(rounded(number.bounded(*new)));
+        }
+    });
     profile
 }
 
 /// Sets the shares of a group's functions from their parts, if `numbers` contain any part. The sum of the
 /// shares does not change.
 fn share_out(group: &mut Group, numbers: &Numbers) {
-    let part = |function: &str, old: f64| -> (f64, bool) {
-        let number = Number::Part {
-            function: function.to_owned(),
-        };
-        let found = numbers.get(&number);
-        (number.bounded(found.copied().unwrap_or(old)), found.is_some())
-    };
     let parts: Vec<(f64, bool)> = group
         .parts()
-        .map(|(share, old)| part(&share.function, old))
+        .map(|(share, old)| {
+            let number = Number::part(share);
+            let found = numbers.get(&number).copied();
+            (number.bounded(found.unwrap_or(old)), found.is_some())
+        })
         .collect();
     if !parts.iter().any(|(_, found)| *found) {
         return;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::measured::Measured;
 use super::super::phase::Phase;
-use super::super::profile::{CapacityProfile, Group};
+use super::super::profile::{CapacityProfile, FunctionShare, Group};
 use super::evidence::evidence;
 use super::number::{Number, Numbers, numbers, with};
 
@@ -128,10 +128,8 @@ fn step(old: f64, seen: f64, pace: Pace) -> (f64, bool) {
 /// If the parts of a group exceed the whole, scales the group's weights up by the same factor, so that no
 /// function loses capacity.
 fn make_room(group: &Group, next: &mut Numbers) {
-    let part = |(share, old): (&super::super::profile::FunctionShare, f64)| {
-        let number = Number::Part {
-            function: share.function.clone(),
-        };
+    let part = |(share, old): (&FunctionShare, f64)| {
+        let number = Number::part(share);
         let found = next.get(&number).copied();
         number.bounded(found.unwrap_or(old))
     };
@@ -140,11 +138,9 @@ fn make_room(group: &Group, next: &mut Numbers) {
         return;
     }
     for phase in Phase::ALL {
-        let number = Number::Weight {
-            group: group.name.clone(),
-            phase,
-        };
-        let weight = next.entry(number).or_insert(*group.weight.of(phase));
+        let weight = next
+            .entry(Number::weight(group, phase))
+            .or_insert(*group.weight.of(phase));
         *weight *= whole;
     }
 }
