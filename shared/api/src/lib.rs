@@ -10,6 +10,9 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod names;
+
 mod address;
 pub mod drops;
 pub mod moment;
