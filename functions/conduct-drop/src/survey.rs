@@ -43,6 +43,7 @@ impl Survey {
             as_of: runtime.now(),
             consistency,
             shards: BTreeMap::new(),
+            // Until the shards have been read, all shards of the plan count as missing.
             missing: drop.allocations().collect(),
         };
         let keys: Vec<ShardKey> = survey.missing.iter().map(|(key, _)| key.clone()).collect();
