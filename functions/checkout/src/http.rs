@@ -47,20 +47,10 @@ where
     ) -> Result<Response, Failure> {
         let mistakes = body.mistakes();
         if !mistakes.is_empty() {
-            let problem = Problem::new(
-                Code::InvalidRequest,
-                "Correct the fields named and send the request again.",
-            );
-            return Err(Problem {
-                errors: mistakes,
-                ..problem
-            }
-            .into());
+            return Err(Problem::of_fields().fields(mistakes).into());
         }
-        web::about_order(
-            &body.reservation_id,
-            &OrderId::of_reservation(&body.reservation_id),
-        );
+        let reservation = &body.reservation_id;
+        web::about_order(reservation, &OrderId::of_reservation(reservation));
         let encoded = |error: serde_json::Error| Failure::internal("encode the checkout", &error);
         let contents = serde_json::to_vec(&body).map_err(encoded)?;
         let request = Request {
@@ -81,11 +71,8 @@ where
             version = order.version,
             "the order is accepted"
         );
-        Ok(answer(
-            StatusCode::ACCEPTED,
-            Caching::Never,
-            &OrderView::from(&order),
-        ))
+        let view = OrderView::from(&order);
+        Ok(answer(StatusCode::ACCEPTED, Caching::Never, &view))
     }
 }
 

@@ -100,15 +100,9 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
         let sku = drop.sku(&key.sku).ok_or(NotOrdered::UnknownReservation)?;
         let attempt = |_| async {
             let keys = std::slice::from_ref(key);
-            let found = retry(&self.runtime, IN_REQUEST, || {
-                self.stock.survey(keys, Consistency::Strong)
-            })
-            .await?;
-            let shard = found
-                .into_iter()
-                .next()
-                .map(|(_, shard)| shard)
-                .ok_or(NotOrdered::UnknownReservation)?;
+            let survey = || self.stock.survey(keys, Consistency::Strong);
+            let found = retry(&self.runtime, IN_REQUEST, survey).await?;
+            let (_, shard) = found.into_iter().next().ok_or(NotOrdered::UnknownReservation)?;
             let mine = shard
                 .claims
                 .get(&request.shopper)
@@ -116,10 +110,8 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
             let Some(hold) = mine.filter(|claim| claim.state == ClaimState::Held) else {
                 return self.without_hold(request, &shard).await.map(Attempt::Done);
             };
-            let amount = drop
-                .price(sku)
-                .times(hold.units)
-                .ok_or(NotOrdered::UnknownReservation)?;
+            let amount = drop.price(sku).times(hold.units);
+            let amount = amount.ok_or(NotOrdered::UnknownReservation)?;
             if amount != request.amount {
                 return Err(NotOrdered::WrongAmount(amount));
             }
@@ -153,14 +145,12 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
             };
             // Most orders are the shopper's first in the drop, so the counter is assumed to be absent. The
             // transaction checks this. A later order needs a second transaction.
-            let mut placing = placing_with(drop.terms());
+            let mut terms = drop.terms();
+            let mut placing = placing_with(terms);
             let mut placed = retry(&self.runtime, IN_REQUEST, || self.orders.place(&placing)).await?;
             if let Conditional::Refused(NotPlaced::NotFirst { declined }) = placed {
-                let cards = Terms::cards_of(false, declined);
-                placing = placing_with(Terms {
-                    cards,
-                    ..drop.terms()
-                });
+                terms.cards = Terms::cards_of(false, declined);
+                placing = placing_with(terms);
                 placed = retry(&self.runtime, IN_REQUEST, || self.orders.place(&placing)).await?;
             }
             match placed {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::ids::{OrderId, ReservationId};
+use domain::ids::OrderId;
 use domain::order::EndReason;
 use domain::survey::SeenClaim;
 use futures_util::{StreamExt as _, stream};
@@ -30,10 +30,7 @@ pub struct CancelRequests {
 /// The id of the order that was made from an ordered claim.
 #[must_use]
 pub fn order_of(seen: &SeenClaim) -> OrderId {
-    OrderId::of_reservation(&ReservationId {
-        shard: seen.shard.clone(),
-        nonce: seen.claim.nonce.clone(),
-    })
+    OrderId::of_reservation(&seen.claim.reservation_in(&seen.shard))
 }
 
 /// Requests the end of the open orders of `ordered`. `asked` contains the orders whose end this run has requested, so
@@ -104,7 +101,6 @@ async fn end_order<O: ReadOrder + AdvanceOrder, R: Runtime>(
         }
         Ok(Attempt::of(asked, true))
     };
-    Ok(retry_on_conflict(runtime, ATTEMPTS, attempt)
-        .await?
-        .unwrap_or(false))
+    let asked = retry_on_conflict(runtime, ATTEMPTS, attempt).await?;
+    Ok(asked.unwrap_or(false))
 }

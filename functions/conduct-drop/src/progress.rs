@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use startup::metrics::{COUNT, line};
 
-use crate::step::{Report, StepOutcome};
+use crate::step::StepOutcome;
 
 /// The numbers of steps, holds, orders and statuses of a run since its last report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -35,16 +35,14 @@ impl Progress {
     pub fn count(&mut self, stepped: &StepOutcome) {
         match stepped {
             StepOutcome::Standby => self.standby += 1,
-            StepOutcome::Conducted(report) | StepOutcome::Over(report) => self.report(report),
+            StepOutcome::Conducted(report) | StepOutcome::Over(report) => {
+                self.steps += 1;
+                self.shards += many(report.shards);
+                self.returned_holds += many(report.returned.done());
+                self.ended_orders += many(report.asked.asked);
+                self.statuses += u64::from(report.written);
+            }
         }
-    }
-
-    fn report(&mut self, report: &Report) {
-        self.steps += 1;
-        self.shards += many(report.shards);
-        self.returned_holds += many(report.returned.done());
-        self.ended_orders += many(report.asked.asked);
-        self.statuses += u64::from(report.written);
     }
 
     /// Adds the steps, shards, holds, orders and statuses of a later part of the run. `drops` is not a sum: it becomes

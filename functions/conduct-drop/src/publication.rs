@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::crowd;
-use domain::drops::{Drop, Sku};
+use domain::drops::Drop;
 use domain::ids::SkuId;
 use domain::limits::CONDUCTOR_PERIOD_MS;
 use domain::status::DropStatus;
@@ -34,9 +34,9 @@ pub enum Published {
     Fenced,
 }
 
-/// Whether a document written at `before` would be stale one period after `now`.
-fn is_due(before: Timestamp, now: Timestamp) -> bool {
-    !(0..REFRESH_MS - CONDUCTOR_PERIOD_MS).contains(&now.millis_since(before))
+/// Whether a document written at `before` stays fresh for another period after `now`.
+fn is_fresh(before: Timestamp, now: Timestamp) -> bool {
+    (0..REFRESH_MS - CONDUCTOR_PERIOD_MS).contains(&now.millis_since(before))
 }
 
 impl Publication {
@@ -60,67 +60,44 @@ impl Publication {
         fencing: u64,
         always: bool,
     ) -> Result<Published, StoreError> {
+        let copies = crowd::status_copies(drop.expected_shoppers);
         for sku in &drop.skus {
-            if self
-                .publish_counts(statuses, runtime, drop, sku, survey, fencing)
-                .await?
-                == Published::Fenced
-            {
+            let counts = FreeCounts {
+                as_of: survey.as_of,
+                fencing,
+                free: survey.free(drop, sku),
+            };
+            let is_current = self.counts.get(&sku.sku).is_some_and(|written| {
+                (&written.free, written.fencing) == (&counts.free, fencing)
+                    && is_fresh(written.as_of, counts.as_of)
+            });
+            if is_current {
+                continue;
+            }
+            let write = || statuses.write_counts(&drop.id, &sku.sku, &counts, copies);
+            if !retry(runtime, IN_REQUEST, write).await?.is_done() {
                 return Ok(Published::Fenced);
             }
+            self.counts.insert(sku.sku.clone(), counts);
         }
-        let copies = crowd::status_copies(drop.expected_shoppers);
         let status = DropStatus {
             drop: drop.id.clone(),
             as_of: survey.as_of,
             fencing,
             skus: survey.counts(drop),
         };
-        let current = self.status.as_ref().is_some_and(|written| {
-            written.skus == status.skus && written.fencing == fencing && !is_due(written.as_of, status.as_of)
+        let is_current = self.status.as_ref().is_some_and(|written| {
+            (&written.skus, written.fencing) == (&status.skus, fencing)
+                && is_fresh(written.as_of, status.as_of)
         });
-        if current && !always {
+        if is_current && !always {
             return Ok(Published::Unchanged);
         }
-        if !retry(runtime, IN_REQUEST, || statuses.write_status(&status, copies))
-            .await?
-            .is_done()
-        {
+        let write = || statuses.write_status(&status, copies);
+        if !retry(runtime, IN_REQUEST, write).await?.is_done() {
             return Ok(Published::Fenced);
         }
         self.status = Some(status);
-        Ok(Published::Written)
-    }
-
-    async fn publish_counts<T: WriteStatus, R: Runtime>(
-        &mut self,
-        statuses: &T,
-        runtime: &R,
-        drop: &Drop,
-        sku: &Sku,
-        survey: &Survey,
-        fencing: u64,
-    ) -> Result<Published, StoreError> {
-        let copies = crowd::status_copies(drop.expected_shoppers);
-        let counts = FreeCounts {
-            as_of: survey.as_of,
-            fencing,
-            free: survey.free(drop, sku),
-        };
-        let current = self.counts.get(&sku.sku).is_some_and(|written| {
-            written.free == counts.free && written.fencing == fencing && !is_due(written.as_of, counts.as_of)
-        });
-        if current {
-            return Ok(Published::Unchanged);
-        }
-        let written = retry(runtime, IN_REQUEST, || {
-            statuses.write_counts(&drop.id, &sku.sku, &counts, copies)
-        })
-        .await?;
-        if !written.is_done() {
-            return Ok(Published::Fenced);
-        }
-        self.counts.insert(sku.sku.clone(), counts);
         Ok(Published::Written)
     }
 }

@@ -162,7 +162,7 @@ async fn holds_that_must_go<S: SurveyStock, R: Runtime>(
         .map(|seen| seen.shard.clone())
         .collect();
     let theirs: Vec<ShardKey> = theirs.into_iter().collect();
-    survey.refresh(stock, runtime, &theirs).await?;
+    survey.read(stock, runtime, &theirs, Consistency::Strong).await?;
     let mut back = holds_to_return(&survey.claims(), drop.per_shopper_limit, cancelled, now);
     back.retain(|(seen, reason)| *reason != ReturnReason::Surplus || doubtful.contains(&seen.shopper));
     Ok(back)

@@ -17,7 +17,7 @@ use crate::bounds::{CALENDAR_MS, DROPS_AT_ONCE, LINGER_MS, MARGIN_MS, PROGRESS_M
 use crate::calendar::Calendar;
 use crate::lease;
 use crate::progress::Progress;
-use crate::step::{Drops, Memory, Orders, Ports, Report, Statuses, StepOutcome, Stock};
+use crate::step::{Drops, Memory, Orders, Ports, Statuses, StepOutcome, Stock};
 
 /// Makes the runs of a process, which share the ports, the calendar and the settings.
 pub struct Conductor<D, S, O, T, R> {
@@ -241,27 +241,14 @@ fn log(stepped: &StepOutcome) {
         StepOutcome::Conducted(report) => (report, false),
         StepOutcome::Over(report) => (report, true),
     };
-    let Report {
-        shards,
-        healed,
-        lapsed,
-        returned,
-        asked,
-        written: _,
-    } = report;
-    if over
-        || *healed > 0
-        || *lapsed > 0
-        || returned.done() > 0
-        || returned.failed > 0
-        || asked.asked > 0
-        || asked.failed > 0
-    {
+    let (returned, asked) = (report.returned, report.asked);
+    let made = report.healed + report.lapsed + returned.done() + asked.asked;
+    if over || made + returned.failed + asked.failed > 0 {
         tracing::info!(
             over,
-            shards,
-            healed,
-            lapsed,
+            shards = report.shards,
+            healed = report.healed,
+            lapsed = report.lapsed,
             expired = returned.expired,
             surplus = returned.surplus,
             cancelled = returned.cancelled,

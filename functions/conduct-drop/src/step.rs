@@ -141,7 +141,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R
             }
         }
         let mut survey = self.survey(&drop, memory).await.map_err(at("read the shards"))?;
-        report.shards = survey.len();
+        report.shards = survey.found();
         if drop.state == DropState::Scheduled && !survey.is_complete() {
             let healed = survey.repair(&self.stock, &self.runtime).await;
             report.healed = healed.map_err(at("make the missing shards"))?;
@@ -157,16 +157,10 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R
             report.asked = end_orders(&self.orders, &self.runtime, &ordered, &mut memory.asked).await;
         }
         let last_word = survey.as_of >= drop.ends_at.plus_millis(LATE_MS) && survey.is_drained();
-        let published = memory
-            .publication
-            .publish(
-                &self.statuses,
-                &self.runtime,
-                &drop,
-                &survey,
-                lease.fencing,
-                last_word,
-            )
+        let (statuses, runtime, fencing) = (&self.statuses, &self.runtime, lease.fencing);
+        let publication = &mut memory.publication;
+        let published = publication
+            .publish(statuses, runtime, &drop, &survey, fencing, last_word)
             .await;
         match published.map_err(at("write the status"))? {
             Published::Written => report.written = true,
@@ -210,10 +204,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R
     /// request from before the cancellation may still be in progress.
     async fn is_over(&self, drop: &Drop, survey: &Survey, memory: &mut Memory) -> Result<bool, StoreError> {
         if drop.state == DropState::Scheduled {
-            return Ok(memory
-                .publication
-                .status()
-                .is_some_and(|status| is_final(status, drop)));
+            let status = memory.publication.status();
+            return Ok(status.is_some_and(|status| is_final(status, drop)));
         }
         let clean = survey.is_drained() && survey.consistency == Consistency::Strong;
         if !clean {
@@ -229,8 +221,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R
         };
         // A refused write means that another run has finished the drop, or that an earlier write of this run was done
         // without an answer. The next step reads the drop's state.
-        Ok(retry(&self.runtime, IN_REQUEST, || self.drops.store(&cancelled))
-            .await?
-            .is_done())
+        let stored = retry(&self.runtime, IN_REQUEST, || self.drops.store(&cancelled)).await?;
+        Ok(stored.is_done())
     }
 }

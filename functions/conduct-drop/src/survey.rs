@@ -11,10 +11,10 @@ use domain::status::{Availability, SkuCounts};
 use domain::survey::{SeenClaim, Tally};
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
-use ports::StoreError;
 use ports::retry::{IN_REQUEST, retry};
 use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, Consistency, SurveyStock};
+use ports::{Conditional, StoreError};
 
 use crate::bounds::{MOST_WRITES, SHARDS_AT_ONCE, WRITES_AT_ONCE};
 
@@ -39,37 +39,33 @@ impl Survey {
         drop: &Drop,
         consistency: Consistency,
     ) -> Result<Self, StoreError> {
-        let as_of = runtime.now();
-        let plan: Vec<(ShardKey, u32)> = drop.allocations().collect();
-        let keys: Vec<ShardKey> = plan.iter().map(|(key, _)| key.clone()).collect();
-        let mut shards = BTreeMap::new();
-        for keys in keys.chunks(SHARDS_AT_ONCE) {
-            shards.extend(retry(runtime, IN_REQUEST, || stock.survey(keys, consistency)).await?);
-        }
-        let missing = plan
-            .into_iter()
-            .filter(|(key, _)| !shards.contains_key(key))
-            .collect();
-        Ok(Self {
-            as_of,
+        let mut survey = Self {
+            as_of: runtime.now(),
             consistency,
-            shards,
-            missing,
-        })
+            shards: BTreeMap::new(),
+            // Until the shards have been read, all shards of the plan count as missing.
+            missing: drop.allocations().collect(),
+        };
+        let keys: Vec<ShardKey> = survey.missing.iter().map(|(key, _)| key.clone()).collect();
+        survey.read(stock, runtime, &keys, consistency).await?;
+        let shards = &survey.shards;
+        survey.missing.retain(|(key, _)| !shards.contains_key(key));
+        Ok(survey)
     }
 
-    /// Reads some shards again, consistently.
+    /// Reads these shards, for the first time or again.
     ///
     /// # Errors
-    /// [`StoreError`]; the survey stays unchanged.
-    pub async fn refresh<S: SurveyStock, R: Runtime>(
+    /// [`StoreError`], after which only some of the shards may have been read.
+    pub async fn read<S: SurveyStock, R: Runtime>(
         &mut self,
         stock: &S,
         runtime: &R,
         keys: &[ShardKey],
+        consistency: Consistency,
     ) -> Result<(), StoreError> {
         for keys in keys.chunks(SHARDS_AT_ONCE) {
-            let found = retry(runtime, IN_REQUEST, || stock.survey(keys, Consistency::Strong)).await?;
+            let found = retry(runtime, IN_REQUEST, || stock.survey(keys, consistency)).await?;
             self.shards.extend(found);
         }
         Ok(())
@@ -85,16 +81,16 @@ impl Survey {
         runtime: &R,
     ) -> Result<usize, StoreError> {
         let missing = self.missing.iter().take(MOST_WRITES).cloned();
-        let made: Vec<Result<bool, StoreError>> = stream::iter(missing)
-            .map(|(key, units)| async move {
-                let made = retry(runtime, IN_REQUEST, || stock.allocate(&key, units)).await?;
-                Ok(made.is_done())
-            })
-            .buffer_unordered(WRITES_AT_ONCE)
-            .collect()
-            .await;
-        let made: Vec<bool> = made.into_iter().collect::<Result<_, _>>()?;
-        Ok(made.into_iter().filter(|made| *made).count())
+        let made: Vec<Result<_, StoreError>> =
+            stream::iter(missing)
+                .map(|(key, units)| async move {
+                    retry(runtime, IN_REQUEST, || stock.allocate(&key, units)).await
+                })
+                .buffer_unordered(WRITES_AT_ONCE)
+                .collect()
+                .await;
+        let number = |made: Conditional<()>| usize::from(made.is_done());
+        made.into_iter().map(|made| made.map(number)).sum()
     }
 
     /// Whether every shard of the plan was found.
@@ -105,31 +101,21 @@ impl Survey {
 
     /// The number of found shards.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn found(&self) -> usize {
         self.shards.len()
-    }
-
-    /// Whether no shard was found.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.shards.is_empty()
     }
 
     #[must_use]
     pub fn claims(&self) -> Vec<SeenClaim> {
-        let of_shard = |(shard, content): (&ShardKey, &Shard)| {
-            let seen: Vec<SeenClaim> = content
-                .claims
-                .iter()
-                .map(|(shopper, claim)| SeenClaim {
-                    shard: shard.clone(),
-                    shopper: shopper.clone(),
-                    claim: claim.clone(),
-                })
-                .collect();
-            seen
-        };
-        self.shards.iter().flat_map(of_shard).collect()
+        let mut seen = Vec::new();
+        for (shard, content) in &self.shards {
+            seen.extend(content.claims.iter().map(|(shopper, claim)| SeenClaim {
+                shard: shard.clone(),
+                shopper: shopper.clone(),
+                claim: claim.clone(),
+            }));
+        }
+        seen
     }
 
     #[must_use]
@@ -187,11 +173,7 @@ impl Survey {
     #[must_use]
     pub fn free(&self, drop: &Drop, sku: &Sku) -> Vec<u8> {
         let free = |index| {
-            let key = ShardKey {
-                drop: drop.id.clone(),
-                sku: sku.sku.clone(),
-                index,
-            };
+            let key = ShardKey::of(&drop.id, &sku.sku, index);
             let free = self.shards.get(&key).map_or(0, |shard| shard.free);
             u8::try_from(free.min(MAX_SHARD_UNITS)).unwrap_or(0)
         };

@@ -120,8 +120,8 @@ pub struct Fetcher<P, S, R> {
 }
 
 struct Configured {
-    shoppers: Issuers,
-    operators: Issuers,
+    /// The issuers of each list, in the order of [`IssuerList::ALL`].
+    issuers: [Issuers; 2],
     deployers: Option<KeySet>,
     addresses: Vec<Asked>,
 }
@@ -161,26 +161,19 @@ where
         // this read, this run's write is refused.
         let of_shoppers = self.stored(IssuerList::Shoppers).await?;
         let of_operators = self.stored(IssuerList::Operators).await?;
-        let Configured {
-            shoppers,
-            operators,
-            deployers,
-            addresses,
-        } = self.configured().await?;
-        let answers = ask(&addresses).await;
-        let asked = addresses.len() as u64;
+        let configured = self.configured().await?;
+        let answers = ask(&configured.addresses).await;
+        let asked = configured.addresses.len() as u64;
         let mut outcome = Outcome {
             asked,
             unanswered: asked.saturating_sub(answers.len() as u64),
             ..Outcome::default()
         };
         let mut failed = None;
-        let lists = [
-            (IssuerList::Shoppers, of_shoppers, shoppers),
-            (IssuerList::Operators, of_operators, operators),
-        ];
-        for (list, stored, issuers) in lists {
-            let merged = self.merge(list, stored.as_ref(), issuers, deployers.clone(), &answers);
+        let lists = IssuerList::ALL.into_iter().zip([of_shoppers, of_operators]);
+        for ((list, stored), issuers) in lists.zip(configured.issuers) {
+            let deployers = configured.deployers.clone();
+            let merged = self.merge(list, stored.as_ref(), issuers, deployers, &answers);
             outcome.silent_seconds = outcome.silent_seconds.max(merged.silent_seconds);
             match self.publish(list, stored, merged.document).await {
                 Ok(None) => {}
@@ -206,32 +199,28 @@ where
 
     /// Reads the complete configuration. Conflicts between the lists are found here, before a document is written.
     async fn configured(&self) -> Result<Configured, RunError> {
-        let [shoppers, operators] = IssuerList::ALL.map(|list| self.settings.parameter(list));
-        let deployers = self.settings.deployers.as_str();
+        let settings = &self.settings;
+        let (shoppers, operators, deployers) = (&settings.shoppers, &settings.operators, &settings.deployers);
         let texts = [shoppers, operators, deployers].map(|name| self.parameter(name));
         let [of_shoppers, of_operators, of_deployers] = texts;
         let texts = try_join3(of_shoppers, of_operators, of_deployers).await?;
-        let issuers = |name: &str, text: &str| {
-            Issuers::parse(text).map_err(|error| RunError::Issuers(name.to_owned(), error))
+        let keys = match KeySet::parse(&texts.2) {
+            Ok(keys) => Some(keys),
+            // A stored parameter cannot be empty, so a set without keys means that there is no deployer.
+            Err(KeySetError::Count(0)) => None,
+            Err(error) => return Err(RunError::Deployers(deployers.clone(), error)),
         };
-        let configured = Configured {
-            addresses: Vec::new(),
-            deployers: match KeySet::parse(&texts.2) {
-                Ok(keys) => Some(keys),
-                // A stored parameter cannot be empty, so a set without keys means that there is no deployer.
-                Err(KeySetError::Count(0)) => None,
-                Err(error) => return Err(RunError::Deployers(deployers.to_owned(), error)),
-            },
-            shoppers: issuers(shoppers, &texts.0)?,
-            operators: issuers(operators, &texts.1)?,
-        };
-        let apart = configured.shoppers.check_disjoint(&configured.operators);
-        apart.map_err(|error| RunError::Issuers(operators.to_owned(), error))?;
-        let mut addresses = self.addresses(IssuerList::Shoppers, &configured.shoppers)?;
-        addresses.extend(self.addresses(IssuerList::Operators, &configured.operators)?);
+        let wrong = |name: &String, error| RunError::Issuers(name.clone(), error);
+        let of_shoppers = Issuers::parse(&texts.0).map_err(|error| wrong(shoppers, error))?;
+        let of_operators = Issuers::parse(&texts.1).map_err(|error| wrong(operators, error))?;
+        let apart = of_shoppers.check_disjoint(&of_operators);
+        apart.map_err(|error| wrong(operators, error))?;
+        let mut addresses = self.addresses(IssuerList::Shoppers, &of_shoppers)?;
+        addresses.extend(self.addresses(IssuerList::Operators, &of_operators)?);
         Ok(Configured {
+            issuers: [of_shoppers, of_operators],
+            deployers: keys,
             addresses,
-            ..configured
         })
     }
 
@@ -306,15 +295,14 @@ where
         let written = retry(&self.runtime, IN_WORKER, write).await;
         let written = written.map_err(|error| RunError::Store(list, error))?;
         let (list, version) = (list.as_str(), document.version);
-        match written {
-            Conditional::Done => tracing::info!(list, version, "the document of issuers is written"),
-            Conditional::Refused(()) => {
-                tracing::info!(
-                    list,
-                    version,
-                    "the document of issuers was not written, since this version is stored already"
-                )
-            }
+        if written.is_done() {
+            tracing::info!(list, version, "the document of issuers is written");
+        } else {
+            tracing::info!(
+                list,
+                version,
+                "the document of issuers was not written, since this version is stored already"
+            );
         }
         Ok(Some(written))
     }

@@ -108,14 +108,7 @@ where
         let id: OrderId = path_id("order", &id)?;
         let mistakes = body.mistakes();
         if !mistakes.is_empty() {
-            return Err(Problem {
-                errors: mistakes,
-                ..Problem::new(
-                    Code::InvalidRequest,
-                    "Correct the fields named and send the request again.",
-                )
-            }
-            .into());
+            return Err(Problem::of_fields().fields(mistakes).into());
         }
         let method = &body.payment_method;
         let request = Fingerprint::of_request(key.as_bytes(), method.as_bytes());
@@ -124,11 +117,8 @@ where
         let order = change(orders, runtime, &id, own, decide)
             .await
             .map_err(|error| not_changed("bring another card", error, not_accepted))?;
-        Ok(answer(
-            StatusCode::ACCEPTED,
-            Caching::Never,
-            &OrderView::from(&order),
-        ))
+        let view = OrderView::from(&order);
+        Ok(answer(StatusCode::ACCEPTED, Caching::Never, &view))
     }
 }
 
@@ -146,21 +136,19 @@ fn not_changed<R>(task: &'static str, error: NotChanged<R>, refused: impl FnOnce
 
 fn not_accepted(why: NotAccepted) -> Problem {
     match why {
-        NotAccepted::OtherRequest => Problem::new(
-            Code::IdempotencyMismatch,
-            "This key belongs to another card. Use a new key.",
-        ),
-        NotAccepted::NotAwaited(status) => Problem::new(
-            Code::WrongState,
-            format!("The order is {} and awaits no other card.", status.as_str()),
-        ),
+        NotAccepted::OtherRequest => {
+            let detail = "This key belongs to another card. Use a new key.";
+            Problem::new(Code::IdempotencyMismatch, detail)
+        }
+        NotAccepted::NotAwaited(status) => {
+            let detail = format!("The order is {status} and awaits no other card.");
+            Problem::new(Code::WrongState, detail)
+        }
         NotAccepted::TooLate => Problem::new(Code::WrongState, "The time for another card is over."),
     }
 }
 
 fn not_cancelled(status: OrderStatus) -> Problem {
-    Problem::new(
-        Code::WrongState,
-        format!("The order is {} and can no longer be cancelled.", status.as_str()),
-    )
+    let detail = format!("The order is {status} and can no longer be cancelled.");
+    Problem::new(Code::WrongState, detail)
 }

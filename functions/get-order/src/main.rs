@@ -12,9 +12,7 @@ startup::request_allocator!();
 fn main() -> ExitCode {
     startup::serve_api(|config| {
         let client = startup::aws::dynamodb(config);
-        let tables = Tables::read([Stock, Purchases, Orders, Drops], |variable| {
-            config.text(variable)
-        });
+        let tables = Tables::read([Stock, Purchases, Orders, Drops], |name| config.text(name));
         let orders = OrderStore::new(&client, &tables);
         Some(get_order::Api::router(
             orders,

@@ -226,11 +226,7 @@ where
     type Error = WholeBatchFailed;
 
     /// Sends one mail after the other, since the service limits the mails in each second.
-    async fn handle(
-        &self,
-        event: SqsEvent,
-        invocation: &Invocation,
-    ) -> Result<SqsBatchResponse, WholeBatchFailed> {
+    async fn handle(&self, event: SqsEvent, invocation: &Invocation) -> Result<Self::Answer, Self::Error> {
         let until = invocation.deadline.plus_millis(-MESSAGE_MS);
         work(&event, OrderEvent::decode, of_event, |messages| async move {
             let mut done = Vec::with_capacity(messages.len());

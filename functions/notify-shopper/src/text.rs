@@ -73,16 +73,9 @@ fn time_left(deadline: Option<Timestamp>, now: Timestamp) -> String {
         _ => (seconds / 3_600, "hour"),
     };
     let plural = if number == 1 { "" } else { "s" };
-    let until = OffsetDateTime::from_unix_timestamp(deadline.as_millis() / 1_000)
-        .ok()
-        .and_then(|until| {
-            until
-                .format(format_description!(
-                    "[year]-[month]-[day] [hour]:[minute]:[second]"
-                ))
-                .ok()
-        });
-    match until {
+    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let until = OffsetDateTime::from_unix_timestamp(deadline.as_millis() / 1_000).ok();
+    match until.and_then(|until| until.format(form).ok()) {
         Some(until) => format!("You have {number} {unit}{plural} left, until {until} UTC."),
         None => format!("You have {number} {unit}{plural} left."),
     }
@@ -102,13 +95,13 @@ fn because(reason: Option<EndReason>) -> &'static str {
 /// An amount with as many decimal places as its currency has.
 fn amount(minor: i64, currency: &str) -> String {
     let exponent = currency
-        .parse::<Currency>()
-        .map_or(0, |currency| u32::from(currency.exponent()));
-    let unit = 10_i64.pow(exponent);
+        .parse()
+        .map_or(0, |currency: Currency| currency.exponent());
+    let unit = 10_i64.pow(u32::from(exponent));
     let (whole, rest) = (minor / unit, minor % unit);
-    match usize::try_from(exponent) {
-        Ok(0) | Err(_) => format!("{whole} {currency}"),
-        Ok(places) => format!("{whole}.{rest:0places$} {currency}"),
+    match usize::from(exponent) {
+        0 => format!("{whole} {currency}"),
+        places => format!("{whole}.{rest:0places$} {currency}"),
     }
 }
 

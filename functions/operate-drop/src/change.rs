@@ -1,5 +1,5 @@
-//! Changes a drop's document: reads it, applies the change, and stores the result if the version has not changed
-//! since. When another change came first, all three are repeated.
+//! Reads a drop's document, and changes it: reads it, applies the change, and stores the result if the version has not
+//! changed since. When another change came first, all three are repeated.
 
 use domain::drops::{Drop, DropError};
 use domain::ids::DropId;
@@ -34,6 +34,18 @@ impl Asked {
     }
 }
 
+/// The drop as it is stored.
+///
+/// # Errors
+///
+/// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::Store`].
+pub async fn read<D: ReadDrop, R: Runtime>(drops: &D, runtime: &R, of: &Asked) -> Result<Drop, NotDone> {
+    let found = retry(runtime, IN_REQUEST, || drops.drop(&of.id)).await?;
+    let drop = found.ok_or(NotDone::Unknown)?;
+    of.check(drop.listed)?;
+    Ok(drop)
+}
+
 /// Stores the drop that `apply` makes of the stored drop at the present time, and returns it. When no change is
 /// needed, `apply` returns the drop unchanged (the same version) and nothing is stored: this happens for a
 /// repeat, and after a write whose answer was lost.
@@ -52,9 +64,7 @@ where
     R: Runtime,
 {
     let attempt = |_| async {
-        let found = retry(runtime, IN_REQUEST, || drops.drop(&of.id)).await?;
-        let drop = found.ok_or(NotDone::Unknown)?;
-        of.check(drop.listed)?;
+        let drop = read(drops, runtime, of).await?;
         let next = apply(&drop, runtime.now())?;
         if next.version == drop.version {
             return Ok(Attempt::Done(next));

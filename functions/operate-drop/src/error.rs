@@ -69,8 +69,6 @@ fn state_name(state: DropState) -> &'static str {
     }
 }
 
-const CORRECT: &str = "Correct the fields named and send the request again.";
-
 fn refused(error: &DropError) -> Problem {
     match error {
         DropError::WrongState(state) => Problem::new(
@@ -81,27 +79,23 @@ fn refused(error: &DropError) -> Problem {
             Code::WrongState,
             "The drop has ended; this is not possible any more.",
         ),
-        DropError::NotLater => {
-            Problem::new(Code::InvalidRequest, CORRECT).field("ends_at", "not before the present end")
+        DropError::NotLater => Problem::of_fields().field("ends_at", "not before the present end"),
+        DropError::StartNotLater => {
+            let rule = "not before the present start, and within a year from now";
+            Problem::of_fields().field("starts_at", rule)
         }
-        DropError::StartNotLater => Problem::new(Code::InvalidRequest, CORRECT).field(
-            "starts_at",
-            "not before the present start, and within a year from now",
-        ),
         DropError::TooLateToMove => Problem::new(
             Code::WrongState,
             "The start is too close, or past: it can no longer be moved. Pause the drop instead.",
         ),
-        DropError::BadMessage => Problem::new(Code::InvalidRequest, CORRECT).field(
-            "message",
-            format!("1 to {MAX_MESSAGE_BYTES} bytes without control characters, or null"),
-        ),
+        DropError::BadMessage => {
+            let rule = format!("1 to {MAX_MESSAGE_BYTES} bytes without control characters, or null");
+            Problem::of_fields().field("message", rule)
+        }
         DropError::UnknownSku => {
             Problem::new(Code::NotFound, "The drop has no such SKU.").field("sku", "one of the drop's SKUs")
         }
-        DropError::Plan(error) => {
-            Problem::new(Code::InvalidRequest, CORRECT).field("units", error.to_string())
-        }
+        DropError::Plan(error) => Problem::of_fields().field("units", error.to_string()),
         DropError::OtherRequest => Problem::new(
             Code::IdempotencyMismatch,
             "This key was used for other units or another SKU. Use a new key for a new restock.",
@@ -111,14 +105,13 @@ fn refused(error: &DropError) -> Problem {
 
 impl From<NotDone> for Failure {
     fn from(error: NotDone) -> Self {
-        match error {
-            NotDone::Unknown => Problem::new(Code::NotFound, "There is no such drop.").into(),
-            NotDone::NoOrder => Problem::new(Code::NotFound, "There is no such order.").into(),
+        let problem = match error {
+            NotDone::Unknown => Problem::new(Code::NotFound, "There is no such drop."),
+            NotDone::NoOrder => Problem::new(Code::NotFound, "There is no such order."),
             NotDone::NotThisOrder(NotThisOrder::OtherRequest) => Problem::new(
                 Code::IdempotencyMismatch,
                 "This key was used for another time. Use a new key to keep the order once more.",
-            )
-            .into(),
+            ),
             NotDone::NotThisOrder(NotThisOrder::WrongState(status)) => Problem::new(
                 Code::WrongState,
                 format!(
@@ -126,39 +119,31 @@ impl From<NotDone> for Failure {
                      already can be kept, {MAX_KEEPS} times at most.",
                     status.as_str()
                 ),
-            )
-            .into(),
-            NotDone::OutOfScope => web::out_of_scope().into(),
+            ),
+            NotDone::OutOfScope => web::out_of_scope(),
             NotDone::NotPrepared => Problem::new(
                 Code::NotPrepared,
                 "No run of pre-scaling has prepared this drop yet. Runs begin shortly before its crowd gathers, if it is on \
                  their calendar.",
-            )
-            .into(),
+            ),
             NotDone::Mistakes(mistakes) => {
-                let mut problem = Problem::new(Code::InvalidRequest, CORRECT);
-                let errors = mistakes.into_iter().map(|mistake| FieldProblem {
-                    field: mistake.field,
-                    message: mistake.message,
-                });
-                problem.errors = errors.collect();
-                problem.into()
+                let field = |mistake: FieldError| FieldProblem::new(mistake.field, mistake.message);
+                Problem::of_fields().fields(mistakes.into_iter().map(field))
             }
-            NotDone::Refused(error) => refused(&error).into(),
+            NotDone::Refused(error) => refused(&error),
             NotDone::Conflict => Problem::new(
                 Code::Conflict,
                 "Others are changing this at the same time. Look at it, then send the request again.",
             )
-            .retry_after(1)
-            .into(),
+            .retry_after(1),
             NotDone::Unfinished => Problem::new(
                 Code::Throttled,
                 "This takes longer than one request may. Send the same request again: it goes on from here.",
             )
-            .retry_after(1)
-            .into(),
-            NotDone::NotAsPlanned(_) => Self::internal("compare the shards with the plan", &error),
-            NotDone::Store(error) => Self::store("change a drop", &error),
-        }
+            .retry_after(1),
+            NotDone::NotAsPlanned(_) => return Self::internal("compare the shards with the plan", &error),
+            NotDone::Store(error) => return Self::store("change a drop", &error),
+        };
+        problem.into()
     }
 }

@@ -1,6 +1,7 @@
 //! Serves the operators' routes, and maps each result to the API's answer.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use ::http::StatusCode;
 use api::operator::{
@@ -10,8 +11,8 @@ use api::operator::{
 use axum::Router;
 use axum::extract::Query;
 use axum::response::Response;
-use axum::routing::{get, post};
-use domain::drops::Drop;
+use axum::routing::{MethodRouter, get, post};
+use domain::drops::{Drop, DropError};
 use domain::ids::{DropId, IdError, OrderId};
 use domain::limits::{MAX_GATEWAY_WAIT_SECONDS, MIN_GATEWAY_WAIT_SECONDS};
 use domain::order::Order;
@@ -21,16 +22,18 @@ use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::orders::{AdvanceOrder, ListOpenOrders, ReadOrder};
 use ports::prescale::ReadReadiness;
+use ports::retry::{IN_REQUEST, retry};
 use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, SurveyStock};
+use serde::de::DeserializeOwned;
 use web::{
-    Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, Page, PathOf, Problem, Shared,
-    Tokens, answer, encode_cursor, path_id,
+    Caching, Code, Context, DropInPath, Failure, IdempotencyKey, Json, Operator, Page, PathOf, Problem,
+    Shared, Tokens, answer, encode_cursor, path_id,
 };
 
 use crate::audit::{audited, audited_order};
-use crate::change::Asked;
-use crate::{NotDone, acts, edit, orders, publish, restock};
+use crate::change::{Asked, change, read};
+use crate::{NotDone, edit, orders, publish, restock};
 
 /// The operators' routes, with the ports that all requests share.
 pub struct Api<D, S, P, O, R> {
@@ -41,15 +44,6 @@ pub struct Api<D, S, P, O, R> {
     /// The rate at which the payment gateway is called. Answers warn if it is too low for a drop.
     rate: CallRate,
     runtime: R,
-}
-
-/// An action on a drop whose request has no body.
-#[derive(Clone, Copy)]
-enum Act {
-    Publish,
-    Pause,
-    Resume,
-    Cancel,
 }
 
 impl<D, S, P, O, R> Api<D, S, P, O, R>
@@ -70,18 +64,38 @@ where
         operators: impl Into<Tokens>,
         runtime: R,
     ) -> Router {
-        let act = |act| post(move |context, operator, drop| Self::act(act, context, operator, drop));
+        let extend = |drop: &Drop, body: &ExtendBody, now| drop.extend(body.ends_at.0, now);
+        let reschedule = |drop: &Drop, body: &RescheduleBody, now| drop.reschedule(body.starts_at.0, now);
+        let message = |drop: &Drop, body: &MessageBody, _: Timestamp| drop.announce(body.message.clone());
+        let pause = |drop: &Drop, _: Timestamp| drop.set_paused(true);
+        let resume = |drop: &Drop, _: Timestamp| drop.set_paused(false);
+        let cancel = |drop: &Drop, _: Timestamp| drop.cancel();
         let routes = Router::new()
             .route("/operator/drops/{drop_id}", get(Self::show).put(Self::put))
             .route("/operator/drops/{drop_id}/readiness", get(Self::readiness))
-            .route("/operator/drops/{drop_id}/publish", act(Act::Publish))
-            .route("/operator/drops/{drop_id}/pause", act(Act::Pause))
-            .route("/operator/drops/{drop_id}/resume", act(Act::Resume))
-            .route("/operator/drops/{drop_id}/extend", post(Self::extend))
-            .route("/operator/drops/{drop_id}/reschedule", post(Self::reschedule))
-            .route("/operator/drops/{drop_id}/message", post(Self::message))
+            .route("/operator/drops/{drop_id}/publish", post(Self::publish))
+            .route("/operator/drops/{drop_id}/pause", Self::changed("pause", pause))
+            .route(
+                "/operator/drops/{drop_id}/resume",
+                Self::changed("resume", resume),
+            )
+            .route(
+                "/operator/drops/{drop_id}/extend",
+                Self::changed_by("extend", extend),
+            )
+            .route(
+                "/operator/drops/{drop_id}/reschedule",
+                Self::changed_by("reschedule", reschedule),
+            )
+            .route(
+                "/operator/drops/{drop_id}/message",
+                Self::changed_by("message", message),
+            )
             .route("/operator/drops/{drop_id}/restock", post(Self::restock))
-            .route("/operator/drops/{drop_id}/cancel", act(Act::Cancel))
+            .route(
+                "/operator/drops/{drop_id}/cancel",
+                Self::changed("cancel", cancel),
+            )
             .route("/operator/orders", get(Self::list_orders))
             .route("/operator/orders/{order_id}/keep", post(Self::keep_order))
             .route("/operator/orders/{order_id}/end", post(Self::end_order));
@@ -103,7 +117,7 @@ where
     ) -> Result<Response, Failure> {
         let api = &context.service;
         let of = Asked { id, scope };
-        Ok(api.view(StatusCode::OK, &acts::show(&api.drops, &api.runtime, &of).await?))
+        Ok(api.view(StatusCode::OK, &read(&api.drops, &api.runtime, &of).await?))
     }
 
     async fn readiness(
@@ -113,12 +127,11 @@ where
     ) -> Result<Response, Failure> {
         let api = &context.service;
         let of = Asked { id, scope };
-        let (drop, readiness) = acts::readiness(&api.drops, &api.readiness, &api.runtime, &of).await?;
-        Ok(answer(
-            StatusCode::OK,
-            Caching::Never,
-            &ReadinessView::of(readiness, &drop, api.rate),
-        ))
+        let drop = read(&api.drops, &api.runtime, &of).await?;
+        let found = retry(&api.runtime, IN_REQUEST, || api.readiness.readiness(&of.id)).await;
+        let readiness = found.map_err(NotDone::from)?.ok_or(NotDone::NotPrepared)?;
+        let view = ReadinessView::of(readiness, &drop, api.rate);
+        Ok(answer(StatusCode::OK, Caching::Never, &view))
     }
 
     async fn put(
@@ -141,75 +154,50 @@ where
         Ok(context.service.view(status, &written.drop))
     }
 
-    async fn act(
-        act: Act,
+    /// The handler of the action `act`, which changes only the drop's document, by `apply`.
+    fn changed(
+        act: &'static str,
+        apply: fn(&Drop, Timestamp) -> Result<Drop, DropError>,
+    ) -> MethodRouter<Arc<Context<Self, R>>> {
+        post(move |context: Shared<Self, R>, operator, drop| async move {
+            context.service.change(act, operator, drop, apply).await
+        })
+    }
+
+    /// The handler of the action `act`, which changes only the drop's document, by `apply` and the request's body.
+    fn changed_by<B: DeserializeOwned + Send + Sync + 'static>(
+        act: &'static str,
+        apply: fn(&Drop, &B, Timestamp) -> Result<Drop, DropError>,
+    ) -> MethodRouter<Arc<Context<Self, R>>> {
+        post(
+            move |context: Shared<Self, R>, operator, drop, Json(body): Json<B>| async move {
+                let apply = |drop: &Drop, now| apply(drop, &body, now);
+                context.service.change(act, operator, drop, apply).await
+            },
+        )
+    }
+
+    async fn change(
+        &self,
+        act: &'static str,
+        Operator { name, scope }: Operator,
+        DropInPath(id): DropInPath,
+        apply: impl Fn(&Drop, Timestamp) -> Result<Drop, DropError> + Send + Sync,
+    ) -> Result<Response, Failure> {
+        let of = Asked { id, scope };
+        let done = change(&self.drops, &self.runtime, &of, apply);
+        self.acted(&name, &of, act, done).await
+    }
+
+    async fn publish(
         context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
         let api = &context.service;
-        let Self {
-            drops,
-            stock,
-            runtime,
-            ..
-        } = api;
         let of = Asked { id, scope };
-        let (name, of) = (&*name, &of);
-        match act {
-            Act::Publish => {
-                api.acted(name, of, "publish", publish::publish(drops, stock, runtime, of))
-                    .await
-            }
-            Act::Pause => {
-                api.acted(name, of, "pause", acts::set_paused(drops, runtime, of, true))
-                    .await
-            }
-            Act::Resume => {
-                api.acted(name, of, "resume", acts::set_paused(drops, runtime, of, false))
-                    .await
-            }
-            Act::Cancel => {
-                api.acted(name, of, "cancel", acts::cancel(drops, runtime, of))
-                    .await
-            }
-        }
-    }
-
-    async fn extend(
-        context: Shared<Self, R>,
-        Operator { name, scope }: Operator,
-        DropInPath(id): DropInPath,
-        Json(body): Json<ExtendBody>,
-    ) -> Result<Response, Failure> {
-        let Self { drops, runtime, .. } = &context.service;
-        let of = Asked { id, scope };
-        let done = acts::extend(drops, runtime, &of, body.ends_at.0);
-        context.service.acted(&name, &of, "extend", done).await
-    }
-
-    async fn reschedule(
-        context: Shared<Self, R>,
-        Operator { name, scope }: Operator,
-        DropInPath(id): DropInPath,
-        Json(body): Json<RescheduleBody>,
-    ) -> Result<Response, Failure> {
-        let Self { drops, runtime, .. } = &context.service;
-        let of = Asked { id, scope };
-        let done = acts::reschedule(drops, runtime, &of, body.starts_at.0);
-        context.service.acted(&name, &of, "reschedule", done).await
-    }
-
-    async fn message(
-        context: Shared<Self, R>,
-        Operator { name, scope }: Operator,
-        DropInPath(id): DropInPath,
-        Json(body): Json<MessageBody>,
-    ) -> Result<Response, Failure> {
-        let Self { drops, runtime, .. } = &context.service;
-        let of = Asked { id, scope };
-        let done = acts::tell(drops, runtime, &of, body.message.as_deref());
-        context.service.acted(&name, &of, "message", done).await
+        let done = publish::publish(&api.drops, &api.stock, &api.runtime, &of);
+        api.acted(&name, &of, "publish", done).await
     }
 
     async fn restock(
@@ -219,15 +207,10 @@ where
         IdempotencyKey(key): IdempotencyKey,
         Json(RestockBody { sku, units }): Json<RestockBody>,
     ) -> Result<Response, Failure> {
-        let Self {
-            drops,
-            stock,
-            runtime,
-            ..
-        } = &context.service;
+        let api = &context.service;
         let of = Asked { id, scope };
-        let done = restock::restock(drops, stock, runtime, &of, &sku, units, &key);
-        context.service.acted(&name, &of, "restock", done).await
+        let done = restock::restock(&api.drops, &api.stock, &api.runtime, &of, &sku, units, &key);
+        api.acted(&name, &of, "restock", done).await
     }
 
     fn view(&self, status: StatusCode, drop: &Drop) -> Response {
@@ -259,12 +242,9 @@ where
         })?;
         let found = orders::list(orders, runtime, &scope, turn, page.limit, page.after).await?;
         let now = runtime.now();
+        let view = |order: &Order| OperatorOrderView::of(order, now);
         let body = OperatorOrderList {
-            orders: found
-                .orders
-                .iter()
-                .map(|order| OperatorOrderView::of(order, now))
-                .collect(),
+            orders: found.orders.iter().map(view).collect(),
             next_cursor: found.next.map(|(at, id)| encode_cursor(at, &id)),
         };
         Ok(answer(StatusCode::OK, Caching::Never, &body))
@@ -277,26 +257,17 @@ where
         IdempotencyKey(key): IdempotencyKey,
         Json(KeepBody { seconds }): Json<KeepBody>,
     ) -> Result<Response, Failure> {
-        let Self {
-            drops,
-            orders,
-            runtime,
-            ..
-        } = &context.service;
+        let api = &context.service;
         let id: OrderId = path_id("order", &id)?;
         let range = MIN_GATEWAY_WAIT_SECONDS..=MAX_GATEWAY_WAIT_SECONDS;
         if !range.contains(&seconds) {
             let message = format!("{} to {}", range.start(), range.end());
-            return Err(Problem::new(
-                Code::InvalidRequest,
-                "Correct the fields named and send the request again.",
-            )
-            .field("seconds", message)
-            .into());
+            return Err(Problem::of_fields().field("seconds", message).into());
         }
-        let done = orders::keep(drops, orders, runtime, (&id, &scope), seconds, &key);
+        let of = (&id, &scope);
+        let done = orders::keep(&api.drops, &api.orders, &api.runtime, of, seconds, &key);
         let order = audited_order(&name, &id, "keep", done).await?;
-        Ok(order_view(StatusCode::OK, &order, runtime.now()))
+        Ok(order_view(StatusCode::OK, &order, api.runtime.now()))
     }
 
     async fn end_order(
@@ -305,21 +276,22 @@ where
         PathOf(id): PathOf<String>,
         Json(EndBody { not_at_gateway }): Json<EndBody>,
     ) -> Result<Response, Failure> {
-        let Self {
-            drops,
-            orders,
-            runtime,
-            ..
-        } = &context.service;
+        let api = &context.service;
         let id: OrderId = path_id("order", &id)?;
-        let done = orders::end(drops, orders, runtime, (&id, &scope), not_at_gateway);
+        let done = orders::end(
+            &api.drops,
+            &api.orders,
+            &api.runtime,
+            (&id, &scope),
+            not_at_gateway,
+        );
         let order = audited_order(&name, &id, "end", done).await?;
         let status = if order.status.is_open() {
             StatusCode::ACCEPTED
         } else {
             StatusCode::OK
         };
-        Ok(order_view(status, &order, runtime.now()))
+        Ok(order_view(status, &order, api.runtime.now()))
     }
 }
 

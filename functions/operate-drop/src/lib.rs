@@ -21,7 +21,6 @@
 //! order: a cancelled drop is *cancelling* until the conductor finds no hold and no open order.
 #![forbid(unsafe_code)]
 
-pub mod acts;
 pub mod allocate;
 pub mod audit;
 pub mod change;

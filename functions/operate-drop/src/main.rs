@@ -10,8 +10,8 @@ use web::Tokens;
 fn main() -> ExitCode {
     startup::serve_api(|config| {
         let client = startup::aws::dynamodb(config);
-        let tables = Tables::read([Drops, Stock, Prescale, Orders, Purchases], |variable| {
-            config.text(variable)
+        let tables = Tables::read([Drops, Stock, Prescale, Orders, Purchases], |name| {
+            config.text(name)
         });
         let rate = config.made("GATEWAY_CALLS_PER_SECOND", str::parse);
         Some(operate_drop::Api::router(

@@ -13,26 +13,17 @@ use domain::saga::Turn;
 use domain::time::Timestamp;
 use ports::change::{Change, NotChanged, change};
 use ports::drops::ReadDrop;
-use ports::orders::{AdvanceOrder, ListOpenOrders, ReadOrder};
+use ports::orders::{AdvanceOrder, ListOpenOrders, OrderPage, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
 use ports::runtime::Runtime;
 use tokens::Scope;
 
 use crate::NotDone;
-use crate::acts::show;
-use crate::change::Asked;
+use crate::change::{Asked, read};
 use crate::error::NotThisOrder;
 
 /// A page ends after this many orders were read, including orders that the filter leaves out.
 const MOST_LOOKS: usize = 500;
-
-/// A page of open orders, and the position at which the next page begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    pub orders: Vec<Order>,
-    /// The position after which the next page begins; `None` on the last page.
-    pub next: Option<(Timestamp, OrderId)>,
-}
 
 /// Up to `limit` open orders after `after`, bucket by bucket. With a `turn`, only the orders that wait for this side.
 ///
@@ -46,7 +37,7 @@ pub async fn list<O: ListOpenOrders, R: Runtime>(
     turn: Option<Turn>,
     limit: u16,
     after: Option<(Timestamp, OrderId)>,
-) -> Result<Found, NotDone> {
+) -> Result<OrderPage, NotDone> {
     if !scope.covers(true) {
         return Err(NotDone::OutOfScope);
     }
@@ -67,19 +58,13 @@ pub async fn list<O: ListOpenOrders, R: Runtime>(
         after = page.next;
         if after.is_none() {
             bucket += 1;
-            if bucket >= OPEN_BUCKETS {
-                return Ok(Found {
-                    orders: found,
-                    next: None,
-                });
-            }
         }
-        if full {
+        let is_end = bucket >= OPEN_BUCKETS;
+        if full || is_end {
             // After the last order of a bucket, the next page continues with the next bucket.
-            return Ok(Found {
-                orders: found,
-                next: after.or(last),
-            });
+            let next = after.or(last).filter(|_| !is_end);
+            let orders = found;
+            return Ok(OrderPage { orders, next });
         }
     }
 }
@@ -178,7 +163,7 @@ async fn in_scope<D: ReadDrop, O: ReadOrder, R: Runtime>(
         id: order.reservation.shard.drop,
         scope: *scope,
     };
-    show(drops, runtime, &of).await.map(drop)
+    read(drops, runtime, &of).await.map(drop)
 }
 
 impl From<NotChanged<NotThisOrder>> for NotDone {

@@ -232,12 +232,8 @@ where
         let mut read = Some(order);
         if calls > 0 {
             let latest = self.runtime.now().plus_millis(patience.ms());
-            if self
-                .calls
-                .turn(&self.orders, &self.runtime, calls, latest)
-                .await?
-                > 0
-            {
+            let turn = self.calls.turn(&self.orders, &self.runtime, calls, latest);
+            if turn.await? > 0 {
                 // The order may have changed during the wait.
                 read = None;
             }
@@ -424,17 +420,13 @@ where
             return Err(NotAdvanced::Contradiction("the order has no card"));
         };
         let Ok(method) = current.method.parse::<PaymentMethod>() else {
-            return self
-                .declined(order, id, Decline::of("invalid_account"), budget)
-                .await;
+            let decline = Decline::of("invalid_account");
+            return self.declined(order, id, decline, budget).await;
         };
         let key = IdempotencyKey::of_try(&order.id, current);
         let not_done = |error: &GatewayError| error.is_transient() && error.is_certainly_undone();
-        let confirm = || {
-            self.call(budget, || {
-                self.gateway.confirm(id, &method, &self.return_url, &key)
-            })
-        };
+        let call = || self.gateway.confirm(id, &method, &self.return_url, &key);
+        let confirm = || self.call(budget, call);
         let answer = retry_if(&self.runtime, budget.gateway, not_done, confirm).await;
         let error = match answer {
             Ok(payment) => return Ok(Next::Follow(payment, FoundBy::Confirm)),
@@ -513,21 +505,17 @@ where
                 return self.declined(order, id, decline, budget).await;
             }
             PaymentState::Unconfirmed => Ok(Attempt::Again),
+            PaymentState::ActionRequired { .. } if order.turn == Turn::Shopper && self.is_over(order) => {
+                self.give_up(order, EndReason::PaymentDeadline, budget).await
+            }
             PaymentState::ActionRequired { url } => {
-                let known = order.action.as_ref().is_some_and(|action| action.url == url);
-                if order.turn == Turn::Shopper && self.is_over(order) {
-                    let attempt = self.give_up(order, EndReason::PaymentDeadline, budget).await?;
-                    return Ok(Next::Done(attempt));
-                }
-                if known {
+                if order.action.as_ref().is_some_and(|action| action.url == url) {
                     return Ok(Next::Done(Attempt::Done(Advanced::Waiting)));
                 }
-                let step = order.require_action(url, self.runtime.now())?;
-                Ok(Attempt::of(self.store(&step).await?, Advanced::Waiting))
+                self.wait(&order.require_action(url, self.runtime.now())?).await
             }
             PaymentState::Processing if order.status == OrderStatus::ActionRequired => {
-                let step = order.acted(self.runtime.now())?;
-                Ok(Attempt::of(self.store(&step).await?, Advanced::Waiting))
+                self.wait(&order.acted(self.runtime.now())?).await
             }
             PaymentState::Processing => {
                 self.log_if_late(order);
@@ -560,10 +548,7 @@ where
         let is_tested = self.is_tested(order, decline.card.as_ref()).await?;
         if order.cards_left > 0 && !is_tested {
             let step = order.declined(reason, decline.charge, now)?;
-            return Ok(Next::Done(Attempt::of(
-                self.store(&step).await?,
-                Advanced::Waiting,
-            )));
+            return self.wait(&step).await.map(Next::Done);
         }
         let step = order.declined_for_good(reason, decline.charge, now)?;
         self.give_up_by(&step, id, budget).await.map(Next::Done)
@@ -663,6 +648,11 @@ where
         let find = || self.call(budget, || self.gateway.find(id));
         let found = retry(&self.runtime, budget.gateway, find).await?;
         found.ok_or(NotAdvanced::NoPayment)
+    }
+
+    /// Stores a step after which the order waits.
+    async fn wait(&self, step: &OrderStep) -> Result<Attempt, NotAdvanced> {
+        Ok(Attempt::of(self.store(step).await?, Advanced::Waiting))
     }
 
     async fn undo(&self, order: &Order, reason: EndReason) -> Result<Attempt, NotAdvanced> {

@@ -4,6 +4,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use events::PaymentWork;
 use futures_util::future::join_all;
 use ports::calls::TakeCalls;
+use ports::invocation::{Handle, Invocation};
 use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::PaymentGateway;
 use ports::runtime::Runtime;
@@ -13,58 +14,67 @@ use tracing::Instrument as _;
 
 use crate::advance_payment::{Patience, PaymentSaga};
 
-/// Advances the payments of a batch concurrently, and returns the messages that must be redelivered.
-///
-/// # Errors
-///
-/// [`WholeBatchFailed`]
-pub async fn handle<O, G, R>(
-    saga: &PaymentSaga<O, G, R>,
-    event: SqsEvent,
-) -> Result<BatchReport, WholeBatchFailed>
+impl<O, G, R> Handle for PaymentSaga<O, G, R>
 where
-    O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
-    G: PaymentGateway,
+    O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline + 'static,
+    G: PaymentGateway + 'static,
     R: Runtime,
 {
-    let about = |work: &PaymentWork| match work {
-        PaymentWork::Event(event) => of_event(event),
-        PaymentWork::Hint(order) => of_order(order),
-    };
-    work(&event, PaymentWork::decode, about, |messages| {
-        join_all(messages.into_iter().map(|message| {
-            let span = message.span.clone();
-            one(saga, message).instrument(span)
-        }))
-    })
-    .await
+    type Event = SqsEvent;
+    type Answer = BatchReport;
+    type Error = WholeBatchFailed;
+
+    async fn handle(&self, event: SqsEvent, _: &Invocation) -> Result<BatchReport, WholeBatchFailed> {
+        self.advance_batch(&event).await
+    }
 }
 
-/// Processes one message. Returns whether the message can be deleted.
-async fn one<O, G, R>(saga: &PaymentSaga<O, G, R>, message: Decoded<'_, PaymentWork>) -> bool
+impl<O, G, R> PaymentSaga<O, G, R>
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
     R: Runtime,
 {
-    let content = message.content;
-    if !content.advances_payment() {
-        return true;
+    /// Advances the payments of a batch concurrently, and returns the messages that must be redelivered.
+    ///
+    /// # Errors
+    ///
+    /// [`WholeBatchFailed`]
+    pub async fn advance_batch(&self, batch: &SqsEvent) -> Result<BatchReport, WholeBatchFailed> {
+        let about = |work: &PaymentWork| match work {
+            PaymentWork::Event(event) => of_event(event),
+            PaymentWork::Hint(order) => of_order(order),
+        };
+        work(batch, PaymentWork::decode, about, |messages| {
+            join_all(messages.into_iter().map(|message| {
+                let span = message.span.clone();
+                self.one(message).instrument(span)
+            }))
+        })
+        .await
     }
-    let patience = if content.is_first() {
-        Patience::Long
-    } else {
-        Patience::Short
-    };
-    let (order, next_due) = (content.order(), content.next_due());
-    match saga.advance_payment(order, next_due, patience).await {
-        Ok(advanced) => {
-            tracing::info!(event = content.as_str(), ?advanced, "payment message handled");
-            true
+
+    /// Processes one message. Returns whether the message can be deleted.
+    async fn one(&self, message: Decoded<'_, PaymentWork>) -> bool {
+        let content = message.content;
+        if !content.advances_payment() {
+            return true;
         }
-        Err(error) => {
-            tracing::warn!(%error, "the order's payment could not be continued; the queue delivers the message again");
-            false
+        let patience = if content.is_first() {
+            Patience::Long
+        } else {
+            Patience::Short
+        };
+        let (order, next_due) = (content.order(), content.next_due());
+        match self.advance_payment(order, next_due, patience).await {
+            Ok(advanced) => {
+                tracing::info!(event = content.as_str(), ?advanced, "payment message handled");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the order's payment could not be continued; the queue delivers the message again");
+                false
+            }
         }
     }
 }

@@ -59,18 +59,9 @@ mod calls;
 
 pub use calls::Pace;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::{
     FunctionLimits, PAYMENTS_BATCH, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger, payment_workers,
 };
-use ports::calls::TakeCalls;
-use ports::invocation::{Handle, Invocation};
-use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
-use ports::payment::PaymentGateway;
-use ports::runtime::Runtime;
-use startup::batch::WholeBatchFailed;
-
-use crate::advance_payment::PaymentSaga;
 
 /// The gateway's rate without the template's parameter, in calls a second. It is Stripe's rate for test
 /// traffic; the rate for live traffic is 100 (<https://docs.stripe.com/rate-limits>).
@@ -89,18 +80,3 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
         max_receives: 8,
     },
 );
-
-impl<O, G, R> Handle for PaymentSaga<O, G, R>
-where
-    O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline + 'static,
-    G: PaymentGateway + 'static,
-    R: Runtime,
-{
-    type Event = SqsEvent;
-    type Answer = SqsBatchResponse;
-    type Error = WholeBatchFailed;
-
-    async fn handle(&self, event: SqsEvent, _: &Invocation) -> Result<SqsBatchResponse, WholeBatchFailed> {
-        batch::handle(self, event).await
-    }
-}

@@ -160,11 +160,7 @@ impl<L: ProjectOrders + 'static, R: Runtime> Handle for Projection<L, R> {
     type Answer = SqsBatchResponse;
     type Error = WholeBatchFailed;
 
-    async fn handle(
-        &self,
-        event: SqsEvent,
-        invocation: &Invocation,
-    ) -> Result<SqsBatchResponse, WholeBatchFailed> {
+    async fn handle(&self, event: SqsEvent, invocation: &Invocation) -> Result<Self::Answer, Self::Error> {
         self.project(&event, invocation.deadline).await
     }
 }

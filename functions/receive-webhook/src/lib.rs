@@ -102,11 +102,8 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, 
             let span = of_order(&notice.order);
             webhooks.pass_on(notice).instrument(span).await?;
         }
-        Ok(answer(
-            StatusCode::OK,
-            Caching::Never,
-            &Received { received: true },
-        ))
+        let body = Received { received: true };
+        Ok(answer(StatusCode::OK, Caching::Never, &body))
     }
 
     /// Checks that the gateway signed the body.

@@ -27,7 +27,7 @@ pub mod record;
 
 use domain::limits::{FunctionLimits, Trigger};
 use domain::time::Timestamp;
-use events::OrderEvent;
+use events::{EventType, OrderEvent};
 use ports::invocation::{Handle, Invocation};
 use ports::messages::{Destination, ParkRecord, SendEvents};
 use ports::retry::{Policy, SENDING, retry, retry_each};
@@ -62,13 +62,19 @@ pub struct StreamBatch {
     pub records: Vec<Value>,
 }
 
-/// The destination of each record, with its index in the batch.
+/// The events to send and the records to park, each with its index in the batch.
 #[derive(Debug, Default)]
 struct Sorted {
-    ledger: Vec<(usize, OrderEvent)>,
-    payments: Vec<(usize, OrderEvent)>,
-    mail: Vec<(usize, OrderEvent)>,
+    events: Vec<(usize, OrderEvent)>,
     park: Vec<(usize, String)>,
+}
+
+impl Sorted {
+    /// The events of the wanted kinds.
+    fn of(&self, wanted: impl Fn(EventType) -> bool) -> Vec<(usize, OrderEvent)> {
+        let events = self.events.iter().filter(|(_, event)| wanted(event.kind));
+        events.cloned().collect()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -93,13 +99,14 @@ impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
     ) -> Result<BatchReport, WholeBatchFailed> {
         let sorted = sort(&batch.records);
         let policy = SENDING.until(deadline.plus_millis(-TRY_MS));
-        let counts = (sorted.ledger.len(), sorted.payments.len(), sorted.mail.len());
-        let to_park = sorted.park.len();
+        let payments = sorted.of(EventType::advances_payment);
+        let mail = sorted.of(|kind| kind.news().is_some());
+        let counts = (sorted.events.len(), payments.len(), mail.len());
         let (parked, ledger, payments, mail) = tokio::join!(
             self.park(policy, &sorted.park),
-            self.send(policy, Destination::Ledger, sorted.ledger),
-            self.send(policy, Destination::Payments, sorted.payments),
-            self.send(policy, Destination::Mail, sorted.mail),
+            self.send(policy, Destination::Ledger, sorted.events),
+            self.send(policy, Destination::Payments, payments),
+            self.send(policy, Destination::Mail, mail),
         );
         let first_failed = [parked, ledger, payments, mail].into_iter().flatten().min();
         tracing::info!(
@@ -107,7 +114,7 @@ impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
             to_ledger = counts.0,
             to_payments = counts.1,
             to_mail = counts.2,
-            parked = to_park,
+            parked = sorted.park.len(),
             "a batch of stream records ended; the counts include events that a queue refused"
         );
         let failed_from =
@@ -165,11 +172,7 @@ impl<Q: SendEvents + ParkRecord + 'static, R: Runtime> Handle for Relay<Q, R> {
     type Answer = BatchReport;
     type Error = WholeBatchFailed;
 
-    async fn handle(
-        &self,
-        batch: StreamBatch,
-        invocation: &Invocation,
-    ) -> Result<BatchReport, WholeBatchFailed> {
+    async fn handle(&self, batch: StreamBatch, invocation: &Invocation) -> Result<Self::Answer, Self::Error> {
         self.relay(&batch, invocation.deadline).await
     }
 }
@@ -179,15 +182,7 @@ fn sort(records: &[Value]) -> Sorted {
     for (place, value) in records.iter().enumerate() {
         let sequence = record::sequence_number(value);
         match record::read(value) {
-            Reading::Change(event) => {
-                if event.kind.advances_payment() {
-                    sorted.payments.push((place, (*event).clone()));
-                }
-                if event.kind.news().is_some() {
-                    sorted.mail.push((place, (*event).clone()));
-                }
-                sorted.ledger.push((place, *event));
-            }
+            Reading::Change(event) => sorted.events.push((place, *event)),
             Reading::PutOff => {}
             Reading::Removal => {
                 // This project never deletes orders. A person or an expiry has deleted this order.

@@ -1,5 +1,6 @@
 //! Parses one record of the orders table's stream.
 
+use domain::order::Order;
 use dynamodb::orders::order_from_stream_json;
 use events::{MAX_EVENT_BYTES, OrderEvent};
 use serde_json::{Value, json};
@@ -32,11 +33,12 @@ pub fn read(record: &Value) -> Reading {
 }
 
 fn change(record: &Value) -> Result<Reading, String> {
-    match record.get("eventName").and_then(Value::as_str) {
-        Some("INSERT" | "MODIFY" | REBUILD) => {}
+    let rebuild = match record.get("eventName").and_then(Value::as_str) {
+        Some("INSERT" | "MODIFY") => false,
+        Some(REBUILD) => true,
         Some("REMOVE") => return Ok(Reading::Removal),
         _ => return Err("no event name that is known".to_owned()),
-    }
+    };
     let image = |name: &str| {
         let image = record.get("dynamodb").and_then(|change| change.get(name));
         image
@@ -53,12 +55,8 @@ fn change(record: &Value) -> Result<Reading, String> {
     if before.as_ref().is_some_and(|before| before.id != after.id) {
         return Err("two orders in one change".to_owned());
     }
-    let rebuild = record.get("eventName").and_then(Value::as_str) == Some(REBUILD);
-    if !rebuild
-        && before
-            .as_ref()
-            .is_some_and(|before| before.version == after.version)
-    {
+    let is_of_version = |order: &Order| order.version == after.version;
+    if !rebuild && before.as_ref().is_some_and(is_of_version) {
         return Ok(Reading::PutOff);
     }
     // In a rebuild the order counts as unchanged, so that its event goes to the ledger only.

@@ -118,15 +118,10 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         drop: &Drop,
         is_stale: bool,
     ) -> Result<Reserved, NotReserved> {
-        let Request {
-            drop: drop_id,
-            sku,
-            shopper,
-            ..
-        } = request;
+        let (drop_id, shopper) = (&request.drop, &request.shopper);
         let now = self.runtime.now();
         let wanted = Wanted::check(request, drop, now)?;
-        let of_sku = (drop_id.clone(), sku.clone());
+        let of_sku = (drop_id.clone(), request.sku.clone());
         let known = &self.shard_cache;
         let scarcity = known.scarce.fresh(&of_sku, now);
         let free = known.free.fresh(&wanted.first_shard(), now);
@@ -178,10 +173,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                     let counts = counts.as_ref().map(|counts| (counts.as_of, &*counts.free));
                     let free = counts.map_or(0, |(_, free)| free.iter().map(|free| u32::from(*free)).sum());
                     let chance = self.runtime.random();
-                    count.showed(
-                        counts,
-                        self.budget().looks.further_shards(demand(drop), free, chance),
-                    )
+                    let further = self.budget().looks.further_shards(demand(drop), free, chance);
+                    count.showed(counts, further)
                 }
                 Step::ReadStatus(status) => {
                     status.showed(self.surveyed(&of_sku, self.copy_of(drop)).await.as_ref())

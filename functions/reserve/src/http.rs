@@ -107,11 +107,8 @@ where
         shopper: Shopper,
     ) -> Result<Response, Failure> {
         let (drop, id) = ids(&path)?;
-        let released = context
-            .service
-            .reservations
-            .release(&drop, &id, &shopper.id)
-            .await;
+        let reservations = &context.service.reservations;
+        let released = reservations.release(&drop, &id, &shopper.id).await;
         released.map_err(no_reservation)?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
@@ -122,20 +119,15 @@ fn ids((drop, reservation): &(String, String)) -> Result<(DropId, ReservationId)
 }
 
 fn view(status: StatusCode, reserved: Reserved) -> Result<Response, Failure> {
-    match ReservationView::of(reserved.id, &reserved.claim, reserved.price) {
-        Some(view) => Ok(answer(status, Caching::Never, &view)),
-        None => Err(Failure::internal(
-            "work out the amount",
-            &"it cannot be represented",
-        )),
-    }
+    let view = ReservationView::of(reserved.id, &reserved.claim, reserved.price);
+    let view = view.ok_or_else(|| Failure::internal("work out the amount", &"it cannot be represented"))?;
+    Ok(answer(status, Caching::Never, &view))
 }
 
 /// A wait in whole seconds, at least one.
 fn seconds(in_ms: i64) -> u32 {
-    u32::try_from(in_ms.max(0) / 1000)
-        .unwrap_or(u32::MAX)
-        .saturating_add(1)
+    let whole = u32::try_from(in_ms.max(0) / 1000);
+    whole.unwrap_or(u32::MAX).saturating_add(1)
 }
 
 fn not_reserved(error: NotReserved) -> Failure {
@@ -149,30 +141,27 @@ fn not_reserved(error: NotReserved) -> Failure {
         Refused::UnknownSku => {
             Problem::new(Code::NotFound, "The drop has no such SKU.").field("sku", "one of the drop's SKUs")
         }
-        Refused::BadQuantity { limit } => Problem::new(
-            Code::InvalidRequest,
-            "Ask for a quantity that one shopper may buy.",
-        )
-        .field("quantity", format!("1 to {limit}")),
+        Refused::BadQuantity { limit } => {
+            let detail = "Ask for a quantity that one shopper may buy.";
+            Problem::new(Code::InvalidRequest, detail).field("quantity", format!("1 to {limit}"))
+        }
         Refused::NotOpen { in_ms } => {
             Problem::new(Code::NotOpen, "Ask again when the drop has started.").retry_after(seconds(in_ms))
         }
-        Refused::Paused => Problem::new(
-            Code::Paused,
-            "Reservations are stopped for a moment; follow the status.",
-        )
-        .retry_after(5),
+        Refused::Paused => {
+            let detail = "Reservations are stopped for a moment; follow the status.";
+            Problem::new(Code::Paused, detail).retry_after(5)
+        }
         Refused::Closed => Problem::new(Code::Closed, "The drop takes no more reservations."),
         Refused::SoldOut(availability) => {
             let problem = match availability {
                 Availability::Gone => {
                     Problem::new(Code::SoldOut, "Every unit is paid for. Nothing will return.")
                 }
-                _ => Problem::new(
-                    Code::SoldOut,
-                    "Every unit is held; some may return. Follow the status.",
-                )
-                .retry_after(2),
+                _ => {
+                    let detail = "Every unit is held; some may return. Follow the status.";
+                    Problem::new(Code::SoldOut, detail).retry_after(2)
+                }
             };
             Problem {
                 availability: Some(availability),

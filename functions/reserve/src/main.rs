@@ -13,9 +13,7 @@ startup::request_allocator!();
 fn main() -> ExitCode {
     startup::serve_api(|config| {
         let client = startup::aws::dynamodb(config);
-        let tables = Tables::read([Stock, Purchases, Drops, Status], |variable| {
-            config.text(variable)
-        });
+        let tables = Tables::read([Stock, Purchases, Drops, Status], |name| config.text(name));
         let read_units = config.made("STOCK_READ_UNITS", str::parse);
         let write_units = config.made("STOCK_WRITE_UNITS", str::parse);
         Some(reserve::Api::router(

@@ -105,12 +105,9 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Reservations<D, S, R
         if id.shard.drop != *drop {
             return Err(NoReservation::Unknown);
         }
-        let claim = retry(&self.runtime, IN_REQUEST, || {
-            self.stock.read_claim(&id.shard, shopper)
-        })
-        .await?;
-        claim
-            .filter(|claim| claim.nonce == id.nonce)
-            .ok_or(NoReservation::Unknown)
+        let read = || self.stock.read_claim(&id.shard, shopper);
+        let claim = retry(&self.runtime, IN_REQUEST, read).await?;
+        let claim = claim.filter(|claim| claim.nonce == id.nonce);
+        claim.ok_or(NoReservation::Unknown)
     }
 }

@@ -204,8 +204,7 @@ where
     type Error = Infallible;
 
     async fn handle(&self, tick: Tick, invocation: &Invocation) -> Result<Swept, Infallible> {
-        Ok(self
-            .run(until(tick, self.runtime.now(), invocation.deadline))
-            .await)
+        let until = until(tick, self.runtime.now(), invocation.deadline);
+        Ok(self.run(until).await)
     }
 }

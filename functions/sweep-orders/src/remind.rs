@@ -26,11 +26,9 @@ where
     /// Moves the order's due time. Returns the reminder to send, or `None` when the order is no longer due.
     pub(crate) async fn put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
         let put_off = async {
-            let outcome = self.try_put_off(id).await;
-            if let Err(error) = &outcome {
+            self.try_put_off(id).await.inspect_err(|error| {
                 tracing::error!(%error, "a due order cannot be read or written, so no reminder is sent; a later pass tries again");
-            }
-            outcome
+            })
         };
         put_off.instrument(of_order(id)).await
     }
@@ -42,10 +40,7 @@ where
         correlate(order.correlation.as_ref());
         let now = self.runtime.now();
         // The index may lag, so only the order itself shows its current status and due time.
-        if order.due_at > now {
-            return Ok(None);
-        }
-        if !order.status.is_open() {
+        if order.due_at > now || !order.status.is_open() {
             return Ok(None);
         }
         let next = order.next_look(now);

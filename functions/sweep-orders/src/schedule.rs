@@ -29,13 +29,9 @@ pub struct Detail {
 /// The time until which a run that begins at `now` makes passes, when its process has time until `deadline`.
 #[must_use]
 pub fn until(tick: Tick, now: Timestamp, deadline: Timestamp) -> Timestamp {
-    let longest = tick
-        .detail
-        .run_seconds
-        .map_or(now.plus_millis(MAX_RUN_MS), |seconds| now.plus_seconds(seconds));
-    longest
-        .min(now.plus_millis(MAX_RUN_MS))
-        .min(deadline.plus_millis(-RESERVE_MS))
+    let longest = now.plus_millis(MAX_RUN_MS).min(deadline.plus_millis(-RESERVE_MS));
+    let requested = tick.detail.run_seconds.map(|seconds| now.plus_seconds(seconds));
+    requested.map_or(longest, |requested| requested.min(longest))
 }
 
 #[cfg(test)]

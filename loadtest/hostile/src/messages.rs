@@ -134,7 +134,7 @@ impl Bench {
             workers: 1,
         };
         let saga = PaymentSaga::new(store, gateway, pace, return_url, self.runtime.clone());
-        let report = process_order::batch::handle(&saga, event).await;
+        let report = saga.advance_batch(&event).await;
         report.ok().map(|report| report.batch_item_failures)
     }
 

@@ -203,24 +203,12 @@ impl StatusView {
     }
 }
 
-/// The phase of a published drop, which says whether reservations are possible.
-#[derive(utoipa::ToSchema)]
-#[schema(as = Phase, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)]
-pub enum PhaseSchema {
-    Upcoming,
-    Open,
-    Paused,
-    Closed,
-    Cancelled,
+schema_of_names! {
+    /// The phase of a published drop, which says whether reservations are possible.
+    PhaseSchema = "Phase", Phase
 }
 
-/// Whether units of a SKU are free, may return, or are all sold.
-#[derive(utoipa::ToSchema)]
-#[schema(as = Availability, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)]
-pub enum AvailabilitySchema {
-    Available,
-    AllHeld,
-    Gone,
+schema_of_names! {
+    /// Whether units of a SKU are free, may return, or are all sold.
+    AvailabilitySchema = "Availability", Availability
 }

@@ -6,9 +6,11 @@
 //! Bodies are JSON in snake_case. Moments are RFC 3339 in UTC with milliseconds, money is in minor units with its
 //! currency. A request with an unknown member is refused, so that a misspelt member is not silently ignored. Responses
 //! may get additional members.
-//! grow members.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
+
+#[macro_use]
+mod names;
 
 mod address;
 pub mod drops;

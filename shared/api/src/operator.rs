@@ -1,13 +1,12 @@
 //! Defines the bodies of operators' requests and answers.
 
 use capacity::readiness::{Part, PartKind, Readiness, Ruling};
-use domain::drops::{Drop, DropDraft, DropState, Sku};
+use domain::drops::{self, Drop, DropDraft, DropState, Sku};
 use domain::ids::{DropId, OrderId, SkuId};
-use domain::limits::{DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS};
 use domain::money::{Currency, Money};
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::plan::ShardPlan;
-use domain::rate::{CallRate, SlowPayments};
+use domain::rate::CallRate;
 use domain::saga::Cause;
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -56,11 +55,11 @@ pub struct DropBody {
     #[schema(minimum = 15, maximum = 86_400)]
     pub payment_seconds: u32,
     /// The time limit for all other cards after the first decline, in seconds; 60 by default.
-    #[serde(default = "retry_seconds")]
+    #[serde(default = "drops::retry_seconds")]
     #[schema(minimum = 15, maximum = 86_400)]
     pub retry_seconds: u32,
     /// How long an order waits for the payment gateway before an operator must decide, in seconds; 7200 by default.
-    #[serde(default = "gateway_wait_seconds")]
+    #[serde(default = "drops::gateway_wait_seconds")]
     #[schema(minimum = 60, maximum = 86_400)]
     pub gateway_wait_seconds: u32,
     /// The largest number of units that one shopper may buy.
@@ -70,7 +69,7 @@ pub struct DropBody {
     #[schema(minimum = 1, maximum = 100_000_000)]
     pub expected_shoppers: u32,
     /// Whether `GET /drops` shows the drop; true by default. An unlisted drop can be found only by its id, and is sold like any other drop.
-    #[serde(default = "listed")]
+    #[serde(default = "drops::listed")]
     pub listed: bool,
     /// Whether `starts_at` may be in the past, so that the drop opens when it is published; false by default.
     #[serde(default)]
@@ -78,19 +77,6 @@ pub struct DropBody {
     /// The SKUs on sale.
     #[schema(min_items = 1, max_items = 40)]
     pub skus: Vec<SkuBody>,
-}
-
-/// The value of `listed` in a body without this member.
-const fn listed() -> bool {
-    true
-}
-
-const fn retry_seconds() -> u32 {
-    DEFAULT_RETRY_SECONDS
-}
-
-const fn gateway_wait_seconds() -> u32 {
-    DEFAULT_GATEWAY_WAIT_SECONDS
 }
 
 impl From<DropBody> for DropDraft {
@@ -228,30 +214,19 @@ pub struct WarningView {
     pub detail: String,
 }
 
-impl From<SlowPayments> for WarningView {
-    fn from(slow: SlowPayments) -> Self {
-        Self {
-            code: "gateway_rate".to_owned(),
-            detail: slow.to_string(),
-        }
-    }
+/// The warnings about `drop` at the payment gateway's call rate.
+fn warnings(drop: &Drop, rate: CallRate) -> Vec<WarningView> {
+    let of_rate = drop.slow_payments(rate).map(|slow| WarningView {
+        code: "gateway_rate".to_owned(),
+        detail: slow.to_string(),
+    });
+    of_rate.into_iter().collect()
 }
 
 impl OperatorDropView {
     /// The drop as operators see it. `rate` is the payment gateway's call rate, from which the warnings follow.
     #[must_use]
     pub fn of(drop: &Drop, rate: CallRate) -> Self {
-        Self {
-            warnings: drop
-                .slow_payments(rate)
-                .map(WarningView::from)
-                .into_iter()
-                .collect(),
-            ..Self::without_warnings(drop)
-        }
-    }
-
-    fn without_warnings(drop: &Drop) -> Self {
         let view = |s: &Sku| OperatorSkuView {
             sku: s.sku.clone(),
             title: s.title.clone(),
@@ -280,7 +255,7 @@ impl OperatorDropView {
             expected_shoppers: drop.expected_shoppers,
             listed: drop.listed,
             skus: drop.skus.iter().map(view).collect(),
-            warnings: Vec::new(),
+            warnings: warnings(drop, rate),
         }
     }
 }
@@ -392,16 +367,9 @@ pub struct OperatorOrderList {
     pub next_cursor: Option<String>,
 }
 
-/// The progress of a drop from draft to publication or cancellation.
-#[derive(utoipa::ToSchema)]
-#[schema(as = DropState, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)]
-pub enum DropStateSchema {
-    Draft,
-    Publishing,
-    Scheduled,
-    Cancelling,
-    Cancelled,
+schema_of_names! {
+    /// The progress of a drop from draft to publication or cancellation.
+    DropStateSchema = "DropState", DropState
 }
 
 /// One part of a drop's capacity, such as a function's provisioned concurrency.
@@ -471,18 +439,6 @@ pub struct ReadinessView {
     pub warnings: Vec<WarningView>,
 }
 
-impl From<Part> for PartView {
-    fn from(part: Part) -> Self {
-        Self {
-            kind: part.kind,
-            name: part.name,
-            wanted: part.wanted,
-            there: part.there,
-            ready: part.ready,
-        }
-    }
-}
-
 impl ReadinessView {
     /// The readiness of `drop`. `rate` is the payment gateway's call rate, from which the warnings follow.
     #[must_use]
@@ -492,6 +448,13 @@ impl ReadinessView {
             Ruling::AdmitFewer => (RulingView::AdmitFewer, None),
             Ruling::MoveStart { to } => (RulingView::MoveStart, Some(to)),
         };
+        let part = |part: Part| PartView {
+            kind: part.kind,
+            name: part.name,
+            wanted: part.wanted,
+            there: part.there,
+            ready: part.ready,
+        };
         Self {
             drop_id: readiness.drop,
             checked_at: readiness.at.into(),
@@ -499,17 +462,13 @@ impl ReadinessView {
             ready_by: readiness.ready_by.into(),
             estimated_ready_at: readiness.estimated_at.into(),
             on_course: readiness.on_course,
-            parts: readiness.parts.into_iter().map(PartView::from).collect(),
+            parts: readiness.parts.into_iter().map(part).collect(),
             ruling,
             move_start_to: to.map(Moment::from),
             share: readiness.share.factor(),
             shoppers_per_second: readiness.shoppers_per_second,
             spill_over: readiness.spill_over,
-            warnings: drop
-                .slow_payments(rate)
-                .map(WarningView::from)
-                .into_iter()
-                .collect(),
+            warnings: warnings(drop, rate),
         }
     }
 }

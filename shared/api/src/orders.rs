@@ -1,9 +1,10 @@
 //! Defines the bodies of requests and answers about orders.
 
-use domain::ids::{DropId, OrderId, ReservationId, SkuId};
+use domain::ids::{DropId, OrderId, ReservationId, SkuId, is_name};
 use domain::limits::{MAX_ADDRESS_LINE_BYTES, MAX_PAYMENT_METHOD_BYTES};
 use domain::money::Money;
 use domain::order::{DeclineReason, EndReason, Order, OrderStatus};
+use domain::text::is_text;
 use serde::{Deserialize, Serialize};
 
 use crate::address;
@@ -44,16 +45,14 @@ impl PaymentBody {
         if is_token(&self.payment_method) {
             return Vec::new();
         }
-        let (field, message) = ("payment_method".to_owned(), TOKEN.to_owned());
-        vec![FieldProblem { field, message }]
+        vec![FieldProblem::new("payment_method", TOKEN)]
     }
 }
 
 const TOKEN: &str = "a token of the payment gateway: 1 to 64 of A-Z, a-z, 0-9, _ and -";
 
 fn is_token(method: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    (1..=MAX_PAYMENT_METHOD_BYTES).contains(&method.len()) && method.bytes().all(allowed)
+    is_name(method, MAX_PAYMENT_METHOD_BYTES)
 }
 
 impl CheckoutBody {
@@ -63,24 +62,14 @@ impl CheckoutBody {
         let mut found = Vec::new();
         let mut check = |ok: bool, field: &str, message: &str| {
             if !ok {
-                found.push(FieldProblem {
-                    field: field.to_owned(),
-                    message: message.to_owned(),
-                });
+                found.push(FieldProblem::new(field, message));
             }
         };
-        let line = |text: &str| {
-            !text.trim().is_empty()
-                && text.len() <= MAX_ADDRESS_LINE_BYTES
-                && !text.chars().any(char::is_control)
-        };
+        let line = |text: &str| is_text(text, MAX_ADDRESS_LINE_BYTES);
         const LINE: &str = "1 to 200 bytes, without control characters";
         check(is_token(&self.payment_method), "payment_method", TOKEN);
-        check(
-            self.amount.amount_minor > 0,
-            "amount.amount_minor",
-            "the reservation's amount",
-        );
+        let positive = self.amount.amount_minor > 0;
+        check(positive, "amount.amount_minor", "the reservation's amount");
         let shipping = &self.shipping;
         for (field, text) in [
             ("name", Some(&shipping.name)),
@@ -239,45 +228,19 @@ pub struct MoneySchema {
     currency: String,
 }
 
-/// The progress of an order from its placing to its payment or its end.
-#[derive(utoipa::ToSchema)]
-#[schema(as = OrderStatus, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)]
-pub enum OrderStatusSchema {
-    Placed,
-    Paying,
-    ActionRequired,
-    PaymentFailed,
-    Paid,
-    Declined,
-    Cancelled,
-    Refunded,
+schema_of_names! {
+    /// The progress of an order from its placing to its payment or its end.
+    OrderStatusSchema = "OrderStatus", OrderStatus
 }
 
-/// The reason why an order ended without payment.
-#[derive(utoipa::ToSchema)]
-#[schema(as = EndReason, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)]
-pub enum EndReasonSchema {
-    PaymentDeclined,
-    PaymentDeadline,
-    ByShopper,
-    DropCancelled,
-    GatewayUnavailable,
+schema_of_names! {
+    /// The reason why an order ended without payment.
+    EndReasonSchema = "EndReason", EndReason
 }
 
-/// The reason why a card was declined, as far as the shopper may know it.
-#[derive(utoipa::ToSchema)]
-#[schema(as = DeclineReason, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)]
-pub enum DeclineReasonSchema {
-    CardDeclined,
-    InsufficientFunds,
-    ExpiredCard,
-    IncorrectDetails,
-    AuthenticationFailed,
-    NotSupported,
-    TryAgain,
+schema_of_names! {
+    /// The reason why a card was declined, as far as the shopper may know it.
+    DeclineReasonSchema = "DeclineReason", DeclineReason
 }
 
 #[cfg(test)]

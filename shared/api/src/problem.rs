@@ -4,27 +4,18 @@
 //! problem into a response. The log has the internal cause of a problem; the response does not.
 
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
-        /// The kind of problem, as a stable text that programs may rely on.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum Code {
-            $($(#[doc = $doc])* #[serde(rename = $code)] $name,)*
+        domain::named! {
+            /// The kind of problem, as a stable text that programs may rely on. The codes are in the order of their
+            /// statuses.
+            pub enum Code {
+                $($(#[doc = $doc])* $name = $code,)*
+            }
         }
 
         impl Code {
-            /// All codes, in the order of their statuses.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The code as text.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $code,)* }
-            }
-
             /// The HTTP status of the code.
             #[must_use]
             pub const fn status(self) -> u16 {
@@ -95,21 +86,10 @@ codes! {
     Throttled = "throttled", 503, "Busy, try again";
 }
 
-/// Written by hand: a derive does not see the texts of `rename` that the macro passes, and would document the variants'
-/// Rust names.
-impl utoipa::PartialSchema for Code {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .description(Some(
-                "The kind of problem, as a stable text that programs may rely on.",
-            ))
-            .enum_values(Some(Self::ALL.iter().map(|code| code.as_str())))
-            .into()
-    }
+schema_of_names! {
+    /// The kind of problem, as a stable text that programs may rely on.
+    CodeSchema = "Code", Code
 }
-
-impl utoipa::ToSchema for Code {}
 
 /// An invalid field of a request, and the field's rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -131,6 +111,7 @@ pub struct Problem {
     /// The HTTP status of the answer.
     pub status: u16,
     /// The stable code, for programs.
+    #[schema(value_type = CodeSchema)]
     pub code: Code,
     /// The cause in this case, and what to do next.
     pub detail: String,
@@ -155,7 +136,25 @@ pub struct Problem {
     pub retry_after_seconds: Option<u32>,
 }
 
+impl FieldProblem {
+    /// An invalid field, and the field's rule.
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let (field, message) = (field.into(), message.into());
+        Self { field, message }
+    }
+}
+
 impl Problem {
+    /// The problem of a request with invalid fields, which the caller adds.
+    #[must_use]
+    pub fn of_fields() -> Self {
+        Self::new(
+            Code::InvalidRequest,
+            "Correct the fields named and send the request again.",
+        )
+    }
+
     /// A problem with this code. `detail` is the cause in this case, and what to do next.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -177,10 +176,14 @@ impl Problem {
     /// Adds an invalid field and its rule.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
-        self.errors.push(FieldProblem {
-            field: field.into(),
-            message: message.into(),
-        });
+        self.errors.push(FieldProblem::new(field, message));
+        self
+    }
+
+    /// Adds invalid fields and their rules.
+    #[must_use]
+    pub fn fields(mut self, fields: impl IntoIterator<Item = FieldProblem>) -> Self {
+        self.errors.extend(fields);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ids::Nonce;
+use crate::ids::{Nonce, ReservationId, ShardKey};
 use crate::limits::{CLAIM_BYTES, CLOCK_SKEW_MS, MAX_SHARD_UNITS};
 use crate::serde_as_text;
 use crate::time::Timestamp;
@@ -44,6 +44,15 @@ impl Claim {
             units,
             deadline,
             nonce,
+        }
+    }
+
+    /// The id of the reservation that made this claim in `shard`.
+    #[must_use]
+    pub fn reservation_in(&self, shard: &ShardKey) -> ReservationId {
+        ReservationId {
+            shard: shard.clone(),
+            nonce: self.nonce.clone(),
         }
     }
 
@@ -152,11 +161,8 @@ impl FromStr for Claim {
         };
         // Capitals would parse to the same values, but the claim would be written in lower case, and a
         // condition on the stored text would then fail.
-        if !units
-            .bytes()
-            .chain(deadline.bytes())
-            .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
-        {
+        let is_written = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase();
+        if !units.bytes().chain(deadline.bytes()).all(is_written) {
             return Err(ClaimError);
         }
         let units = u32::from_str_radix(units, 36).map_err(|_| ClaimError)?;

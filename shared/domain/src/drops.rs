@@ -13,41 +13,43 @@ use crate::limits::{
     MIN_PAYMENT_SECONDS, RESCHEDULE_BEFORE_MS,
 };
 use crate::money::{Currency, Money};
+use crate::named;
 use crate::plan::{PlanError, ShardPlan};
 use crate::rate::{CallRate, SlowPayments};
 use crate::saga::Terms;
+use crate::text::is_text;
 use crate::time::Timestamp;
 
-/// The progress of a drop; it never goes back to an earlier state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DropState {
-    /// An operator edits the drop; shoppers do not see it.
-    Draft,
-    /// The shard plan is frozen, and the shards are being written.
-    Publishing,
-    /// The shards have been written and add up to the plan. From now on the clock determines the phase.
-    Scheduled,
-    /// The drop is cancelled, and its holds and open orders are being ended.
-    Cancelling,
-    /// The drop is cancelled, and no hold or open order is left.
-    Cancelled,
+named! {
+    /// The progress of a drop; it never goes back to an earlier state.
+    pub enum DropState {
+        /// An operator edits the drop; shoppers do not see it.
+        Draft = "draft",
+        /// The shard plan is frozen, and the shards are being written.
+        Publishing = "publishing",
+        /// The shards have been written and add up to the plan. From now on the clock determines the phase.
+        Scheduled = "scheduled",
+        /// The drop is cancelled, and its holds and open orders are being ended.
+        Cancelling = "cancelling",
+        /// The drop is cancelled, and no hold or open order is left.
+        Cancelled = "cancelled",
+    }
 }
 
-/// The phase of a published drop at a given time, as shoppers see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// The start has not come, so reservations are not accepted yet.
-    Upcoming,
-    /// Reservations are accepted.
-    Open,
-    /// An operator has paused reservations; holds, orders and payments continue.
-    Paused,
-    /// The end has passed, so reservations are no longer accepted.
-    Closed,
-    /// An operator has cancelled the drop.
-    Cancelled,
+named! {
+    /// The phase of a published drop at a given time, as shoppers see it.
+    pub enum Phase {
+        /// The start has not come, so reservations are not accepted yet.
+        Upcoming = "upcoming",
+        /// Reservations are accepted.
+        Open = "open",
+        /// An operator has paused reservations; holds, orders and payments continue.
+        Paused = "paused",
+        /// The end has passed, so reservations are no longer accepted.
+        Closed = "closed",
+        /// An operator has cancelled the drop.
+        Cancelled = "cancelled",
+    }
 }
 
 /// One SKU of a drop.
@@ -105,6 +107,13 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl FieldError {
+    fn new(field: &str, message: impl Into<String>) -> Self {
+        let (field, message) = (field.to_owned(), message.into());
+        Self { field, message }
+    }
+}
+
 /// A drop as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drop {
@@ -151,7 +160,6 @@ pub struct Drop {
     pub skus: Vec<Sku>,
 }
 
-/// The default for drops that were stored before unlisted drops existed.
 /// The entry of a drop in the list of drops: what the list shows of the drop, and what decides whether the drop's
 /// document is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,15 +205,22 @@ fn phase(state: DropState, paused: bool, open: Range<Timestamp>, now: Timestamp)
     }
 }
 
-const fn listed() -> bool {
+/// The value of [`Drop::listed`] in a request without this member, and in a drop that was stored before unlisted drops
+/// existed.
+#[must_use]
+pub const fn listed() -> bool {
     true
 }
 
-const fn retry_seconds() -> u32 {
+/// The value of [`Drop::retry_seconds`] in a request or a stored drop without this member.
+#[must_use]
+pub const fn retry_seconds() -> u32 {
     DEFAULT_RETRY_SECONDS
 }
 
-const fn gateway_wait_seconds() -> u32 {
+/// The value of [`Drop::gateway_wait_seconds`] in a request or a stored drop without this member.
+#[must_use]
+pub const fn gateway_wait_seconds() -> u32 {
     DEFAULT_GATEWAY_WAIT_SECONDS
 }
 
@@ -254,10 +269,7 @@ impl DropDraft {
         } else {
             return None;
         };
-        Some(FieldError {
-            field: "starts_at".to_owned(),
-            message: message.to_owned(),
-        })
+        Some(FieldError::new("starts_at", message))
     }
 
     /// All mistakes in the draft, apart from its times at the time of the edit. The draft can be stored if
@@ -267,79 +279,45 @@ impl DropDraft {
         let mut found = Vec::new();
         let mut check = |ok: bool, field: &str, message: String| {
             if !ok {
-                found.push(FieldError {
-                    field: field.to_owned(),
-                    message,
-                });
+                found.push(FieldError::new(field, message));
             }
         };
         let title_rule = format!("1 to {MAX_TITLE_BYTES} bytes, without control characters");
         check(is_title(&self.title), "title", title_rule.clone());
-        check(
-            self.starts_at < self.ends_at,
-            "ends_at",
-            "after starts_at".to_owned(),
-        );
-        let hold = MIN_HOLD_SECONDS..=MAX_HOLD_SECONDS;
-        check(
-            hold.contains(&self.hold_seconds),
-            "hold_seconds",
-            format!("{} to {}", hold.start(), hold.end()),
-        );
+        let ends_later = self.starts_at < self.ends_at;
+        check(ends_later, "ends_at", "after starts_at".to_owned());
         let pay = MIN_PAYMENT_SECONDS..=MAX_PAYMENT_SECONDS;
-        check(
-            pay.contains(&self.payment_seconds),
-            "payment_seconds",
-            format!("{} to {}", pay.start(), pay.end()),
-        );
         let wait = MIN_GATEWAY_WAIT_SECONDS..=MAX_GATEWAY_WAIT_SECONDS;
-        for (field, seconds, range) in [
+        for (field, number, range) in [
+            (
+                "hold_seconds",
+                self.hold_seconds,
+                MIN_HOLD_SECONDS..=MAX_HOLD_SECONDS,
+            ),
+            ("payment_seconds", self.payment_seconds, pay.clone()),
             ("retry_seconds", self.retry_seconds, pay),
             ("gateway_wait_seconds", self.gateway_wait_seconds, wait),
+            ("per_shopper_limit", self.per_shopper_limit, 1..=MAX_PER_SHOPPER),
+            ("expected_shoppers", self.expected_shoppers, EXPECTED_SHOPPERS),
         ] {
-            check(
-                range.contains(&seconds),
-                field,
-                format!("{} to {}", range.start(), range.end()),
-            );
+            let rule = format!("{} to {}", range.start(), range.end());
+            check(range.contains(&number), field, rule);
         }
-        let limit = 1..=MAX_PER_SHOPPER;
-        check(
-            limit.contains(&self.per_shopper_limit),
-            "per_shopper_limit",
-            format!("1 to {MAX_PER_SHOPPER}"),
-        );
-        check(
-            EXPECTED_SHOPPERS.contains(&self.expected_shoppers),
-            "expected_shoppers",
-            format!("{} to {}", EXPECTED_SHOPPERS.start(), EXPECTED_SHOPPERS.end()),
-        );
-        check(
-            (1..=MAX_SKUS).contains(&self.skus.len()),
-            "skus",
-            format!("1 to {MAX_SKUS}"),
-        );
+        let has_skus = (1..=MAX_SKUS).contains(&self.skus.len());
+        check(has_skus, "skus", format!("1 to {MAX_SKUS}"));
         for (n, sku) in self.skus.iter().enumerate().take(MAX_SKUS) {
+            let mut check = |ok, field: &str, rule| check(ok, &format!("skus[{n}].{field}"), rule);
             let twice = self.skus.iter().take(n).any(|other| other.sku == sku.sku);
-            check(!twice, &format!("skus[{n}].sku"), "each SKU once".to_owned());
-            check(
-                is_title(&sku.title),
-                &format!("skus[{n}].title"),
-                title_rule.clone(),
-            );
-            check(
-                self.currency.takes(sku.price_minor),
-                &format!("skus[{n}].price_minor"),
-                self.currency.rule(),
-            );
+            check(!twice, "sku", "each SKU once".to_owned());
+            check(is_title(&sku.title), "title", title_rule.clone());
+            let price = sku.price_minor;
+            check(self.currency.takes(price), "price_minor", self.currency.rule());
             let limit = self.per_shopper_limit.clamp(1, MAX_PER_SHOPPER);
-            check(
-                sku.price_minor.saturating_mul(i64::from(limit)) <= MAX_ORDER_MINOR,
-                &format!("skus[{n}].price_minor"),
-                format!("at most {MAX_ORDER_MINOR} for as many units as one shopper may have"),
-            );
+            let most = format!("at most {MAX_ORDER_MINOR} for as many units as one shopper may have");
+            let fits = price.saturating_mul(i64::from(limit)) <= MAX_ORDER_MINOR;
+            check(fits, "price_minor", most);
             if let Err(error) = ShardPlan::default().extend(sku.units, limit, self.expected_shoppers, None) {
-                check(false, &format!("skus[{n}].units"), error.to_string());
+                check(false, "units", error.to_string());
             }
         }
         found
@@ -350,22 +328,12 @@ fn is_title(text: &str) -> bool {
     is_text(text, MAX_TITLE_BYTES)
 }
 
-fn is_text(text: &str, most: usize) -> bool {
-    !text.trim().is_empty() && text.len() <= most && !text.chars().any(char::is_control)
-}
-
 impl Drop {
     /// A new drop at version 1, made from a draft. The caller must have checked [`DropDraft::mistakes`].
     #[must_use]
     pub fn draft(id: DropId, draft: DropDraft) -> Self {
-        let skus = draft
-            .skus
-            .into_iter()
-            .map(|sku| Sku {
-                plan: ShardPlan::default(),
-                ..sku
-            })
-            .collect();
+        let mut skus = draft.skus;
+        skus.iter_mut().for_each(|sku| sku.plan = ShardPlan::default());
         Self {
             id,
             version: 1,
@@ -400,22 +368,19 @@ impl Drop {
         if self.state == DropState::Draft {
             return Ok(edited);
         }
-        let same = |mine: &Sku, theirs: &Sku| {
-            (&mine.sku, &mine.title, mine.price_minor, mine.units)
-                == (&theirs.sku, &theirs.title, theirs.price_minor, theirs.units)
+        let mut contents = self.clone();
+        contents
+            .skus
+            .iter_mut()
+            .for_each(|sku| sku.plan = ShardPlan::default());
+        let with_contents = Self {
+            version: self.version,
+            state: self.state,
+            paused: self.paused,
+            message: self.message.clone(),
+            ..edited
         };
-        let unchanged = self.skus.len() == edited.skus.len()
-            && self
-                .skus
-                .iter()
-                .zip(&edited.skus)
-                .all(|(mine, theirs)| same(mine, theirs))
-            && (&self.title, self.currency, self.starts_at, self.ends_at)
-                == (&edited.title, edited.currency, edited.starts_at, edited.ends_at)
-            && (self.hold_seconds, self.terms(), self.per_shopper_limit)
-                == (edited.hold_seconds, edited.terms(), edited.per_shopper_limit)
-            && (self.listed, self.expected_shoppers) == (edited.listed, edited.expected_shoppers);
-        if unchanged {
+        if contents == with_contents {
             Ok(self.clone())
         } else {
             Err(DropError::WrongState(self.state))
@@ -503,16 +468,9 @@ impl Drop {
     /// Every shard of the drop and its allocation.
     pub fn allocations(&self) -> impl Iterator<Item = (ShardKey, u32)> + '_ {
         self.skus.iter().flat_map(move |sku| {
-            sku.plan.allocations().map(move |(index, units)| {
-                (
-                    ShardKey {
-                        drop: self.id.clone(),
-                        sku: sku.sku.clone(),
-                        index,
-                    },
-                    units,
-                )
-            })
+            let key = move |index| ShardKey::of(&self.id, &sku.sku, index);
+            let allocations = sku.plan.allocations();
+            allocations.map(move |(index, units)| (key(index), units))
         })
     }
 

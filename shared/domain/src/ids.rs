@@ -60,8 +60,14 @@ fn all(text: &str, max: usize, allowed: fn(u8) -> bool) -> bool {
     !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
 }
 
-fn is_base64url(byte: u8) -> bool {
+pub(crate) fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// Whether `text` has 1 to `max` letters, digits, `_` and `-`, and no other characters.
+#[must_use]
+pub fn is_name(text: &str, max: usize) -> bool {
+    all(text, max, is_base64url)
 }
 
 id!(
@@ -79,7 +85,7 @@ id!(
     /// stored data and logs do not reveal the person. It is short, since every claim in a stock shard
     /// contains it.
     ShopperId, "shopper id", "1 to 16 of the base64url alphabet",
-    |t| all(t, SHOPPER_ID_MAX_BYTES, is_base64url)
+    |t| is_name(t, SHOPPER_ID_MAX_BYTES)
 );
 id!(
     /// Distinguishes reservations of one shopper in one shard. A nonce consists of 24 bits of a hash of the
@@ -106,7 +112,7 @@ id!(
 id!(
     /// The payment gateway's id of a payment. It needs no escaping in a path of the gateway's API.
     PaymentId, "payment id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
-    |t| all(t, MAX_PAYMENT_ID_BYTES, is_base64url)
+    |t| is_name(t, MAX_PAYMENT_ID_BYTES)
 );
 
 /// The number of a nonce's characters that are made from the request. The other 6 are made from the time.
@@ -124,8 +130,7 @@ impl Nonce {
         at: Timestamp,
     ) -> Self {
         let parts = [drop.as_str(), sku.as_str(), shopper.as_str(), idempotency_key];
-        let mut text = BASE64URL_NOPAD.encode(&hash_parts("nonce", &parts));
-        text.truncate(REQUEST_BYTES);
+        let mut text = start_of_base64url(&hash_parts("nonce", &parts), REQUEST_BYTES);
         let moment = u32::try_from(at.as_millis().rem_euclid(1 << 32)).unwrap_or(0);
         text.push_str(&BASE64URL_NOPAD.encode(&moment.to_be_bytes()));
         Self(text)
@@ -143,9 +148,8 @@ impl ShopperId {
     /// which may have any form.
     #[must_use]
     pub fn of(issuer: &str, subject: &str) -> Self {
-        let mut text = BASE64URL_NOPAD.encode(&hash_parts("shopper", &[issuer, subject]));
-        text.truncate(SHOPPER_ID_MAX_BYTES);
-        Self(text)
+        let hash = hash_parts("shopper", &[issuer, subject]);
+        Self(start_of_base64url(&hash, SHOPPER_ID_MAX_BYTES))
     }
 }
 
@@ -185,18 +189,32 @@ impl FromStr for ShardKey {
             kind: "shard key",
             rule: "drop#sku#index",
         };
-        let mut parts = text.split('#');
-        let (Some(drop), Some(sku), Some(index), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(bad);
-        };
-        Ok(Self {
-            drop: drop.parse().map_err(|_| bad)?,
-            sku: sku.parse().map_err(|_| bad)?,
-            index: parse_index(index).ok_or(bad)?,
+        let [drop, sku, index] = parts(text, '#').ok_or(bad)?;
+        Self::of_parts(drop, sku, index).ok_or(bad)
+    }
+}
+
+impl ShardKey {
+    /// The key of a SKU's shard with this index.
+    #[must_use]
+    pub fn of(drop: &DropId, sku: &SkuId, index: u16) -> Self {
+        let (drop, sku) = (drop.clone(), sku.clone());
+        Self { drop, sku, index }
+    }
+
+    fn of_parts(drop: &str, sku: &str, index: &str) -> Option<Self> {
+        Some(Self {
+            drop: drop.parse().ok()?,
+            sku: sku.parse().ok()?,
+            index: parse_index(index)?,
         })
     }
+}
+
+/// The parts of `text` between separators; `None` unless there are exactly `N`.
+fn parts<const N: usize>(text: &str, separator: char) -> Option<[&str; N]> {
+    let parts: Vec<&str> = text.splitn(N + 1, separator).collect();
+    parts.try_into().ok()
 }
 
 /// A reservation's identifier: the shard that contains the claim, and the claim's nonce. It does not name the
@@ -212,11 +230,8 @@ pub struct ReservationId {
 impl fmt::Display for ReservationId {
     /// Writes `{drop}.{sku}.{shard}.{nonce}`. This is unambiguous, since no part can contain a full stop.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{}.{}.{}",
-            self.shard.drop, self.shard.sku, self.shard.index, self.nonce
-        )
+        let ShardKey { drop, sku, index } = &self.shard;
+        write!(f, "{drop}.{sku}.{index}.{}", self.nonce)
     }
 }
 
@@ -227,22 +242,9 @@ impl FromStr for ReservationId {
             kind: "reservation id",
             rule: "as the reservation's creation answered it",
         };
-        let mut parts = text.split('.');
-        let (Some(drop), Some(sku), Some(index), Some(nonce), None) = (
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ) else {
-            return Err(bad);
-        };
+        let [drop, sku, index, nonce] = parts(text, '.').ok_or(bad)?;
         Ok(Self {
-            shard: ShardKey {
-                drop: drop.parse().map_err(|_| bad)?,
-                sku: sku.parse().map_err(|_| bad)?,
-                index: parse_index(index).ok_or(bad)?,
-            },
+            shard: ShardKey::of_parts(drop, sku, index).ok_or(bad)?,
             nonce: nonce.parse().map_err(|_| bad)?,
         })
     }
@@ -255,6 +257,19 @@ serde_as_text!(ReservationId);
 fn parse_index(text: &str) -> Option<u16> {
     let index: u16 = text.parse().ok()?;
     (index < MAX_SHARDS_PER_SKU && index.to_string() == text).then_some(index)
+}
+
+/// The first `characters` characters, with 6 bits each, of a hash in base64url.
+fn start_of_base64url(hash: &[u8], characters: usize) -> String {
+    let mut text = BASE64URL_NOPAD.encode(hash);
+    text.truncate(characters);
+    text
+}
+
+/// The first `characters` characters, with 6 bits each, of the SHA-256 of `bytes` in base64url.
+#[must_use]
+pub fn short_hash(bytes: &[u8], characters: usize) -> String {
+    start_of_base64url(&Sha256::digest(bytes), characters)
 }
 
 /// SHA-256 over `purpose` and `parts`. The length of each part precedes it, so that different lists never

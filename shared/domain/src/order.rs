@@ -14,12 +14,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::claim::{Claim, ClaimState, SeenHold};
-use crate::ids::{CorrelationId, OrderId, PaymentId, ReservationId, ShopperId};
+use crate::ids::{CorrelationId, OrderId, PaymentId, ReservationId, ShopperId, is_base64url, short_hash};
 use crate::limits::{
     ACTION_POLL_MS, MAX_ACTION_POLL_MS, MAX_KEEPS, MAX_KEYS, MAX_REDRIVE_MS, MAX_TRIES, OPEN_BUCKETS,
     REDRIVE_MS,
@@ -303,14 +301,9 @@ impl Fingerprint {
     /// The fingerprint of a request with this idempotency key and these contents.
     #[must_use]
     pub fn of_request(idempotency_key: &[u8], contents: &[u8]) -> Self {
-        let hash = |bytes: &[u8]| {
-            let mut text = BASE64URL_NOPAD.encode(&Sha256::digest(bytes));
-            text.truncate(Self::HASH_BYTES);
-            text
-        };
         Self {
-            key: hash(idempotency_key),
-            contents: hash(contents),
+            key: short_hash(idempotency_key, Self::HASH_BYTES),
+            contents: short_hash(contents, Self::HASH_BYTES),
         }
     }
 
@@ -338,8 +331,7 @@ impl FromStr for Fingerprint {
     type Err = FingerprintError;
     fn from_str(text: &str) -> Result<Self, FingerprintError> {
         let (key, contents) = text.split_once(':').ok_or(FingerprintError)?;
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        let is_hash = |text: &str| text.len() == Self::HASH_BYTES && text.bytes().all(allowed);
+        let is_hash = |text: &str| text.len() == Self::HASH_BYTES && text.bytes().all(is_base64url);
         if !is_hash(key) || !is_hash(contents) {
             return Err(FingerprintError);
         }
@@ -576,11 +568,8 @@ impl Order {
             return Err(NotPossible(self.status));
         }
         let mut step = self.after_decline(Cause::TriedAgain, reason, charge, now)?;
-        let method = self
-            .current_try()
-            .map(|one| one.method.clone())
-            .unwrap_or_default();
-        step.order.add_try(method, None);
+        let method = self.current_try().map(|one| one.method.clone());
+        step.order.add_try(method.unwrap_or_default(), None);
         Ok(step)
     }
 
@@ -608,9 +597,7 @@ impl Order {
     #[must_use]
     pub fn page(&self) -> Option<String> {
         let action = self.action.as_ref()?;
-        let mut text = BASE64URL_NOPAD.encode(&Sha256::digest(action.url.as_bytes()));
-        text.truncate(8);
-        Some(text)
+        Some(short_hash(action.url.as_bytes(), 8))
     }
 
     /// Whether the gateway or this system must act next: in the gateway's turn, and after a request to end,
@@ -724,10 +711,9 @@ impl Order {
     }
 
     fn add_try(&mut self, method: String, request: Option<Fingerprint>) {
-        let n = u32::try_from(self.tries.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
-        self.tries.push(Try::new(n, method, request));
+        let before = u32::try_from(self.tries.len()).unwrap_or(u32::MAX);
+        self.tries
+            .push(Try::new(before.saturating_add(1), method, request));
     }
 
     fn after_decline(

@@ -202,17 +202,16 @@ pub struct TermsError;
 
 impl fmt::Display for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            payment_seconds,
-            retry_seconds,
-            gateway_wait_seconds,
-            cards,
-        } = self;
-        write!(f, "{payment_seconds}/{retry_seconds}/{gateway_wait_seconds}")?;
-        if *cards == MAX_CARDS {
-            return Ok(());
+        let (payment, retry, wait) = (
+            self.payment_seconds,
+            self.retry_seconds,
+            self.gateway_wait_seconds,
+        );
+        write!(f, "{payment}/{retry}/{wait}")?;
+        match self.cards {
+            MAX_CARDS => Ok(()),
+            cards => write!(f, "/{cards}"),
         }
-        write!(f, "/{cards}")
     }
 }
 

@@ -218,14 +218,8 @@ impl<'a> Wanted<'a> {
         if !(1..=limit).contains(&request.units) {
             return Err(Refused::BadQuantity { limit });
         }
-        let Request {
-            drop: drop_id,
-            sku: sku_id,
-            shopper,
-            idempotency_key,
-            ..
-        } = request;
-        let nonce = Nonce::of_request(drop_id, sku_id, shopper, idempotency_key, now);
+        let (drop_id, sku_id, shopper) = (&request.drop, &request.sku, &request.shopper);
+        let nonce = Nonce::of_request(drop_id, sku_id, shopper, &request.idempotency_key, now);
         Ok(Self {
             hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
             // A restock must not change a shopper's shards; otherwise a repeat after the restock would read
@@ -278,11 +272,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn key(&self, index: u16) -> ShardKey {
-        ShardKey {
-            drop: self.request.drop.clone(),
-            sku: self.request.sku.clone(),
-            index,
-        }
+        ShardKey::of(&self.request.drop, &self.request.sku, index)
     }
 
     fn own_shards(&self) -> Vec<u16> {
@@ -294,7 +284,7 @@ impl<'a> Wanted<'a> {
 
     fn reserved(&self, shard: &ShardKey, claim: &Claim) -> Reserved {
         Reserved {
-            id: reservation(shard, claim),
+            id: claim.reservation_in(shard),
             claim: claim.clone(),
             price: self.drop.price(self.sku),
         }
@@ -317,7 +307,7 @@ impl<'a> Wanted<'a> {
             // An order in progress occupies only its shard. The order's transaction decides whether the
             // shopper may buy more.
             ClaimState::Ordered => None,
-            ClaimState::Held => Some(Err(Refused::Exists(reservation(key, mine)))),
+            ClaimState::Held => Some(Err(Refused::Exists(mine.reservation_in(key)))),
         }
     }
 
@@ -331,13 +321,6 @@ impl<'a> Wanted<'a> {
             None if shard.free >= units => Some(Act::Claim),
             None => shard.returnable(units, self.now).map(Act::take_over),
         }
-    }
-}
-
-fn reservation(shard: &ShardKey, claim: &Claim) -> ReservationId {
-    ReservationId {
-        shard: shard.clone(),
-        nonce: claim.nonce.clone(),
     }
 }
 
@@ -477,7 +460,7 @@ impl Shown {
         let offer = match shard.claims.get(&wanted.request.shopper) {
             Some(mine) if mine.state == ClaimState::Ordered => {
                 if on_offer(shard, units, wanted.now) >= units {
-                    self.in_the_way = Some(reservation(key, mine));
+                    self.in_the_way = Some(mine.reservation_in(key));
                 }
                 return;
             }

@@ -49,8 +49,7 @@ impl Shard {
         Self {
             allocated: units,
             free: units,
-            sold: 0,
-            claims: BTreeMap::new(),
+            ..Self::default()
         }
     }
 

@@ -1,5 +1,6 @@
 //! Evaluates the shards of a drop for the conductor: counts their units, and selects the holds to return.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::claim::{Claim, ClaimState};
@@ -92,15 +93,9 @@ pub fn holds_to_return(
     for mut of_one in by_shopper.into_values().filter(|claims| claims.len() > 1) {
         // Orders come first, then the newest hold (the latest deadline). The shard decides between equal
         // deadlines, so that each survey keeps the same hold.
-        of_one.sort_by(|a, b| {
-            let rank = |s: &SeenClaim| {
-                (
-                    s.claim.state == ClaimState::Ordered,
-                    s.claim.deadline,
-                    s.shard.clone(),
-                )
-            };
-            rank(b).cmp(&rank(a))
+        of_one.sort_by_key(|seen| {
+            let is_order = seen.claim.state == ClaimState::Ordered;
+            Reverse((is_order, seen.claim.deadline, &seen.shard))
         });
         let mut units = 0;
         let mut kept: Vec<&SeenClaim> = Vec::new();

@@ -1,4 +1,11 @@
-//! Contains macros for types that have one text form, in storage, messages and reports.
+//! Contains macros for types that have one text form, in storage, messages and reports, and the rule of texts that
+//! people write.
+
+/// Whether `text` is a text that people can read: not only of spaces, at most `most` bytes, without control characters.
+#[must_use]
+pub fn is_text(text: &str, most: usize) -> bool {
+    !text.trim().is_empty() && text.len() <= most && !text.chars().any(char::is_control)
+}
 
 /// Implements serde for a type by its `Display` and `FromStr`, so that the type has one text form and
 /// one parser.

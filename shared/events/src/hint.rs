@@ -80,6 +80,14 @@ impl PaymentWork {
         }
     }
 
+    /// The order event; `None` for a hint.
+    fn event(&self) -> Option<&OrderEvent> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Hint(_) => None,
+        }
+    }
+
     /// The order that the message is about.
     #[must_use]
     pub fn order(&self) -> &OrderId {
@@ -93,37 +101,25 @@ impl PaymentWork {
     /// otherwise `None`.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        match self {
-            Self::Event(event) => event.next_due,
-            Self::Hint(_) => None,
-        }
+        self.event().and_then(|event| event.next_due)
     }
 
     /// The kind of the message, for log lines.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Event(event) => event.kind.as_str(),
-            Self::Hint(_) => "hint",
-        }
+        self.event().map_or("hint", |event| event.kind.as_str())
     }
 
     /// Whether the message is the first about a change of the order, and not a reminder or a hint.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        match self {
-            Self::Event(event) => event.kind != EventType::Due,
-            Self::Hint(_) => false,
-        }
+        self.event().is_some_and(|event| event.kind != EventType::Due)
     }
 
     /// Whether `process-order` must check the order's payment.
     #[must_use]
     pub fn advances_payment(&self) -> bool {
-        match self {
-            Self::Event(event) => event.kind.advances_payment(),
-            Self::Hint(_) => true,
-        }
+        self.event().is_none_or(|event| event.kind.advances_payment())
     }
 }
 

@@ -15,6 +15,7 @@ mod hint;
 pub use hint::{HINT_SOURCE, PaymentHint, PaymentWork};
 
 use domain::ids::{CorrelationId, DropId, OrderId, ReservationId, ShopperId, SkuId};
+use domain::named;
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,68 +25,44 @@ use time::format_description::well_known::Rfc3339;
 /// The `source` of every order event.
 pub const SOURCE: &str = "/stampede/orders";
 
+/// The `type` of every order event, before the name of its [`EventType`].
+const TYPE_PREFIX: &str = "com.stampede.order.";
+
 /// The longest event that is decoded, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
 
-/// The kind of an order event: the change of the order that it reports, or a reminder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum EventType {
-    /// The order was placed, and its payment may begin.
-    #[serde(rename = "com.stampede.order.placed")]
-    Placed,
-    /// The order changed, but no consumer except the ledger must act: for example, a payment id was stored.
-    #[serde(rename = "com.stampede.order.updated")]
-    Updated,
-    /// The shopper submitted another card, which must be charged.
-    #[serde(rename = "com.stampede.order.card_added")]
-    CardAdded,
-    /// The shopper must act before the payment can continue.
-    #[serde(rename = "com.stampede.order.action_required")]
-    ActionRequired,
-    /// The shopper or the operator requested the cancellation, or the operator stated that the gateway does
-    /// not have the payment. `process-order` must ask the gateway whether money was taken.
-    #[serde(rename = "com.stampede.order.cancel_requested")]
-    CancelRequested,
-    /// The gateway declined the card. The shopper may submit another card.
-    #[serde(rename = "com.stampede.order.payment_failed")]
-    PaymentFailed,
-    /// The money was taken, and the order is paid.
-    #[serde(rename = "com.stampede.order.paid")]
-    Paid,
-    /// The payment was declined, and the order has ended.
-    #[serde(rename = "com.stampede.order.declined")]
-    Declined,
-    /// The order was cancelled, and has ended.
-    #[serde(rename = "com.stampede.order.cancelled")]
-    Cancelled,
-    /// The money was refunded.
-    #[serde(rename = "com.stampede.order.refunded")]
-    Refunded,
-    /// The order is open, and its next check is due. The sweeper sends this event as a reminder; the outbox
-    /// does not.
-    #[serde(rename = "com.stampede.order.due")]
-    Due,
+named! {
+    /// The kind of an order event: the change of the order that it reports, or a reminder. The name of a
+    /// kind is the last part of the CloudEvents `type`.
+    pub enum EventType {
+        /// The order was placed, and its payment may begin.
+        Placed = "placed",
+        /// The order changed, but no consumer except the ledger must act: for example, a payment id was stored.
+        Updated = "updated",
+        /// The shopper submitted another card, which must be charged.
+        CardAdded = "card_added",
+        /// The shopper must act before the payment can continue.
+        ActionRequired = "action_required",
+        /// The shopper or the operator requested the cancellation, or the operator stated that the gateway does
+        /// not have the payment. `process-order` must ask the gateway whether money was taken.
+        CancelRequested = "cancel_requested",
+        /// The gateway declined the card. The shopper may submit another card.
+        PaymentFailed = "payment_failed",
+        /// The money was taken, and the order is paid.
+        Paid = "paid",
+        /// The payment was declined, and the order has ended.
+        Declined = "declined",
+        /// The order was cancelled, and has ended.
+        Cancelled = "cancelled",
+        /// The money was refunded.
+        Refunded = "refunded",
+        /// The order is open, and its next check is due. The sweeper sends this event as a reminder; the outbox
+        /// does not.
+        Due = "due",
+    }
 }
 
 impl EventType {
-    /// The last part of the CloudEvents `type`, for log lines.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Placed => "placed",
-            Self::Updated => "updated",
-            Self::CardAdded => "card_added",
-            Self::ActionRequired => "action_required",
-            Self::CancelRequested => "cancel_requested",
-            Self::PaymentFailed => "payment_failed",
-            Self::Paid => "paid",
-            Self::Declined => "declined",
-            Self::Cancelled => "cancelled",
-            Self::Refunded => "refunded",
-            Self::Due => "due",
-        }
-    }
-
     /// Whether `process-order` must act on the event. The other events report its own changes, or require no
     /// action. They are not sent to `process-order`, which acknowledges them if it receives one.
     #[must_use]
@@ -121,32 +98,20 @@ impl EventType {
     }
 }
 
-/// The kind of news that a shopper gets by mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum News {
-    /// The order is paid and thereby confirmed.
-    Confirmed,
-    /// The shopper must act before the payment can continue.
-    ActNow,
-    /// The gateway declined the card. The shopper may submit another card.
-    CardDeclined,
-    /// The payment was declined, and the order has ended.
-    Declined,
-    /// The order was cancelled, and has ended.
-    Cancelled,
-}
-
-impl News {
-    /// The name of the news in log lines, and in the stored list of the news that were sent.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::ActNow => "act_now",
-            Self::CardDeclined => "card_declined",
-            Self::Declined => "declined",
-            Self::Cancelled => "cancelled",
-        }
+named! {
+    /// The kind of news that a shopper gets by mail. Its name is used in log lines, and in the stored list of the news
+    /// that were sent.
+    pub enum News {
+        /// The order is paid and thereby confirmed.
+        Confirmed = "confirmed",
+        /// The shopper must act before the payment can continue.
+        ActNow = "act_now",
+        /// The gateway declined the card. The shopper may submit another card.
+        CardDeclined = "card_declined",
+        /// The payment was declined, and the order has ended.
+        Declined = "declined",
+        /// The order was cancelled, and has ended.
+        Cancelled = "cancelled",
     }
 }
 
@@ -210,7 +175,7 @@ struct Envelope {
     id: String,
     source: String,
     #[serde(rename = "type")]
-    kind: EventType,
+    kind: String,
     subject: String,
     time: String,
     datacontenttype: String,
@@ -299,7 +264,7 @@ impl OrderEvent {
             specversion: "1.0".to_owned(),
             id: self.id(),
             source: SOURCE.to_owned(),
-            kind: self.kind,
+            kind: format!("{TYPE_PREFIX}{}", self.kind),
             subject: self.data.order_id.to_string(),
             time: rfc3339(self.data.updated_at_ms)?,
             datacontenttype: "application/json".to_owned(),
@@ -321,6 +286,11 @@ impl OrderEvent {
             return Err(EventError("too long"));
         }
         let envelope: Envelope = serde_json::from_str(text).map_err(|_| EventError("form"))?;
+        let kind = envelope
+            .kind
+            .strip_prefix(TYPE_PREFIX)
+            .and_then(|name| name.parse().ok());
+        let kind = kind.ok_or(EventError("form"))?;
         if envelope.specversion != "1.0" || envelope.source != SOURCE {
             return Err(EventError("version or source"));
         }
@@ -328,7 +298,7 @@ impl OrderEvent {
             return Err(EventError("subject"));
         }
         Ok(Self {
-            kind: envelope.kind,
+            kind,
             data: envelope.data,
             correlation: envelope.correlationid,
             next_due: envelope.nextduems,

@@ -8,26 +8,13 @@ use std::future::Future;
 use crate::retry::Transient;
 use crate::{Conditional, StoreError};
 
-/// A list of issuers, by the kind of user whose tokens they sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum IssuerList {
-    /// The issuers of shoppers' tokens.
-    Shoppers,
-    /// The issuers of operators' tokens.
-    Operators,
-}
-
-impl IssuerList {
-    /// Both lists.
-    pub const ALL: [Self; 2] = [Self::Shoppers, Self::Operators];
-
-    /// The list's name in keys and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Shoppers => "shoppers",
-            Self::Operators => "operators",
-        }
+domain::named! {
+    /// A list of issuers, by the kind of user whose tokens they sign. Its name is used in keys and logs.
+    pub enum IssuerList {
+        /// The issuers of shoppers' tokens.
+        Shoppers = "shoppers",
+        /// The issuers of operators' tokens.
+        Operators = "operators",
     }
 }
 

@@ -60,13 +60,14 @@ pub trait ReadOrder: Send + Sync {
     fn order(&self, id: &OrderId) -> impl Future<Output = Result<Option<Order>, StoreError>> + Send;
 }
 
-/// One page of a shopper's orders.
+/// One page of a list of orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderPage {
-    /// The orders of the page, the newest first.
+    /// The orders of the page. A shopper's orders are listed by their placing time, the newest first; open orders
+    /// by their due time, the earliest first.
     pub orders: Vec<Order>,
-    /// The position after which the next page begins: placing time and id of the last order on this page;
-    /// `None` on the last page.
+    /// The position after which the next page begins: this time and the id of an order; `None` if there is
+    /// certainly no next page.
     pub next: Option<(Timestamp, OrderId)>,
 }
 
@@ -94,13 +95,7 @@ pub trait FindDueOrders: Send + Sync {
 }
 
 /// One page of the open orders in a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenPage {
-    /// The orders that are still open, the earliest due time first.
-    pub orders: Vec<Order>,
-    /// The position after which the next page begins; `None` if there is certainly no next page.
-    pub next: Option<(Timestamp, OrderId)>,
-}
+pub type OpenPage = OrderPage;
 
 /// Lists open orders, whether they are due or not.
 pub trait ListOpenOrders: Send + Sync {

@@ -13,8 +13,8 @@ use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
 
-use domain::ids::OrderId;
 pub use domain::ids::PaymentId;
+use domain::ids::{OrderId, is_name};
 use domain::limits::MAX_PAYMENT_METHOD_BYTES;
 use domain::money::Money;
 use domain::order::Try;
@@ -31,70 +31,46 @@ pub const MAX_URL_BYTES: usize = 2_048;
 #[error("not a {0}")]
 pub struct TextError(&'static str);
 
-fn is_name(text: &str, max: usize) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
-}
+/// Declares a text from the gateway of at most `$max` bytes, which `Debug` does not show.
+macro_rules! hidden_text {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
 
-/// The gateway's token for a means of payment, which the shopper's browser received. `Debug` does not show
-/// the token, since it can be charged.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct PaymentMethod(String);
-
-impl PaymentMethod {
-    /// The token as text. It must only be sent to the gateway.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for PaymentMethod {
-    type Err = TextError;
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        if is_name(text, MAX_PAYMENT_METHOD_BYTES) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(TextError("payment method"))
+        impl $name {
+            /// The text, which must not be logged.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-    }
-}
 
-impl fmt::Debug for PaymentMethod {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PaymentMethod(…)")
-    }
-}
-
-/// The gateway's fingerprint of a card, which is equal for all tokens of one card number. `Debug` does not
-/// show the fingerprint, since it identifies a card.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CardFingerprint(String);
-
-impl CardFingerprint {
-    /// The fingerprint as text. It may be stored but must not be logged.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for CardFingerprint {
-    type Err = TextError;
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        if is_name(text, MAX_CODE_BYTES) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(TextError("card's fingerprint"))
+        impl FromStr for $name {
+            type Err = TextError;
+            fn from_str(text: &str) -> Result<Self, TextError> {
+                if is_name(text, $max) { Ok(Self(text.to_owned())) } else { Err(TextError($kind)) }
+            }
         }
-    }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
 }
 
-impl fmt::Debug for CardFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CardFingerprint(…)")
-    }
-}
+hidden_text!(
+    /// The gateway's token for a means of payment, which the shopper's browser received. `Debug` does not show
+    /// the token, since it can be charged. It must only be sent to the gateway.
+    PaymentMethod, "payment method", MAX_PAYMENT_METHOD_BYTES
+);
+hidden_text!(
+    /// The gateway's fingerprint of a card, which is equal for all tokens of one card number. `Debug` does not
+    /// show the fingerprint, since it identifies a card. It may be stored but must not be logged.
+    CardFingerprint, "card's fingerprint", MAX_CODE_BYTES
+);
 
 /// A short code from the gateway that may be logged and stored. It has 1 to 64 letters, digits, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -105,14 +81,9 @@ impl Code {
     /// must not cause a failure.
     #[must_use]
     pub fn or_unnamed(text: &str) -> Self {
-        Self(
-            if is_name(text, MAX_CODE_BYTES) {
-                text
-            } else {
-                "unnamed"
-            }
-            .to_owned(),
-        )
+        let is_code = is_name(text, MAX_CODE_BYTES);
+        let code = if is_code { text } else { "unnamed" };
+        Self(code.to_owned())
     }
 
     /// The code as text.

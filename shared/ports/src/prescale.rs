@@ -6,7 +6,6 @@
 //! ([`ControlError::Unknown`]). A caller must not assume that a change was made: the next read shows
 //! the state.
 
-use std::fmt;
 use std::future::Future;
 
 use capacity::baseline::Baseline;
@@ -90,24 +89,15 @@ pub trait Observe: Send + Sync {
     fn observe(&self, baseline: &Baseline) -> impl Future<Output = Result<Seen, ControlError>> + Send;
 }
 
-/// The outcome of a change that a control plane accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carried {
-    /// The change is complete.
-    Done,
-    /// The change was accepted but takes time. A read shows its progress.
-    Started,
-    /// The value was already set, so nothing was changed.
-    AlreadySo,
-}
-
-impl fmt::Display for Carried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Done => "done",
-            Self::Started => "started",
-            Self::AlreadySo => "already so",
-        })
+domain::named! {
+    /// The outcome of a change that a control plane accepted.
+    pub enum Carried {
+        /// The change is complete.
+        Done = "done",
+        /// The change was accepted but takes time. A read shows its progress.
+        Started = "started",
+        /// The value was already set, so nothing was changed.
+        AlreadySo = "already so",
     }
 }
 

@@ -36,13 +36,10 @@ impl<'a> Config<'a> {
     /// A required text. A missing text is recorded as a mistake; the empty text is returned in its place until
     /// [`Config::finish`].
     pub fn text(&mut self, name: &str) -> String {
-        match (self.read)(name) {
-            Some(text) if !text.trim().is_empty() => text,
-            _ => {
-                self.note(format!("{name} is not set"));
-                String::new()
-            }
-        }
+        self.optional(name).unwrap_or_else(|| {
+            self.note(format!("{name} is not set"));
+            String::new()
+        })
     }
 
     /// Records a mistake once, also when several clients read the same variable.
@@ -64,18 +61,13 @@ impl<'a> Config<'a> {
         name: &str,
         make: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let text = (self.read)(name).filter(|text| !text.trim().is_empty());
-        match text.as_deref().map(make) {
-            Some(Ok(value)) => Some(value),
-            Some(Err(error)) => {
-                self.mistakes.push(format!("{name}: {error}"));
-                None
-            }
-            None => {
-                self.mistakes.push(format!("{name} is not set"));
-                None
-            }
-        }
+        let mistake = match self.optional(name).as_deref().map(make) {
+            Some(Ok(value)) => return Some(value),
+            Some(Err(error)) => format!("{name}: {error}"),
+            None => format!("{name} is not set"),
+        };
+        self.mistakes.push(mistake);
+        None
     }
 
     /// Ends reading and returns `made` if there were no mistakes.

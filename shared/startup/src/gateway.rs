@@ -10,14 +10,28 @@
 //! when the result is not a URI. All four come from the client. Functions need neither scheme nor host, so both are
 //! removed. Characters of the path and the query that a URI must not hold are percent-encoded.
 
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use domain::ids::{CorrelationId, DropId, OrderId, ReservationId};
 use lambda_http::http::header::HOST;
 use lambda_http::request::{LambdaRequest, RequestContext};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tracing::Span;
 use tracing::field::Empty;
+
+/// Control characters, space and the delimiters that RFC 3986 forbids in a query.
+const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The longest path, and the longest query, in bytes. API Gateway limits both and the headers together to 10,240.
 const MAX_PART_BYTES: usize = 16 * 1024;
@@ -44,18 +58,12 @@ pub fn readable(mut request: LambdaRequest) -> LambdaRequest {
             }
             path => *path = Some("/".to_owned()),
         }
-        if let Some(query) = &mut event.raw_query_string
-            && !query.bytes().all(may_stand_in_a_query)
-        {
-            *query = escaped(query);
-        }
-        if event
-            .raw_query_string
-            .as_ref()
-            .is_some_and(|query| query.len() > MAX_PART_BYTES)
-        {
-            event.raw_query_string = None;
-            event.raw_path = Some("/".to_owned());
+        if let Some(query) = &mut event.raw_query_string {
+            *query = utf8_percent_encode(query, NOT_IN_A_QUERY).to_string();
+            if query.len() > MAX_PART_BYTES {
+                event.raw_query_string = None;
+                event.raw_path = Some("/".to_owned());
+            }
         }
     }
     request
@@ -116,28 +124,6 @@ pub(crate) fn correlated(mut request: lambda_http::Request) -> lambda_http::Requ
         request.extensions_mut().insert(id);
     }
     request
-}
-
-/// Visible ASCII except for delimiters that RFC 3986 forbids in a query.
-fn may_stand_in_a_query(byte: u8) -> bool {
-    byte.is_ascii_graphic()
-        && !matches!(
-            byte,
-            b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
-        )
-}
-
-fn escaped(query: &str) -> String {
-    let mut text = String::with_capacity(query.len() * 3);
-    for byte in query.bytes() {
-        if may_stand_in_a_query(byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a `String` does not fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -36,16 +36,12 @@ pub fn line(
         ("message".to_owned(), message.into()),
         (STAGE.to_owned(), stage.into()),
     ]);
-    line.extend(
-        metrics
-            .iter()
-            .map(|(name, _, number)| ((*name).to_owned(), number.clone())),
-    );
-    line.extend(
-        others
-            .iter()
-            .map(|(name, number)| ((*name).to_owned(), json!(number))),
-    );
+    for (name, _, number) in metrics {
+        line.insert((*name).to_owned(), number.clone());
+    }
+    for (name, number) in others {
+        line.insert((*name).to_owned(), json!(number));
+    }
     Value::Object(line)
 }
 

@@ -36,11 +36,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         };
         let bytes = body.to_bytes();
         // The parser would accept a list in place of an object, and would read its entries as the members in order.
-        if bytes
-            .iter()
-            .find(|b| !b.is_ascii_whitespace())
-            .is_some_and(|b| *b != b'{')
-        {
+        let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
+        if first.is_some_and(|b| *b != b'{') {
             return Err(malformed("body", "a JSON object".to_owned()));
         }
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
@@ -51,26 +48,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Err(error) => {
                 let path = error.path().to_string();
                 // The parser writes `.` for the whole body and `?` for the place where an incomplete text ends.
-                let field = path.trim_end_matches(['.', '?']);
-                let field = if field.is_empty() {
-                    "body".to_owned()
-                } else {
-                    field.to_owned()
+                let field = match path.trim_end_matches(['.', '?']) {
+                    "" => "body",
+                    field => field,
                 };
                 // The parser's message quotes at most a member's name or a short value from the client.
-                Err(malformed(&field, bounded(error.inner().to_string())))
+                Err(malformed(field, bounded(error.inner().to_string())))
             }
         }
     }
 }
 
 fn malformed(field: &str, message: String) -> Failure {
-    Problem::new(
-        Code::InvalidRequest,
-        "Correct the fields named and send the request again.",
-    )
-    .field(bounded(field.to_owned()), message)
-    .into()
+    Problem::of_fields()
+        .field(bounded(field.to_owned()), message)
+        .into()
 }
 
 /// Limits an error message's length, whatever the request contains.
@@ -96,20 +88,15 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             (Some(one), None) => one.to_str().ok(),
             _ => None,
         };
-        match key {
-            Some(key)
-                if (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len())
-                    && key.bytes().all(|b| b.is_ascii_graphic()) =>
-            {
-                Ok(Self(key.to_owned()))
-            }
-            _ => Err(Problem::new(
-                Code::InvalidRequest,
-                "Send a key of your own, the same for every repeat.",
-            )
-            .field("Idempotency-Key", "1 to 64 visible ASCII characters")
-            .into()),
-        }
+        let is_key = |key: &&str| {
+            (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+        };
+        let key = key.filter(is_key).ok_or_else(|| {
+            let detail = "Send a key of your own, the same for every repeat.";
+            let problem = Problem::new(Code::InvalidRequest, detail);
+            problem.field("Idempotency-Key", "1 to 64 visible ASCII characters")
+        })?;
+        Ok(Self(key.to_owned()))
     }
 }
 

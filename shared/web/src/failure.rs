@@ -15,10 +15,8 @@ impl Failure {
     /// A server error. `doing` and `error` go to the log and not to the client.
     pub fn internal(doing: &'static str, error: &dyn std::fmt::Display) -> Self {
         tracing::error!(doing, %error, "a request failed because of an internal error; answered 500");
-        Self(Box::new(Problem::new(
-            Code::Internal,
-            "Something is wrong on our side. Nothing is lost; please look again later.",
-        )))
+        let detail = "Something is wrong on our side. Nothing is lost; please look again later.";
+        Problem::new(Code::Internal, detail).into()
     }
 
     /// The failure of a call of a database port: 503 if a repeat may succeed, otherwise 500.
@@ -27,13 +25,8 @@ impl Failure {
             StoreError::Broken(_) => Self::internal(doing, error),
             StoreError::Busy | StoreError::Unknown => {
                 tracing::warn!(doing, %error, "the database is busy or the outcome is unknown; answered 503");
-                Self(Box::new(
-                    Problem::new(
-                        Code::Throttled,
-                        "Too much at once. Send the same request again, with the same key.",
-                    )
-                    .retry_after(1),
-                ))
+                let detail = "Too much at once. Send the same request again, with the same key.";
+                Problem::new(Code::Throttled, detail).retry_after(1).into()
             }
         }
     }
@@ -62,10 +55,8 @@ impl IntoResponse for Failure {
             response.extensions_mut().insert(problem);
         }
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        let problem_json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, problem_json);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -63,26 +63,21 @@ pub struct Operator {
 /// The problem for a token that is not valid for the requested drop.
 #[must_use]
 pub fn out_of_scope() -> Problem {
-    Problem::new(
-        Code::Forbidden,
-        "This token is good for unlisted drops only, and the drop is listed.",
-    )
+    let detail = "This token is good for unlisted drops only, and the drop is listed.";
+    Problem::new(Code::Forbidden, detail)
 }
 
 /// The identity of the request's token. The answer does not say why a token was refused, since that would help only an
 /// attacker.
 async fn identity<S, C: Clock>(parts: &Parts, context: &Context<S, C>) -> Result<Identity, Failure> {
     let refused = |detail: &str| Failure::from(Problem::new(Code::Unauthenticated, detail));
-    let header = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let Some((scheme, token)) = header.and_then(|text| text.split_once(' ')) else {
+    let header = parts.headers.get(header::AUTHORIZATION);
+    let bearer = header
+        .and_then(|value| value.to_str().ok()?.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, token)) = bearer else {
         return Err(refused("Send `Authorization: Bearer` and a token."));
     };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(refused("Send `Authorization: Bearer` and a token."));
-    }
     let checked = context.tokens.check(token.trim(), context.clock.now()).await;
     checked.map_err(|unidentified| match unidentified {
         Unidentified::Refused(error) => {

@@ -72,10 +72,8 @@ pub fn conventions<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Route
     router
         .fallback(|| async { Failure::from(Problem::new(Code::NotFound, "There is nothing at this path.")) })
         .method_not_allowed_fallback(|| async {
-            Failure::from(Problem::new(
-                Code::MethodNotAllowed,
-                "This path does not take this method.",
-            ))
+            let detail = "This path does not take this method.";
+            Failure::from(Problem::new(Code::MethodNotAllowed, detail))
         })
         .layer(middleware::from_fn_with_state(
             retry_after::FailuresInARow::default(),

@@ -148,15 +148,13 @@ impl Keys {
 
 impl Known {
     fn fresh(&self, now: Timestamp) -> Option<&Keys> {
-        self.keys
-            .as_ref()
-            .filter(|keys| keys.is_younger_than(keys.life_ms, now))
+        let keys = self.keys.as_ref();
+        keys.filter(|keys| keys.is_younger_than(keys.life_ms, now))
     }
 
     fn stale(&self, now: Timestamp) -> Option<&Keys> {
-        self.keys
-            .as_ref()
-            .filter(|keys| keys.is_younger_than(STALE_MS, now))
+        let keys = self.keys.as_ref();
+        keys.filter(|keys| keys.is_younger_than(STALE_MS, now))
     }
 
     /// The result of the last read if it ended after `began`, or so recently that no new read may begin.
@@ -204,18 +202,15 @@ impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
     /// The keys that replace `former`; `None` if a read that has just ended returned no other keys.
     async fn newer(&self, former: &Keys, now: Timestamp) -> Result<Option<Keys>, StoreError> {
         let _mine = self.reading.lock().await;
-        let (current, tried) = {
-            let known = self.known();
-            let is_newer = |keys: &Keys| !Arc::ptr_eq(&keys.verifier, &former.verifier);
-            (
-                known.keys.clone().filter(is_newer),
-                known.just_tried(now, self.runtime.now()),
-            )
-        };
-        match (current, tried) {
-            (Some(current), _) => Ok(Some(current)),
-            (None, Some(found)) => found.map(|_| None),
-            (None, None) => self.read().await.map(Some),
+        let is_newer = |keys: &Keys| !Arc::ptr_eq(&keys.verifier, &former.verifier);
+        let current = self.known().keys.clone().filter(is_newer);
+        if current.is_some() {
+            return Ok(current);
+        }
+        let tried = self.known().just_tried(now, self.runtime.now());
+        match tried {
+            Some(found) => found.map(|_| None),
+            None => self.read().await.map(Some),
         }
     }
 

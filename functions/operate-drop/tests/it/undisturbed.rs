@@ -9,8 +9,7 @@ use futures_util::future::{join, join_all};
 use http::StatusCode;
 use memory::{Fault, MemoryStore, Op};
 use operate_drop::NotDone;
-use operate_drop::acts;
-use operate_drop::change::Asked;
+use operate_drop::change::{Asked, change};
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::{Conditional, StoreError};
 use serde_json::json;
@@ -336,7 +335,7 @@ async fn who_always_comes_second_is_told_so_in_the_end() {
         id: "d".parse().unwrap(),
         scope: Scope::Any,
     };
-    let outcome = acts::cancel(&drops, &scene.runtime, &asked).await;
+    let outcome = change(&drops, &scene.runtime, &asked, |drop, _| drop.cancel()).await;
     assert_eq!(outcome, Err(NotDone::Conflict));
     assert_eq!(
         web::Failure::from(NotDone::Conflict).problem().code,

@@ -7,7 +7,6 @@ use domain::order::OrderStatus;
 use events::{OrderEvent, PaymentHint};
 use memory::{Fault, GatewayOp, Op, TestRuntime};
 use ports::orders::PutOff as _;
-use process_order::batch::handle;
 use startup::batch::WholeBatchFailed;
 
 fn record(id: &str, body: Option<String>) -> SqsMessage {
@@ -28,7 +27,7 @@ async fn placed(scene: &Scene, order: &OrderId) -> Option<String> {
 async fn failures(scene: &Scene, records: Vec<SqsMessage>) -> Vec<String> {
     let mut event = SqsEvent::default();
     event.records = records;
-    let report = handle(&scene.saga, event).await.unwrap();
+    let report = scene.saga.advance_batch(&event).await.unwrap();
     report
         .batch_item_failures
         .into_iter()
@@ -97,7 +96,7 @@ async fn a_failed_record_without_an_id_fails_the_batch_whose_other_records_bear_
     let mut event = SqsEvent::default();
     event.records = vec![record("m1", placed(&scene, &ada).await), record("", None)];
     for _ in 0..2 {
-        assert_eq!(handle(&scene.saga, event.clone()).await, Err(WholeBatchFailed));
+        assert_eq!(scene.saga.advance_batch(&event).await, Err(WholeBatchFailed));
         assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
     }
     assert_eq!(scene.gateway.charges(&ada), 1);

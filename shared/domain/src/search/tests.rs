@@ -367,7 +367,7 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
     let other = held(1, 1, "other");
     assert_eq!(
         refusal(showing(&other)),
-        Refused::Exists(reservation(&second, &other))
+        Refused::Exists(other.reservation_in(&second))
     );
     // An order in progress settles nothing, but occupies its shard.
     count(showing(&ordered(1, "other")));
@@ -393,7 +393,7 @@ fn a_refusal_may_show_a_claim_that_settles_the_request() {
     let mine = held(2, 9, "k");
     assert_eq!(done(tried().refused(shard_of(&mine))).0.unwrap().claim, mine);
     let other = held(2, 9, "other");
-    let exists = Refused::Exists(reservation(&tried().shard, &other));
+    let exists = Refused::Exists(other.reservation_in(&tried().shard));
     assert_eq!(refusal(tried().refused(shard_of(&other))), exists);
 }
 
@@ -521,7 +521,7 @@ fn known_scarcity_ends_the_search_after_the_look_for_ones_own() {
     write(ends(nothing, &shard(2, [])));
     let order = ordered(1, "other");
     let wanted_in = wanted.key(wanted.choice.pair().1);
-    let in_the_way = Refused::OrderInProgress(reservation(&wanted_in, &order));
+    let in_the_way = Refused::OrderInProgress(order.reservation_in(&wanted_in));
     assert_eq!(refusal(ends(nothing, &shard(2, [(ada(), order)]))), in_the_way);
     // A failed search for three units says nothing about a request for two units.
     count(ends(scarce(3, 2, Availability::Available), &shard(0, [])));
@@ -655,7 +655,7 @@ fn an_order_in_progress_is_in_the_way_of_enough_units_only() {
     let wanted = scene.wanted();
     let order = ordered(1, "other");
     let image = |free| shard(free, [(ada(), order.clone())]);
-    let behind = Refused::OrderInProgress(reservation(&wanted.key(wanted.choice.pair().1), &order));
+    let behind = Refused::OrderInProgress(order.reservation_in(&wanted.key(wanted.choice.pair().1)));
     assert_eq!(refusal(explain_refusal(&wanted, &image(2))), behind);
     read_status(explain_refusal(&wanted, &image(1)));
 }
@@ -848,7 +848,7 @@ fn settling<'s>(
             (_, ClaimState::Held) if !live => None,
             (true, _) if mine.units != wanted.hold.units => Some(Err(Refused::OtherRequest)),
             (true, _) => Some(Ok((key.clone(), mine.clone()))),
-            (false, ClaimState::Held) => Some(Err(Refused::Exists(reservation(key, mine)))),
+            (false, ClaimState::Held) => Some(Err(Refused::Exists(mine.reservation_in(key)))),
             (false, ClaimState::Ordered) => None,
         }
     })
