@@ -14,6 +14,8 @@ use tokens::{
     Published, SMOKE_PREFIX, Scope, SigningKey, Verifier,
 };
 
+use crate::requests::divided;
+
 const NOW_S: i64 = 1_800_000_000;
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
@@ -51,32 +53,17 @@ pub fn target(input: &[u8]) {
 /// Whether header and claims, signed by one of the two keys, form a valid token.
 pub fn taken(input: &[u8]) -> bool {
     let text = String::from_utf8_lossy(input);
-    if let Ok(set) = KeySet::parse(&text) {
-        assert!(
-            KeySet::parse(&set.to_json()).is_ok(),
-            "read, and not again: {text}"
-        );
-    }
-    if let Ok(issuers) = Issuers::parse(&text) {
-        let again = Issuers::parse(&issuers.to_json());
-        assert!(again.is_ok(), "read, and not again: {text}");
-    }
-    if let Ok(document) = Published::parse(&text) {
-        let again = Published::parse(&document.to_json());
-        assert!(again.is_ok(), "read, and not again: {text}");
-    }
+    survives(&text, KeySet::parse, KeySet::to_json);
+    survives(&text, Issuers::parse, Issuers::to_json);
+    survives(&text, Published::parse, Published::to_json);
     if let Ok(keys) = KeySet::usable(input, &ALGORITHMS) {
         assert!(
             !keys.to_json().contains("\"d\":"),
             "a private key was kept: {text}"
         );
     }
-    let at = input
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(input.len());
-    let (head, claims) = input.split_at(at);
-    let claims = claims.get(1..).unwrap_or_default();
+    let (head, claims) = divided(input, b"\n");
+    let claims = claims.unwrap_or_default();
     let unsigned = format!(
         "{}.{}",
         BASE64URL_NOPAD.encode(head),
@@ -125,6 +112,13 @@ pub fn taken(input: &[u8]) -> bool {
     assert!(moment("iat") < (NOW_S + LEEWAY_SECONDS + 1) as f64, "{told}");
     assert!(read.exp.saturating_sub(read.iat) <= OWN_LIFE_SECONDS, "{told}");
     true
+}
+
+/// Asserts that a document that was parsed is written so that it can be parsed again.
+fn survives<T, E>(text: &str, parse: impl Fn(&str) -> Result<T, E>, write: impl Fn(&T) -> String) {
+    if let Ok(read) = parse(text) {
+        assert!(parse(&write(&read)).is_ok(), "read, and not again: {text}");
+    }
 }
 
 fn is_or_has(value: &Value, expected: &str) -> bool {

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::requests::split;
 use crate::run::run;
+use crate::world::assert_done;
 
 const MAX_MESSAGES: usize = 9;
 const GOOD: &str = "good";
@@ -49,19 +50,12 @@ pub fn failures(input: &[u8]) -> usize {
     run(async {
         let bench = Bench::new().await;
         let batch = batch(&bodies, &bench.good);
-        let unreadable: BTreeSet<String> = bodies
-            .iter()
-            .enumerate()
-            .filter(|(_, body)| OrderEvent::decode(body).is_err())
-            .map(|(n, _)| n.to_string())
-            .collect();
-        let no_work = |body: &&String| PaymentWork::decode(body).is_err();
-        let not_advanced: BTreeSet<String> = bodies
-            .iter()
-            .enumerate()
-            .filter(|(_, body)| no_work(body))
-            .map(|(n, _)| n.to_string())
-            .collect();
+        let which = |refused: fn(&str) -> bool| -> BTreeSet<String> {
+            let refused = bodies.iter().enumerate().filter(|(_, body)| refused(body));
+            refused.map(|(n, _)| n.to_string()).collect()
+        };
+        let unreadable = which(|body| OrderEvent::decode(body).is_err());
+        let not_advanced = which(|body| PaymentWork::decode(body).is_err());
         let advanced = named(&bench.advance(batch.clone()).await.expect("all messages have ids"));
         assert!(
             advanced.is_superset(&not_advanced),
@@ -77,10 +71,8 @@ pub fn failures(input: &[u8]) -> usize {
 
 fn batch(bodies: &[String], good: &str) -> SqsEvent {
     let record = |id: &str, body: &str| json!({"messageId": id, "body": body, "attributes": {}, "messageAttributes": {}});
-    let mut records: Vec<Value> = Vec::new();
-    for (n, body) in bodies.iter().enumerate() {
-        records.push(record(&n.to_string(), body));
-    }
+    let numbered = bodies.iter().enumerate();
+    let mut records: Vec<Value> = numbered.map(|(n, body)| record(&n.to_string(), body)).collect();
     records.push(record(GOOD, good));
     serde_json::from_value(json!({ "Records": records })).expect("a batch")
 }
@@ -105,14 +97,10 @@ impl Bench {
     async fn new() -> Self {
         let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(5));
         let placing = fixtures::placing("ada", "k", 1, 2);
-        let allocated = store.allocate(&fixtures::key(0), 20).await;
-        assert!(allocated.is_ok_and(|done| done.is_done()), "stock");
-        let claimed = store
-            .claim(&fixtures::key(0), &fixtures::shopper("ada"), &placing.hold)
-            .await;
-        assert!(claimed.is_ok_and(|done| done.is_done()), "a hold");
-        let placed = store.place(&placing).await;
-        assert!(placed.is_ok_and(|done| done.is_done()), "an order");
+        let (key, ada) = (fixtures::key(0), fixtures::shopper("ada"));
+        assert_done(store.allocate(&key, 20).await, "stock");
+        assert_done(store.claim(&key, &ada, &placing.hold).await, "a hold");
+        assert_done(store.place(&placing).await, "an order");
         let good = OrderEvent::of_change(None, &placing.order)
             .encode()
             .expect("an event");

@@ -5,6 +5,8 @@ use ports::payment::{GatewayError, Payment, PaymentState};
 use reqwest::StatusCode;
 use stripe::outcome::{Answer, MAX_RETRY_AFTER_MS};
 
+use crate::requests::divided;
+
 /// The fuzz target `payments`: panics if a malformed answer, or an answer with a wrong status, counts as a payment.
 pub fn target(input: &[u8]) {
     understood(input);
@@ -12,11 +14,7 @@ pub fn target(input: &[u8]) {
 
 /// Whether the answer describes a payment or a refund.
 pub fn understood(input: &[u8]) -> bool {
-    let at = input
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(input.len());
-    let (first, body) = input.split_at(at);
+    let (first, body) = divided(input, b"\n");
     let first = String::from_utf8_lossy(first);
     let mut words = first.split(' ');
     let status = words.next().and_then(|word| word.parse::<u16>().ok());
@@ -27,7 +25,7 @@ pub fn understood(input: &[u8]) -> bool {
         status,
         retry_after_ms: words.next().and_then(|word| word.parse().ok()),
         replayed: words.next() == Some("replayed"),
-        body: body.get(1..).unwrap_or_default().to_vec(),
+        body: body.unwrap_or_default().to_vec(),
     };
     let payments = [
         (answer.payment(), matches!(status.as_u16(), 200 | 402)),

@@ -90,26 +90,32 @@ fn codes() -> &'static BTreeSet<&'static str> {
 
 /// The parts between lines `---`.
 pub(crate) fn split(input: &[u8]) -> Vec<&[u8]> {
-    const SEPARATOR: &[u8] = b"\n---\n";
-    let (mut parts, mut rest) = (Vec::new(), input);
-    while let Some(at) = rest
-        .windows(SEPARATOR.len())
-        .position(|window| window == SEPARATOR)
-    {
-        parts.push(&rest[..at]);
-        rest = &rest[at + SEPARATOR.len()..];
+    let (mut parts, mut rest) = (Vec::new(), Some(input));
+    while let Some(input) = rest {
+        let (part, after) = divided(input, b"\n---\n");
+        parts.push(part);
+        rest = after;
     }
-    parts.push(rest);
     parts
+}
+
+/// The input before and after the first `separator`; all and `None` without a separator.
+pub(crate) fn divided<'a>(input: &'a [u8], separator: &[u8]) -> (&'a [u8], Option<&'a [u8]>) {
+    let mut windows = input.windows(separator.len());
+    match windows.position(|window| window == separator) {
+        Some(at) => (&input[..at], Some(&input[at + separator.len()..])),
+        None => (input, None),
+    }
 }
 
 /// Parses a request; `None` if HTTP cannot carry it.
 fn parse(part: &[u8]) -> Option<Request<Body>> {
-    let end = part.windows(2).position(|two| two == b"\n\n");
-    let (head, body) = match end {
-        Some(at) => (&part[..at], &part[at + 2..]),
-        None => (part, &[][..]),
+    // A header value or a body need not be text; if it is text, it may contain the word for a token.
+    let spelt = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => spelt_out(text).into_bytes(),
+        Err(_) => bytes.to_vec(),
     };
+    let (head, body) = divided(part, b"\n\n");
     let mut lines = head.split(|byte| *byte == b'\n');
     let first = spelt_out(&String::from_utf8_lossy(lines.next()?));
     let (method, target) = first.split_once(' ')?;
@@ -118,20 +124,10 @@ fn parse(part: &[u8]) -> Option<Request<Body>> {
     }
     let mut request = Request::builder().method(method).uri(target);
     for line in lines {
-        let at = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
-        // A header value need not be text; if it is text, it may contain the word for a token.
-        let value = match std::str::from_utf8(value) {
-            Ok(text) => spelt_out(text).into_bytes(),
-            Err(_) => value.to_vec(),
-        };
-        request = request.header(name, value);
+        let (name, value) = divided(line, b":");
+        request = request.header(name, spelt(value?.trim_ascii()));
     }
-    let body = match std::str::from_utf8(body) {
-        Ok(text) => spelt_out(text).into_bytes(),
-        Err(_) => body.to_vec(),
-    };
-    request.body(Body::from(body)).ok()
+    request.body(Body::from(spelt(body.unwrap_or_default()))).ok()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use ports::drops::{HoldLease as _, ListDrops as _, ReadCounts as _, ReadDrop as 
 use ports::orders::{FindDueOrders as _, ListOrders as _, ReadOrder as _};
 use ports::stock::{ClaimStock as _, Consistency, PeekStock as _, ReadClaim as _, SurveyStock as _};
 
+use crate::requests::divided;
 use crate::run::run;
 
 /// The fuzz target `stored`: panics if an adapter panics on the answer.
@@ -60,12 +61,8 @@ fn client(status: u16, body: &[u8]) -> Client {
 
 /// Gives the answer to every read of the adapters. Returns the names of the reads that found an item.
 pub fn read(input: &[u8]) -> Vec<&'static str> {
-    let at = input
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(input.len());
-    let (first, body) = input.split_at(at);
-    let body = body.get(1..).unwrap_or_default();
+    let (first, body) = divided(input, b"\n");
+    let body = body.unwrap_or_default();
     let Some(status) = std::str::from_utf8(first).ok().and_then(|text| text.parse().ok()) else {
         return Vec::new();
     };

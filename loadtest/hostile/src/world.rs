@@ -21,6 +21,7 @@ use ports::drops::StoreDrop as _;
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing};
 use ports::runtime::Clock as _;
 use ports::stock::ClaimStock as _;
+use ports::{Conditional, StoreError};
 use receive_webhook::Webhooks;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
@@ -119,12 +120,16 @@ fn half_ready(runtime: &TestRuntime) -> Readiness {
     }
 }
 
+/// Asserts that a write took effect. `what` names the write's result.
+pub(crate) fn assert_done<T>(outcome: Result<Conditional<T>, StoreError>, what: &str) {
+    assert!(outcome.is_ok_and(|outcome| outcome.is_done()), "{what}");
+}
+
 /// Stores Cora's order, whose first card was declined.
 async fn declined(store: &MemoryStore, runtime: &TestRuntime) {
     let (reservation, shopper, now) = (reservation("cora", 0), fixtures::shopper("cora"), runtime.now());
     let hold = Claim::held(1, now.plus_seconds(600), reservation.nonce.clone());
-    let claimed = store.claim(&reservation.shard, &shopper, &hold).await;
-    assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
+    assert_done(store.claim(&reservation.shard, &shopper, &hold).await, "a hold");
     let placement = Placement {
         reservation,
         shopper,
@@ -144,14 +149,12 @@ async fn declined(store: &MemoryStore, runtime: &TestRuntime) {
         per_shopper_limit: 3,
         address: "{}".to_owned(),
     };
-    let placed = store.place(&placing).await;
-    assert!(placed.is_ok_and(|placed| placed.is_done()), "an order");
+    assert_done(store.place(&placing).await, "an order");
     let paying = order.with_payment("pi_1".parse().expect("an id"), now);
     let paying = paying.expect("a new order");
     let failed = paying.order.declined(DeclineReason::CardDeclined, None, now);
     for step in [paying, failed.expect("a payment")] {
-        let advanced = store.advance(&step).await;
-        assert!(advanced.is_ok_and(|advanced| advanced.is_done()), "a decline");
+        assert_done(store.advance(&step).await, "a decline");
     }
 }
 
@@ -188,12 +191,11 @@ impl World {
             DRAFT.parse().expect("an id"),
             fixtures::draft(&runtime, &[("A", 30)], 2),
         );
-        let stored = store.store(&draft).await;
-        assert!(stored.is_ok_and(|stored| stored.is_done()), "a draft");
+        assert_done(store.store(&draft).await, "a draft");
         let held = reservation("ada", 0);
         let hold = Claim::held(1, runtime.now().plus_seconds(600), held.nonce.clone());
         let claimed = store.claim(&held.shard, &fixtures::shopper("ada"), &hold).await;
-        assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
+        assert_done(claimed, "a hold");
         declined(&store, &runtime).await;
         store.put_readiness(&half_ready(&runtime));
         let routers = routers(&store, &runtime);

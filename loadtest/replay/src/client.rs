@@ -1,13 +1,16 @@
 //! Sends requests of shoppers and operators: a client sends a request, waits for a limited time, and sends it again
 //! with the same key.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use api::problem::{Code, Problem};
 use axum::body::Body;
+use futures_util::future::{Either, select};
 use http::{Method, Request, header};
 use loadtest::audit::Promise;
-use loadtest::facts::Entry;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::chance::{key_of, keyed};
@@ -15,7 +18,6 @@ use crate::faults::{Fault, Stroke};
 use crate::fleet::{Answer, Fleet, Invoked};
 use crate::function::Function;
 use crate::plan::Sends;
-use crate::tokens::Keys;
 use crate::world::World;
 
 /// The largest number of sends of one request before the client gives up.
@@ -65,68 +67,35 @@ impl Call {
 }
 
 /// A client of the API: a shopper's device, or the operator.
-#[derive(Clone)]
 pub struct Client {
     pub world: Arc<World>,
     /// The functions behind the API.
     pub fleet: Arc<Fleet>,
-    /// The keys that sign tokens.
-    pub keys: Arc<Keys>,
-    /// The journal of the answers to shoppers.
-    pub journal: Arc<Journal>,
     /// The client's name in the history.
     pub name: String,
     /// The client's bearer token.
     pub token: Arc<str>,
-    sent: Arc<Mutex<u64>>,
-}
-
-/// The answers to shoppers, as the shoppers received them.
-#[derive(Debug, Default)]
-pub struct Journal(Mutex<Vec<Entry>>);
-
-impl Journal {
-    /// Adds an entry.
-    pub fn write(&self, entry: Entry) {
-        self.entries().push(entry);
-    }
-
-    /// All entries so far.
-    pub fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    sent: AtomicU64,
 }
 
 impl Client {
     /// A client that is `name` in the history and sends `token` with each request.
     #[must_use]
-    pub fn new(
-        world: &Arc<World>,
-        fleet: &Arc<Fleet>,
-        keys: &Arc<Keys>,
-        journal: &Arc<Journal>,
-        name: String,
-        token: Arc<str>,
-    ) -> Self {
+    pub fn new(fleet: &Arc<Fleet>, name: String, token: Arc<str>) -> Self {
         Self {
-            world: Arc::clone(world),
+            world: Arc::clone(&fleet.world),
             fleet: Arc::clone(fleet),
-            keys: Arc::clone(keys),
-            journal: Arc::clone(journal),
             name,
             token,
-            sent: Arc::default(),
+            sent: AtomicU64::new(0),
         }
     }
 
     /// A number from `from` to `to`, from this client's own generator.
     #[must_use]
     pub fn drawn(&self, purpose: u64, from: u64, to: u64) -> i64 {
-        let number = keyed(
-            self.world.seed ^ purpose,
-            key_of(&self.name),
-            self.world.now_ms().unsigned_abs(),
-        );
+        let now_ms = self.world.now_ms().unsigned_abs();
+        let number = keyed(self.world.plan.seed ^ purpose, key_of(&self.name), now_ms);
         i64::try_from(from + number % (to.saturating_sub(from) + 1)).unwrap_or(0)
     }
 
@@ -146,22 +115,16 @@ impl Client {
             let mut answers = Vec::new();
             for pending in [Some(first), second].into_iter().flatten() {
                 let patience = self.world.sleep(i64::from(sends.patience_ms));
-                match futures_util::future::select(pending, patience).await {
-                    futures_util::future::Either::Left((Ok(Some(answer)), _)) => answers.push(answer),
-                    futures_util::future::Either::Left(_) => {}
-                    futures_util::future::Either::Right(_) => {
-                        self.world.note("a shopper did not wait for an answer")
-                    }
+                match select(pending, patience).await {
+                    Either::Left((Ok(Some(answer)), _)) => answers.push(answer),
+                    Either::Left(_) => {}
+                    Either::Right(_) => self.world.note("a shopper did not wait for an answer"),
                 }
             }
-            for answer in answers.iter().filter(|answer| answer.status == 500) {
-                if !self.world.may_fail_for_good() {
-                    let body = String::from_utf8_lossy(&answer.body).into_owned();
-                    self.world.broken(
-                        Promise::UnexpectedAnswers,
-                        format!("{} was answered 500 {body}", self.name),
-                    );
-                }
+            // Unless calls of the database fail permanently, the API never answers 500.
+            if !self.world.plan.faults.may_strike(Fault::BrokenCall) {
+                let failed = answers.iter().filter(|answer| answer.status == 500);
+                failed.for_each(|answer| self.surprised(answer));
             }
             answers.retain(|answer| !means_later(answer));
             if !answers.is_empty() {
@@ -179,23 +142,28 @@ impl Client {
         Vec::new()
     }
 
+    /// Sends a request, and repeats it until an answer is final; `None` if all tries failed.
+    pub async fn ask(&self, call: &Call, patience_ms: u32) -> Option<Answer> {
+        let answers = self.insist(call, Sends::once(patience_ms)).await;
+        answers.into_iter().next()
+    }
+
+    /// Reports an answer that the API does not promise as a broken promise.
+    pub fn surprised(&self, answer: &Answer) {
+        let what = format!("{} was answered {answer}", self.name);
+        self.world.broken(Promise::UnexpectedAnswers, what);
+    }
+
     /// Sends a request once. The function processes it even if the client no longer waits.
     fn send(&self, call: &Call) -> oneshot::Receiver<Option<Answer>> {
-        let nth = {
-            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            *sent += 1;
-            *sent
-        };
+        let nth = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
         let label = format!("{}:{}:{nth}", call.function.name(), self.name);
         let (answer, answered) = oneshot::channel();
         let request = self.request(call);
         let (world, fleet, function) = (Arc::clone(&self.world), Arc::clone(&self.fleet), call.function);
-        self.world.tell(|| {
-            let key = call
-                .key
-                .as_deref()
-                .map(|key| format!(" key {key}"))
-                .unwrap_or_default();
+        world.tell(|| {
+            let key = call.key.as_ref().map(|key| format!(" key {key}"));
+            let key = key.unwrap_or_default();
             format!("{} > {} {}{key} [{label}]", self.name, call.method, call.path)
         });
         let name = self.name.clone();
@@ -205,26 +173,25 @@ impl Client {
                 Some(request) => fleet.request(function, label.clone(), request).await,
                 None => Invoked::Failed,
             };
-            let lost = world.strikes(Fault::LostAnswers, &format!("answer:{label}"), 1, |_| {
-                Some(Stroke::UnknownAfter)
-            });
+            let place = format!("answer:{label}");
+            let lost = world
+                .strikes(Fault::LostAnswers, &place, 1, |_| Stroke::UnknownAfter)
+                .is_some();
             world.tell(|| {
                 let told = match &invoked {
                     Invoked::Answered(answer) => told(answer),
                     Invoked::Failed => "no answer from the function".to_owned(),
                 };
-                format!(
-                    "{name} < {told}{} [{label}]",
-                    if lost.is_some() { ", lost" } else { "" }
-                )
+                let lost = if lost { ", lost" } else { "" };
+                format!("{name} < {told}{lost} [{label}]")
             });
             world.done();
-            if lost.is_some() {
+            if lost {
                 // The client receives neither an answer nor an error, so it waits for its time limit.
                 world.sleep(SILENCE_MS).await;
             }
             let told = match invoked {
-                Invoked::Answered(given) if lost.is_none() => Some(given),
+                Invoked::Answered(given) if !lost => Some(given),
                 _ => None,
             };
             answer.send(told).ok();
@@ -257,30 +224,24 @@ fn means_later(answer: &Answer) -> bool {
     match answer.status {
         500..600 => true,
         409 => answer
-            .json::<api::problem::Problem>()
-            .is_some_and(|problem| problem.code == api::problem::Code::Conflict),
+            .json()
+            .is_some_and(|problem: Problem| problem.code == Code::Conflict),
         _ => false,
     }
 }
 
 fn told(answer: &Answer) -> String {
-    let text = match answer.json::<serde_json::Value>() {
-        Some(body) => {
-            let member = |name: &str| body.get(name).map(|value| format!(" {name}={value}"));
-            [
-                "code",
-                "reservation_id",
-                "order_id",
-                "status",
-                "availability",
-                "phase",
-                "state",
-            ]
-            .into_iter()
-            .filter_map(member)
-            .collect()
-        }
-        None => String::new(),
-    };
+    let body: Value = answer.json().unwrap_or_default();
+    let members = [
+        "code",
+        "reservation_id",
+        "order_id",
+        "status",
+        "availability",
+        "phase",
+        "state",
+    ];
+    let member = |name: &str| body.get(name).map(|value| format!(" {name}={value}"));
+    let text: String = members.into_iter().filter_map(member).collect();
     format!("{}{text}", answer.status)
 }

@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use crate::chance::Dice;
 use crate::faults::{Fault, drawn, lasts, most_per_10_000};
 use crate::plan::{
-    Act, ActKind, Card, DropPlan, FaultPlan, Outage, Plan, Sends, ShopperPlan, SystemPlan, Then, WebhookPlan,
-    Wish,
+    Act, ActKind, Card, CheckOut, DropPlan, FaultPlan, Outage, Plan, Sends, ShopperPlan, SystemPlan, Then,
+    WebhookPlan, Wish,
 };
 
 /// The kind of plan that a seed gives.
@@ -67,15 +67,11 @@ fn orders(seed: u64) -> Plan {
         lasts_ms: dice.within(6_000, 12_000),
         ..drop_plan(dice)
     };
-    let mut acts = if dice.percent(8) {
+    let mut acts = Vec::new();
+    if dice.percent(8) {
         let at_ms = drop.opens_ms + dice.within(1_000, drop.lasts_ms);
-        vec![Act {
-            at_ms,
-            kind: ActKind::Cancel,
-        }]
-    } else {
-        Vec::new()
-    };
+        acts.push(Act::new(at_ms, ActKind::Cancel));
+    }
     let shoppers: Vec<ShopperPlan> = (0..dice.within(4, 9))
         .map(|name| ShopperPlan {
             name,
@@ -119,10 +115,7 @@ fn orders(seed: u64) -> Plan {
             let at_ms = late_ms + dice.within(0, 120_000);
             if at_ms < to_ms {
                 let ends = dice.percent(50);
-                acts.push(Act {
-                    at_ms,
-                    kind: ActKind::Decide { ends },
-                });
+                acts.push(Act::new(at_ms, ActKind::Decide { ends }));
             }
         }
         acts.sort_by_key(|act| act.at_ms);
@@ -167,25 +160,23 @@ fn acts(dice: &mut Dice, drop: &DropPlan) -> Vec<Act> {
     if dice.percent(15) {
         let at_ms = during(dice);
         let for_ms = dice.within(1_000, 6_000);
-        acts.push((at_ms, ActKind::Pause));
-        acts.push((at_ms + for_ms, ActKind::Resume));
+        acts.push(Act::new(at_ms, ActKind::Pause));
+        acts.push(Act::new(at_ms + for_ms, ActKind::Resume));
     }
     if dice.percent(20) {
         let sku = usize::try_from(dice.below(drop.units.len() as u64)).unwrap_or(0);
         let units = dice.within(1, 5);
-        acts.push((during(dice), ActKind::Restock { sku, units }));
+        acts.push(Act::new(during(dice), ActKind::Restock { sku, units }));
     }
     if dice.percent(10) {
         let by_ms = dice.within(1_000, 15_000);
-        acts.push((during(dice), ActKind::Extend(by_ms)));
+        acts.push(Act::new(during(dice), ActKind::Extend(by_ms)));
     }
     if dice.percent(12) {
-        acts.push((during(dice), ActKind::Cancel));
+        acts.push(Act::new(during(dice), ActKind::Cancel));
     }
-    acts.sort_by_key(|(at_ms, _)| *at_ms);
-    acts.into_iter()
-        .map(|(at_ms, kind)| Act { at_ms, kind })
-        .collect()
+    acts.sort_by_key(|act| act.at_ms);
+    acts
 }
 
 fn sends(dice: &mut Dice) -> Sends {
@@ -281,14 +272,14 @@ fn check_out(dice: &mut Dice, drop: &DropPlan) -> Then {
     } else {
         dice.within(200, 8_000)
     };
-    Then::CheckOut {
+    Then::CheckOut(CheckOut {
         after_ms,
         sends: sends(dice),
         card,
         further,
         cancel_after_ms: dice.percent(15).then(|| dice.within(0, 4_000)),
         acts_after_ms,
-    }
+    })
 }
 
 fn system(dice: &mut Dice, drop: &DropPlan, shoppers: &[ShopperPlan]) -> SystemPlan {

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::chance::Dice;
+use crate::lock::lock;
 use crate::timeline::{Timeline, Work};
 
 /// The tasks that can run now, from which the executor selects the next.
@@ -29,8 +30,7 @@ impl Wake for Waking {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::Relaxed) {
-            let mut ready = self.ready.0.lock().unwrap_or_else(PoisonError::into_inner);
-            ready.push(Arc::clone(self));
+            lock(&self.ready.0).push(Arc::clone(self));
         }
     }
 }
@@ -95,10 +95,9 @@ impl Tasks {
     }
 
     fn end(&mut self, waking: &Arc<Waking>) {
-        if self.task(waking).is_none() {
-            return;
-        }
-        if let Some(slot) = self.slots.get_mut(waking.slot) {
+        if self.task(waking).is_some()
+            && let Some(slot) = self.slots.get_mut(waking.slot)
+        {
             *slot = None;
             self.empty.push(waking.slot);
         }
@@ -125,13 +124,11 @@ pub fn run(timeline: &Timeline, order: u64, most_steps: u64, main: Work) -> Ende
             tasks.start(process, work);
         }
         let next = {
-            let mut ready = tasks.ready.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if ready.is_empty() {
-                None
-            } else {
+            let mut ready = lock(&tasks.ready.0);
+            (!ready.is_empty()).then(|| {
                 let at = usize::try_from(dice.below(ready.len() as u64)).unwrap_or(0);
-                Some(ready.swap_remove(at))
-            }
+                ready.swap_remove(at)
+            })
         };
         let Some(next) = next else {
             if timeline.advance() {

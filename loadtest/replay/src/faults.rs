@@ -111,64 +111,41 @@ pub struct Struck {
     pub stroke: Stroke,
 }
 
+/// The faults that can hit calls, the fault with the strongest effect first.
+const OF_CALLS: [Fault; 13] = [
+    Fault::KillFunctions,
+    Fault::RelayCrash,
+    Fault::TimeoutAfterWrite,
+    Fault::TransactionConflict,
+    Fault::Throttle,
+    Fault::TimeoutBeforeWrite,
+    Fault::BrokenCall,
+    Fault::SlowDynamodb,
+    Fault::StaleReads,
+    Fault::GatewayTimeoutAfterCharge,
+    Fault::GatewayTimeoutBeforeCharge,
+    Fault::QueueRefusals,
+    Fault::PostgresRestart,
+];
+
 /// The faults that can hit a call at `place`, the fault with the strongest effect first.
-pub(crate) fn faults_of(place: Place, of_relay: bool) -> &'static [Fault] {
-    use Fault::{
-        BrokenCall, GatewayTimeoutAfterCharge, GatewayTimeoutBeforeCharge, KillFunctions, PostgresRestart,
-        QueueRefusals, RelayCrash, SlowDynamodb, StaleReads, Throttle, TimeoutAfterWrite, TimeoutBeforeWrite,
-        TransactionConflict,
-    };
-    match place {
-        Place::Read { may_lag: true } => &[
-            KillFunctions,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-            StaleReads,
-        ],
-        Place::Read { may_lag: false } => &[
-            KillFunctions,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-        ],
-        Place::Write { transaction: false } => &[
-            KillFunctions,
-            TimeoutAfterWrite,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-        ],
-        Place::Write { transaction: true } => &[
-            KillFunctions,
-            TimeoutAfterWrite,
-            TransactionConflict,
-            Throttle,
-            TimeoutBeforeWrite,
-            BrokenCall,
-            SlowDynamodb,
-        ],
-        Place::Gateway => &[
-            KillFunctions,
-            GatewayTimeoutAfterCharge,
-            GatewayTimeoutBeforeCharge,
-        ],
-        Place::Send if of_relay => &[RelayCrash, QueueRefusals],
-        Place::Send => &[KillFunctions, QueueRefusals],
-        Place::Ledger => &[KillFunctions, PostgresRestart],
-    }
+pub(crate) fn faults_of(place: Place, of_relay: bool) -> impl Iterator<Item = Fault> {
+    let relays = of_relay && place == Place::Send;
+    OF_CALLS.into_iter().filter(move |fault| match fault {
+        Fault::KillFunctions => !relays,
+        Fault::RelayCrash => relays,
+        Fault::TimeoutAfterWrite => matches!(place, Place::Write { .. }),
+        Fault::TransactionConflict => place == Place::Write { transaction: true },
+        Fault::StaleReads => place == Place::Read { may_lag: true },
+        Fault::GatewayTimeoutAfterCharge | Fault::GatewayTimeoutBeforeCharge => place == Place::Gateway,
+        Fault::QueueRefusals => place == Place::Send,
+        Fault::PostgresRestart => place == Place::Ledger,
+        _ => matches!(place, Place::Read { .. } | Place::Write { .. }),
+    })
 }
 
-/// The effect of a fault on a call at `place`, which the random number `chance` decides.
-pub(crate) fn stroke_of(
-    fault: Fault,
-    place: Place,
-    function_lives_long: bool,
-    chance: u64,
-) -> Option<Stroke> {
+/// The effect of a fault on a call that it can hit, which the random number `chance` decides.
+pub(crate) fn stroke_of(fault: Fault, function_lives_long: bool, chance: u64) -> Option<Stroke> {
     let ms = |from: u64, to: u64| u32::try_from(from + (chance >> 8) % (to - from)).unwrap_or(1_000);
     let one_of = |strokes: &[Stroke]| {
         let at = usize::try_from(chance % (strokes.len() as u64).max(1)).ok()?;
@@ -187,7 +164,9 @@ pub(crate) fn stroke_of(
         Fault::BrokenCall => Some(Stroke::Broken),
         Fault::StaleReads => Some(Stroke::Stale),
         Fault::KillFunctions | Fault::RelayCrash => one_of(&[Stroke::DiesBefore, Stroke::DiesAfter]),
-        Fault::QueueRefusals => one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter]),
+        Fault::QueueRefusals | Fault::PostgresRestart => {
+            one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter])
+        }
         Fault::GatewayTimeoutAfterCharge => one_of(&[
             Stroke::UnknownAfter,
             Stroke::UnavailableAfter,
@@ -200,9 +179,6 @@ pub(crate) fn stroke_of(
             Stroke::Throttled,
             Stroke::StoredBefore,
         ]),
-        Fault::PostgresRestart if place == Place::Ledger => {
-            one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter])
-        }
         _ => None,
     }
 }

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
@@ -15,10 +15,12 @@ use conduct_drop::{Conductor, Settings};
 use domain::crowd::StockTable;
 use domain::rate::CallRate;
 use domain::time::Timestamp;
+use futures_util::future::{Either, select};
 use http_body_util::BodyExt as _;
-use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemorySecret, MemoryStore};
+use memory::MemorySecret;
 use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
+use ports::messages::Destination;
 use process_order::Pace;
 use process_order::advance_payment::PaymentSaga;
 use project_ledger::Projection;
@@ -32,13 +34,12 @@ use tower::ServiceExt as _;
 
 use crate::chance::keyed;
 use crate::function::Function;
-use crate::ports::{Gateway, Ledger, Mailbox, Queues, Store};
+use crate::lock::lock;
+use crate::ports::{Ports, Services};
 use crate::process::{Process, ProcessRuntime};
-use crate::queue::Deliveries;
+use crate::queue::consumer;
 use crate::sabotage::Sabotage;
-use crate::stream::Stream;
 use crate::tokens::Keys;
-use crate::watch::Watch;
 use crate::webhooks::{Hooks, SECRET};
 use crate::world::World;
 
@@ -88,21 +89,17 @@ impl Answer {
     }
 }
 
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, String::from_utf8_lossy(&self.body))
+    }
+}
+
 /// Runs the functions behind the API, and holds the services that the functions call.
 pub struct Fleet {
-    world: Arc<World>,
-    /// The checks that run after every write.
-    pub watch: Arc<Watch>,
-    keys: Arc<Keys>,
-    /// The contents of the tables.
-    pub memory: MemoryStore,
-    pub gateway: MemoryGateway,
-    pub ledger: MemoryLedger,
-    /// The sending side of the queues.
-    pub queues: MemoryQueues,
-    /// The receiving side of the queues.
-    pub deliveries: Arc<Deliveries>,
-    pub stream: Arc<Stream>,
+    pub world: Arc<World>,
+    pub services: Arc<Services>,
+    pub keys: Arc<Keys>,
     /// The gateway's webhooks.
     pub hooks: Arc<Hooks>,
     idle: Mutex<BTreeMap<Function, Vec<Warm>>>,
@@ -111,36 +108,23 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet without processes.
     #[must_use]
-    pub fn new(world: &Arc<World>, watch: Watch, keys: &Arc<Keys>, stream: &Arc<Stream>) -> Arc<Self> {
-        let gateway = MemoryGateway::new();
+    pub fn new(world: &Arc<World>, keys: &Arc<Keys>) -> Arc<Self> {
+        let services = Services::new(world);
         Arc::new(Self {
             world: Arc::clone(world),
-            watch: Arc::new(watch),
+            hooks: Hooks::of(&services.gateway),
+            services,
             keys: Arc::clone(keys),
-            memory: MemoryStore::new(),
-            hooks: Hooks::of(&gateway),
-            gateway,
-            ledger: MemoryLedger::new(),
-            queues: MemoryQueues::new(),
-            deliveries: Arc::new(Deliveries::default()),
-            stream: Arc::clone(stream),
             idle: Mutex::default(),
         })
     }
 
-    fn idle(&self) -> MutexGuard<'_, BTreeMap<Function, Vec<Warm>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes an idle process of `function`, or starts a new process.
     fn process_of(&self, function: Function) -> Warm {
-        let mut idle = self.idle();
+        let mut idle = lock(&self.idle);
         let free = idle.entry(function).or_default();
-        let drawn = keyed(
-            self.world.seed ^ 0xf4ee,
-            self.world.now_ms().unsigned_abs(),
-            function as u64,
-        );
+        let now_ms = self.world.now_ms().unsigned_abs();
+        let drawn = keyed(self.world.plan.seed ^ 0xf4ee, now_ms, function as u64);
         // One time in sixteen a new process is started although other processes are idle.
         if free.is_empty() || drawn.is_multiple_of(16) {
             drop(idle);
@@ -152,78 +136,57 @@ impl Fleet {
 
     /// Starts a process of `function`, with its ports.
     fn start(&self, function: Function) -> Warm {
-        let process = Process::start(&self.world, &self.watch, function);
-        let store = || Store::new(&process, &self.memory, &self.stream);
-        let queues = || Queues::new(&process, &self.queues, &self.deliveries);
+        let process = Process::start(&self.world, function);
+        let own = Ports {
+            process: Arc::clone(&process),
+            services: Arc::clone(&self.services),
+        };
+        let ports = || own.clone();
         let shoppers = self.keys.shoppers.clone();
         let runtime = ProcessRuntime(Arc::clone(&process));
+        let url = RETURN_URL.to_owned();
         let service: Service = match function {
-            Function::GetDrop => Arc::new(get_drop::Api::router(store(), store(), runtime)),
-            Function::Reserve => Arc::new(reserve::Api::router(
-                store(),
-                store(),
-                store(),
-                shoppers,
-                runtime,
-                StockTable::NEW,
-            )),
-            Function::Checkout => Arc::new(checkout::Api::router(
-                store(),
-                store(),
-                store(),
-                shoppers,
-                runtime,
-            )),
-            Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, runtime)),
+            Function::GetDrop => Arc::new(get_drop::Api::router(ports(), ports(), runtime)),
+            Function::Reserve => {
+                let table = StockTable::NEW;
+                let api = reserve::Api::router(ports(), ports(), ports(), shoppers, runtime, table);
+                Arc::new(api)
+            }
+            Function::Checkout => {
+                let api = checkout::Api::router(ports(), ports(), ports(), shoppers, runtime);
+                Arc::new(api)
+            }
+            Function::GetOrder => Arc::new(get_order::Api::router(ports(), shoppers, runtime)),
             Function::OperateDrop => {
                 // Capacity is no part of the replay, so the store of readiness is always empty and has no
                 // gate.
-                let (readiness, operators) = (self.memory.clone(), self.keys.operators.clone());
+                let (readiness, operators) = (self.services.memory.clone(), self.keys.operators.clone());
                 Arc::new(operate_drop::Api::router(
-                    store(),
-                    store(),
+                    ports(),
+                    ports(),
                     readiness,
-                    store(),
+                    ports(),
                     PACE.rate,
                     operators,
                     runtime,
                 ))
             }
-            Function::RelayEvents => Arc::new(Relay::new(queues(), runtime)),
+            Function::RelayEvents => Arc::new(Relay::new(ports(), runtime)),
             Function::ProcessOrder => {
-                let gateway = Gateway::new(&process, &self.gateway);
-                Arc::new(PaymentSaga::new(
-                    store(),
-                    gateway,
-                    PACE,
-                    RETURN_URL.to_owned(),
-                    runtime,
-                ))
+                let saga = PaymentSaga::new(ports(), ports(), PACE, url, runtime);
+                Arc::new(saga)
             }
-            Function::ProjectLedger => {
-                Arc::new(Projection::new(Ledger::new(&process, &self.ledger), runtime))
+            Function::ProjectLedger => Arc::new(Projection::new(ports(), runtime)),
+            Function::ConductDrop => {
+                let settings = Settings::default();
+                let conductor = Conductor::new(ports(), ports(), ports(), ports(), runtime, settings);
+                Arc::new(conductor)
             }
-            Function::ConductDrop => Arc::new(Conductor::new(
-                store(),
-                store(),
-                store(),
-                store(),
-                runtime,
-                Settings::default(),
-            )),
-            Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), runtime)),
+            Function::SweepOrders => Arc::new(Sweeper::new(ports(), ports(), runtime)),
             Function::ReceiveWebhook => {
-                Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), runtime))
+                Arc::new(Webhooks::router(MemorySecret::new(SECRET), ports(), runtime))
             }
-            Function::NotifyShopper => {
-                let mailbox = Mailbox::new(&process);
-                Arc::new(Notifier::new(
-                    store(),
-                    Some(mailbox),
-                    RETURN_URL.to_owned(),
-                    runtime,
-                ))
-            }
+            Function::NotifyShopper => Arc::new(Notifier::new(ports(), Some(ports()), url, runtime)),
         };
         Warm { process, service }
     }
@@ -249,16 +212,16 @@ impl Fleet {
             answer.send(served.await).ok();
         });
         let timeout = world.sleep(function.limits().timeout_ms());
-        match futures_util::future::select(answered, timeout).await {
-            futures_util::future::Either::Left((Ok(answer), _)) => {
-                self.idle().entry(function).or_default().push(warm);
+        match select(answered, timeout).await {
+            Either::Left((Ok(answer), _)) => {
+                lock(&self.idle).entry(function).or_default().push(warm);
                 answer.map_or(Invoked::Failed, Invoked::Answered)
             }
-            futures_util::future::Either::Left((Err(_), _)) => Invoked::Failed,
-            futures_util::future::Either::Right(_) => {
+            Either::Left((Err(_), _)) => Invoked::Failed,
+            Either::Right(_) => {
                 world.note("an invocation took all its time");
                 world.tell(|| format!("{} is ended: its time is up", process.name()));
-                world.kill(process.id);
+                world.timeline.kill(process.id);
                 Invoked::Failed
             }
         }
@@ -316,36 +279,42 @@ impl Fleet {
 
     /// Passes a batch of the stream to the relay.
     pub async fn relay(self: &Arc<Self>, label: String, batch: StreamBatch) -> Invoked<BatchReport> {
-        self.event::<Relay<Queues, ProcessRuntime>>(Function::RelayEvents, label, batch, 0)
+        self.event::<Relay<Ports, ProcessRuntime>>(Function::RelayEvents, label, batch, 0)
             .await
     }
 
-    /// Passes a batch of the payments queue to `process-order`.
-    pub async fn process(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<PaymentSaga<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, label, event, 0)
-            .await
-    }
-
-    /// Passes a batch of the ledger queue to `project-ledger`.
-    pub async fn project(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Projection<Ledger, ProcessRuntime>>(Function::ProjectLedger, label, event, 0)
-            .await
-    }
-
-    /// Passes a batch of the mail queue to `notify-shopper`.
-    pub async fn notify(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Notifier<Store, Mailbox, ProcessRuntime>>(Function::NotifyShopper, label, event, 0)
-            .await
+    /// Passes a batch of the queue `of` to the queue's consumer.
+    pub async fn consume(
+        self: &Arc<Self>,
+        of: Destination,
+        label: String,
+        event: SqsEvent,
+    ) -> Invoked<SqsBatchResponse> {
+        type Saga = PaymentSaga<Ports, Ports, ProcessRuntime>;
+        let function = consumer(of);
+        match of {
+            Destination::Payments => self.event::<Saga>(function, label, event, 0).await,
+            Destination::Ledger => {
+                self.event::<Projection<Ports, ProcessRuntime>>(function, label, event, 0)
+                    .await
+            }
+            Destination::Mail if self.world.is_sabotaged(Sabotage::NobodyTells) => {
+                Invoked::Answered(SqsBatchResponse::default())
+            }
+            Destination::Mail => {
+                self.event::<Notifier<Ports, Ports, ProcessRuntime>>(function, label, event, 0)
+                    .await
+            }
+        }
     }
 
     /// Runs the conductor once. The invocation began `late_ms` ago.
     pub async fn conduct(self: &Arc<Self>, label: String, late_ms: i64) {
-        if self.world.is_sabotaged(Sabotage::NobodyConducts) {
-            return;
+        type OnPorts = Conductor<Ports, Ports, Ports, Ports, ProcessRuntime>;
+        if !self.world.is_sabotaged(Sabotage::NobodyConducts) {
+            self.event::<OnPorts>(Function::ConductDrop, label, IgnoredAny, late_ms)
+                .await;
         }
-        type OnStore = Conductor<Store, Store, Store, Store, ProcessRuntime>;
-        self.event::<OnStore>(Function::ConductDrop, label, IgnoredAny, late_ms)
-            .await;
     }
 
     /// Runs the sweeper once. The invocation began `late_ms` ago.
@@ -354,7 +323,7 @@ impl Fleet {
             return;
         }
         let (function, tick) = (Function::SweepOrders, Tick::default());
-        let swept = self.event::<Sweeper<Store, Queues, ProcessRuntime>>(function, label, tick, late_ms);
+        let swept = self.event::<Sweeper<Ports, Ports, ProcessRuntime>>(function, label, tick, late_ms);
         if let Invoked::Answered(swept) = swept.await
             && swept.reminded > 0
         {

@@ -37,40 +37,31 @@ impl Function {
         Self::NotifyShopper,
     ];
 
+    const fn name_and_limits(self) -> (&'static str, FunctionLimits) {
+        match self {
+            Self::GetDrop => ("get-drop", get_drop::LIMITS),
+            Self::Reserve => ("reserve", reserve::LIMITS),
+            Self::Checkout => ("checkout", checkout::LIMITS),
+            Self::GetOrder => ("get-order", get_order::LIMITS),
+            Self::OperateDrop => ("operate-drop", operate_drop::LIMITS),
+            Self::RelayEvents => ("relay-events", relay_events::LIMITS),
+            Self::ProcessOrder => ("process-order", process_order::LIMITS),
+            Self::ProjectLedger => ("project-ledger", project_ledger::LIMITS),
+            Self::ConductDrop => ("conduct-drop", conduct_drop::LIMITS),
+            Self::SweepOrders => ("sweep-orders", sweep_orders::LIMITS),
+            Self::ReceiveWebhook => ("receive-webhook", receive_webhook::LIMITS),
+            Self::NotifyShopper => ("notify-shopper", notify_shopper::LIMITS),
+        }
+    }
+
     /// The function's name, which is the name of its folder.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::GetDrop => "get-drop",
-            Self::Reserve => "reserve",
-            Self::Checkout => "checkout",
-            Self::GetOrder => "get-order",
-            Self::OperateDrop => "operate-drop",
-            Self::RelayEvents => "relay-events",
-            Self::ProcessOrder => "process-order",
-            Self::ProjectLedger => "project-ledger",
-            Self::ConductDrop => "conduct-drop",
-            Self::SweepOrders => "sweep-orders",
-            Self::ReceiveWebhook => "receive-webhook",
-            Self::NotifyShopper => "notify-shopper",
-        }
+        self.name_and_limits().0
     }
 
     #[must_use]
     pub const fn limits(self) -> FunctionLimits {
-        match self {
-            Self::GetDrop => get_drop::LIMITS,
-            Self::Reserve => reserve::LIMITS,
-            Self::Checkout => checkout::LIMITS,
-            Self::GetOrder => get_order::LIMITS,
-            Self::OperateDrop => operate_drop::LIMITS,
-            Self::RelayEvents => relay_events::LIMITS,
-            Self::ProcessOrder => process_order::LIMITS,
-            Self::ProjectLedger => project_ledger::LIMITS,
-            Self::ConductDrop => conduct_drop::LIMITS,
-            Self::SweepOrders => sweep_orders::LIMITS,
-            Self::ReceiveWebhook => receive_webhook::LIMITS,
-            Self::NotifyShopper => notify_shopper::LIMITS,
-        }
+        self.name_and_limits().1
     }
 }

@@ -35,6 +35,7 @@ pub mod faults;
 pub mod fleet;
 pub mod function;
 pub mod hashed;
+mod lock;
 pub mod operator;
 pub mod plan;
 pub mod ports;

@@ -3,24 +3,25 @@
 #![recursion_limit = "256"]
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use loadtest::audit::{Promise, share};
+use loadtest::audit::Promise;
 use replay::draw::Subject;
 use replay::plan::Plan;
-use replay::prove::{Extent, Summary, prove};
+use replay::prove::{Extent, Sales, Summary, prove};
 use replay::run::{Options, run};
 use replay::sabotage::Sabotage;
 use replay::shrink::shrink;
 use replay::situations;
 use replay::tokens::Keys;
+use serde::Serialize;
 
 /// The largest number of runs for shrinking.
 const SHRINK_RUNS: u32 = 3_000;
@@ -129,16 +130,11 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
         outcome = run(&plan, keys, options);
     }
     if let Some(file) = &what.save {
-        std::fs::write(file, serde_json::to_vec_pretty(&plan)?)
-            .with_context(|| format!("writing {}", file.display()))?;
+        write(file, &plan)?;
     }
     if !what.quiet {
-        writeln!(
-            out,
-            "{}\n{}",
-            serde_json::to_string_pretty(&plan)?,
-            outcome.history
-        )?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?;
+        writeln!(out, "{}", outcome.history)?;
         for (situation, times) in &outcome.situations {
             writeln!(out, "{times:6}  {situation}")?;
         }
@@ -146,39 +142,25 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
             writeln!(out, "{times:6}  fault: {fault}")?;
         }
     }
-    let found = &outcome.findings;
-    let (paid, sellable) = (found.paid, found.sellable);
-    let by_deadline = found.endings_by_deadline;
-    let (elsewhere, repeats) = (found.repeats_elsewhere, found.repeats);
-    writeln!(out, "{}", sales(paid, sellable, by_deadline, elsewhere, repeats))?;
-    writeln!(
-        out,
-        "{} steps, {} ms, {} broken promises",
-        outcome.steps,
-        outcome.virtual_ms,
-        outcome.violations.len()
-    )?;
+    let mut sales = Sales::default();
+    sales.add(&outcome.findings);
+    writeln!(out, "{sales}")?;
+    let (steps, ms, broken) = (outcome.steps, outcome.virtual_ms, outcome.violations.len());
+    writeln!(out, "{steps} steps, {ms} ms, {broken} broken promises")?;
     for violation in &outcome.violations {
         writeln!(out, "BROKEN {violation}")?;
     }
     Ok(exit_code(outcome.violations.is_empty()))
 }
 
-/// The line with the sales figures, which are no promises.
-fn sales(paid: u64, sellable: u64, by_deadline: u64, elsewhere: u64, repeats: u64) -> String {
-    let percent = share(paid, sellable).map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
-    format!(
-        "{paid} of the {sellable} units sold that could be ({percent}); {by_deadline} orders ended by their deadline; \
-         {elsewhere} of {repeats} repeats did not find their reservation"
-    )
+/// Writes a value as JSON.
+fn write(file: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    std::fs::write(file, serde_json::to_vec_pretty(value)?)
+        .with_context(|| format!("writing {}", file.display()))
 }
 
 fn exit_code(kept: bool) -> ExitCode {
-    if kept {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    ExitCode::from(u8::from(!kept))
 }
 
 fn many(what: &Prove, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
@@ -195,15 +177,12 @@ fn many(what: &Prove, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
         subject: what.of,
     };
     let stop = stop_on_ctrl_c()?;
-    let bar = match what.drops {
-        Some(drops) => ProgressBar::new(drops),
-        None => ProgressBar::new_spinner(),
-    };
+    let bar = what.drops.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     bar.set_style(ProgressStyle::with_template(
         "{elapsed_precise} {bar:30} {pos} drops, {per_sec}, {msg} broken promises",
     )?);
     bar.set_message("0");
-    let broken = std::sync::atomic::AtomicU64::new(0);
+    let broken = AtomicU64::new(0);
     let summary = prove(&extent, keys, &stop, &|done, violations| {
         bar.inc(done);
         if violations > 0 {
@@ -215,8 +194,7 @@ fn many(what: &Prove, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
     if let Some(folder) = what.summary.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
-    std::fs::write(&what.summary, serde_json::to_vec_pretty(&summary)?)
-        .with_context(|| format!("writing {}", what.summary.display()))?;
+    write(&what.summary, &summary)?;
     tell(&summary, what)?;
     if let Some(first) = summary.failures.first() {
         shrink_into(what, first.seed, first.promise, keys)?;
@@ -233,15 +211,7 @@ fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
     for (fault, times) in &summary.faults {
         writeln!(out, "{times:10}  fault: {fault}")?;
     }
-    let s = summary;
-    let sold = sales(
-        s.paid,
-        s.sellable,
-        s.endings_by_deadline,
-        s.repeats_elsewhere,
-        s.repeats,
-    );
-    writeln!(out, "{sold}")?;
+    writeln!(out, "{}", summary.sales)?;
     writeln!(
         out,
         "{} drops (seeds {} to {}) in {:.1} s, {:.1} a second, {} steps, {} faults, {} broken promises; {}",
@@ -274,8 +244,8 @@ fn again(what: &Prove) -> String {
     };
     let sabotage = what
         .sabotage
-        .map_or_else(String::new, |sabotage| format!(" --sabotage {}", sabotage.name()));
-    format!("{of}{sabotage}")
+        .map(|sabotage| format!(" --sabotage {}", sabotage.name()));
+    format!("{of}{}", sabotage.unwrap_or_default())
 }
 
 /// Shrinks the first seed that broke a promise, and writes its plan beside the summary.
@@ -285,18 +255,15 @@ fn shrink_into(what: &Prove, seed: u64, promise: Promise, keys: &Arc<Keys>) -> a
         telling: true,
     };
     let shrunk = shrink(&what.of.plan(seed), keys, options, promise, SHRINK_RUNS).plan;
-    let outcome = run(&shrunk, keys, options);
     let plan = what.summary.with_file_name(format!("seed-{seed}.plan.json"));
     let history = what.summary.with_file_name(format!("seed-{seed}.history.txt"));
-    std::fs::write(&plan, serde_json::to_vec_pretty(&shrunk)?)?;
-    std::fs::write(&history, outcome.history)?;
-    let again = again(what);
+    write(&plan, &shrunk)?;
+    std::fs::write(&history, run(&shrunk, keys, options).history)?;
+    let (history, plan, again) = (history.display(), plan.display(), again(what));
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "shrunk to {}: target/release/replay --plan {}{again}",
-        history.display(),
-        plan.display()
+        "shrunk to {history}: target/release/replay --plan {plan}{again}"
     )?;
     Ok(())
 }

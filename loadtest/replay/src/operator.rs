@@ -7,16 +7,15 @@ use domain::ids::DropId;
 use http::Method;
 use loadtest::audit::Promise;
 use loadtest::facts::Entry;
+use memory::TestRuntime;
 
 use crate::client::{Call, Client};
 use crate::fleet::Answer;
 use crate::function::Function;
-use crate::plan::{Act, ActKind, DropPlan, Sends, sku_name};
+use crate::plan::{ActKind, DropPlan, sku_name};
 
-const SENDS: Sends = Sends {
-    clicks: 1,
-    patience_ms: 8_000,
-};
+/// The time limit for an answer, in milliseconds.
+const PATIENCE_MS: u32 = 8_000;
 /// The largest number of times that the operator starts a request again after all tries failed.
 const MOST_ROUNDS: u32 = 20;
 
@@ -50,52 +49,50 @@ impl Operator {
     }
 
     /// Creates the drop and publishes it.
-    pub async fn publish(&self, plan: &DropPlan) -> OnSale {
+    pub async fn publish(&self) -> OnSale {
+        let plan = &self.client.world.plan.drop;
         let mut on_sale = OnSale {
             units: plan.units.clone(),
             in_doubt: vec![0; plan.units.len()],
             ..OnSale::default()
         };
         let draft = self.call("", Method::PUT);
-        let draft = self.body(plan).map_or(draft.clone(), |body| draft.json(&body));
+        let draft = body(plan).map_or(draft.clone(), |body| draft.json(&body));
         if self.act(draft, &[200, 201]).await.is_some() {
-            // The answer 409 is expected: after many faults, the drop may have ended before it was published.
-            let published = self.act(self.call("/publish", Method::POST), &[200, 409]).await;
-            on_sale.published = published == Some(200);
+            // After many faults, the drop may have ended before it was published.
+            on_sale.published = self.is_done(self.post("/publish")).await;
         }
         on_sale
     }
 
-    /// Does `acts`, each at its time.
-    pub async fn operate(&self, plan: &DropPlan, acts: &[Act], mut on_sale: OnSale) -> OnSale {
-        for (nth, act) in acts.iter().enumerate() {
-            let wait_ms = i64::from(act.at_ms) - self.client.world.now_ms();
-            self.client.world.sleep(wait_ms).await;
-            self.one(nth, act.kind, plan, &mut on_sale).await;
+    /// Does the plan's acts, each at its time.
+    pub async fn operate(&self, mut on_sale: OnSale) -> OnSale {
+        let world = &self.client.world;
+        for (nth, act) in world.plan.acts.iter().enumerate() {
+            let wait_ms = i64::from(act.at_ms) - world.now_ms();
+            world.sleep(wait_ms).await;
+            self.one(nth, act.kind, &mut on_sale).await;
         }
         on_sale
     }
 
-    async fn one(&self, nth: usize, kind: ActKind, plan: &DropPlan, on_sale: &mut OnSale) {
+    async fn one(&self, nth: usize, kind: ActKind, on_sale: &mut OnSale) {
         let world = &self.client.world;
         let now_ms = world.now().as_millis();
-        // The answer 409 is expected: the drop may already be over or cancelled.
-        const DONE: &[u16] = &[200, 409];
         match kind {
             ActKind::Pause => {
-                self.act(self.call("/pause", Method::POST), DONE).await;
+                self.is_done(self.post("/pause")).await;
             }
             ActKind::Resume => {
-                self.act(self.call("/resume", Method::POST), DONE).await;
+                self.is_done(self.post("/resume")).await;
             }
             ActKind::Extend(by_ms) => {
-                let ends_at = memory::TestRuntime::START
-                    .plus_millis(i64::from(plan.opens_ms) + i64::from(plan.lasts_ms) + i64::from(by_ms));
+                let plan = &world.plan.drop;
+                let ends_ms = i64::from(plan.opens_ms) + i64::from(plan.lasts_ms) + i64::from(by_ms);
                 let body = ExtendBody {
-                    ends_at: ends_at.into(),
+                    ends_at: TestRuntime::START.plus_millis(ends_ms).into(),
                 };
-                let extend = self.call("/extend", Method::POST).json(&body);
-                if self.act(extend, DONE).await == Some(200) {
+                if self.is_done(self.post("/extend").json(&body)).await {
                     world.note("extended");
                 }
             }
@@ -104,17 +101,14 @@ impl Operator {
                     return;
                 };
                 on_sale.restocked_ms = Some(now_ms);
-                let restock = self.call("/restock", Method::POST);
-                let restock = restock.json(&RestockBody { sku: name, units });
-                let done = self.act(restock.key(format!("restock-{nth}")), DONE).await;
-                let count = match done {
-                    Some(200) => {
-                        world.note("restocked");
-                        on_sale.units.get_mut(sku)
-                    }
+                let restock = self.post("/restock").json(&RestockBody { sku: name, units });
+                let count = if self.is_done(restock.key(format!("restock-{nth}"))).await {
+                    world.note("restocked");
+                    on_sale.units.get_mut(sku)
+                } else {
                     // The restock was refused or not answered. An earlier try of the request may still take
                     // effect, so its units are in doubt.
-                    _ => on_sale.in_doubt.get_mut(sku),
+                    on_sale.in_doubt.get_mut(sku)
                 };
                 if let Some(count) = count {
                     *count += units;
@@ -122,7 +116,7 @@ impl Operator {
             }
             ActKind::Cancel => {
                 on_sale.cancelled_ms = Some(now_ms);
-                if self.act(self.call("/cancel", Method::POST), DONE).await == Some(200) {
+                if self.is_done(self.post("/cancel")).await {
                     world.note("cancelled");
                 }
             }
@@ -137,17 +131,14 @@ impl Operator {
         let Some(listed) = self.settled(&listed, &[200]).await else {
             return;
         };
-        let orders = listed
-            .json::<OperatorOrderList>()
-            .map(|list| list.orders)
-            .unwrap_or_default();
+        let orders = listed.json().map(|list: OperatorOrderList| list.orders);
         let world = &self.client.world;
-        for order in orders.into_iter().filter(|order| order.late) {
+        for order in orders.into_iter().flatten().filter(|order| order.late) {
             let act = if ends { "end" } else { "keep" };
             let path = format!("/operator/orders/{}/{act}", order.order_id);
             let call = Call::new(Function::OperateDrop, Method::POST, path).key(format!("decide-{nth}"));
             let call = if ends {
-                self.client.journal.write(Entry::EndAsked {
+                world.record(Entry::EndAsked {
                     at_ms: world.now().as_millis(),
                     order_id: order.order_id.to_string(),
                 });
@@ -174,6 +165,16 @@ impl Operator {
         Call::new(Function::OperateDrop, method, path)
     }
 
+    fn post(&self, act: &str) -> Call {
+        self.call(act, Method::POST)
+    }
+
+    /// Sends an act until there is a final answer; whether it is done. The answer 409 is expected: the drop may
+    /// already be over or cancelled.
+    async fn is_done(&self, call: Call) -> bool {
+        self.act(call, &[200, 409]).await == Some(200)
+    }
+
     /// Sends an act until there is a final answer. Returns its status; `None` if there is no final answer or
     /// the status is not expected.
     async fn act(&self, call: Call, expected: &[u16]) -> Option<u16> {
@@ -188,47 +189,45 @@ impl Operator {
     /// Sends a request until there is a final answer; `None` without a final answer, or if its status is not
     /// expected.
     async fn settled(&self, call: &Call, expected: &[u16]) -> Option<Answer> {
-        let act = format!("{} {}", call.method, call.path);
         for _ in 0..MOST_ROUNDS {
-            let answers = self.client.insist(call, SENDS).await;
-            let Some(answer) = answers.into_iter().next() else {
+            let Some(answer) = self.client.ask(call, PATIENCE_MS).await else {
                 continue;
             };
-            if !expected.contains(&answer.status) {
-                let body = String::from_utf8_lossy(&answer.body).into_owned();
-                let what = format!("the operator's {act} was answered {} {body}", answer.status);
-                self.client.world.broken(Promise::UnexpectedAnswers, what);
-                return None;
+            if expected.contains(&answer.status) {
+                return Some(answer);
             }
-            return Some(answer);
+            let (method, path) = (&call.method, &call.path);
+            let what = format!("the operator's {method} {path} was answered {answer}");
+            self.client.world.broken(Promise::UnexpectedAnswers, what);
+            return None;
         }
         None
     }
+}
 
-    fn body(&self, plan: &DropPlan) -> Option<DropBody> {
-        let starts_at = memory::TestRuntime::START.plus_millis(i64::from(plan.opens_ms));
-        let sku = |(number, units): (usize, &u32)| {
-            Some(SkuBody {
-                sku: sku_name(number).parse().ok()?,
-                title: format!("Edition {number}"),
-                price_minor: 4_900,
-                units: *units,
-            })
-        };
-        Some(DropBody {
-            title: "A small drop".to_owned(),
-            currency: "EUR".parse().ok()?,
-            starts_at: starts_at.into(),
-            ends_at: starts_at.plus_millis(i64::from(plan.lasts_ms)).into(),
-            hold_seconds: plan.hold_seconds,
-            payment_seconds: plan.payment_seconds,
-            retry_seconds: plan.retry_seconds,
-            gateway_wait_seconds: plan.gateway_wait_seconds,
-            per_shopper_limit: plan.per_shopper_limit,
-            expected_shoppers: 1_000,
-            listed: true,
-            start_may_be_past: true,
-            skus: plan.units.iter().enumerate().filter_map(sku).collect(),
+fn body(plan: &DropPlan) -> Option<DropBody> {
+    let starts_at = TestRuntime::START.plus_millis(i64::from(plan.opens_ms));
+    let sku = |(number, units): (usize, &u32)| {
+        Some(SkuBody {
+            sku: sku_name(number).parse().ok()?,
+            title: format!("Edition {number}"),
+            price_minor: 4_900,
+            units: *units,
         })
-    }
+    };
+    Some(DropBody {
+        title: "A small drop".to_owned(),
+        currency: "EUR".parse().ok()?,
+        starts_at: starts_at.into(),
+        ends_at: starts_at.plus_millis(i64::from(plan.lasts_ms)).into(),
+        hold_seconds: plan.hold_seconds,
+        payment_seconds: plan.payment_seconds,
+        retry_seconds: plan.retry_seconds,
+        gateway_wait_seconds: plan.gateway_wait_seconds,
+        per_shopper_limit: plan.per_shopper_limit,
+        expected_shoppers: 1_000,
+        listed: true,
+        start_may_be_past: true,
+        skus: plan.units.iter().enumerate().filter_map(sku).collect(),
+    })
 }

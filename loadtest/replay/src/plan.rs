@@ -95,6 +95,17 @@ pub struct Sends {
     pub patience_ms: u32,
 }
 
+impl Sends {
+    /// One send at a time, without double clicks.
+    #[must_use]
+    pub const fn once(patience_ms: u32) -> Self {
+        Self {
+            clicks: 1,
+            patience_ms,
+        }
+    }
+}
+
 /// The behaviour of a shopper after a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,22 +118,26 @@ pub enum Then {
         after_ms: u32,
     },
     /// The shopper checks out.
-    CheckOut {
-        /// The time from the reservation to this request, in milliseconds.
-        after_ms: u32,
-        /// How the checkout is sent.
-        sends: Sends,
-        /// The first card.
-        card: Card,
-        /// The cards that the shopper submits after declines, one after the other.
-        #[serde(default)]
-        further: [Option<Card>; 2],
-        /// The time from the accepted order to its cancellation, in milliseconds; `None` if the shopper does
-        /// not cancel.
-        cancel_after_ms: Option<u32>,
-        /// The delay of an action that the payment requires, by the shopper or a slow bank, in milliseconds.
-        acts_after_ms: u32,
-    },
+    CheckOut(CheckOut),
+}
+
+/// The behaviour of a shopper who checks out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckOut {
+    /// The time from the reservation to this request, in milliseconds.
+    pub after_ms: u32,
+    /// How the checkout is sent.
+    pub sends: Sends,
+    /// The first card.
+    pub card: Card,
+    /// The cards that the shopper submits after declines, one after the other.
+    #[serde(default)]
+    pub further: [Option<Card>; 2],
+    /// The time from the accepted order to its cancellation, in milliseconds; `None` if the shopper does
+    /// not cancel.
+    pub cancel_after_ms: Option<u32>,
+    /// The delay of an action that the payment requires, by the shopper or a slow bank, in milliseconds.
+    pub acts_after_ms: u32,
 }
 
 impl Then {
@@ -131,11 +146,11 @@ impl Then {
     pub const fn buys(&self) -> bool {
         matches!(
             self,
-            Self::CheckOut {
+            Self::CheckOut(CheckOut {
                 card: Card::Works | Card::Confirmed | Card::SlowPays,
                 cancel_after_ms: None,
                 ..
-            }
+            })
         )
     }
 }
@@ -170,6 +185,14 @@ pub struct Act {
     pub at_ms: u32,
     /// The kind of act.
     pub kind: ActKind,
+}
+
+impl Act {
+    /// An act of this kind, `at_ms` milliseconds from the beginning.
+    #[must_use]
+    pub const fn new(at_ms: u32, kind: ActKind) -> Self {
+        Self { at_ms, kind }
+    }
 }
 
 /// An act of the operator, without its time.
@@ -264,9 +287,12 @@ pub struct Outage {
 }
 
 impl FaultPlan {
-    /// Whether clocks differ.
+    /// Whether `fault` can hit calls.
     #[must_use]
-    pub fn skews_clocks(&self) -> bool {
-        self.rates.contains_key(&Fault::ClockSkew)
+    pub fn may_strike(&self, fault: Fault) -> bool {
+        match &self.strokes {
+            Some(strokes) => strokes.values().any(|struck| struck.fault == fault),
+            None => self.rates.contains_key(&fault),
+        }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use loadtest::audit::{Promise, share};
+use loadtest::audit::{Findings, Promise, share};
 use serde::Serialize;
 
 use crate::draw::Subject;
 use crate::faults::Fault;
+use crate::lock::lock;
 use crate::run::{Options, run};
 use crate::sabotage::Sabotage;
 use crate::tokens::Keys;
@@ -63,20 +64,8 @@ pub struct Summary {
     pub thread_ms_per_drop: f64,
     /// Virtual time of all drops, in seconds.
     pub virtual_seconds: u64,
-    /// Units in paid orders.
-    pub paid: u64,
-    /// Units that could have been sold without faults and cancellations.
-    pub sellable: u64,
-    /// `paid` ÷ `sellable`; `None` if `sellable` is 0.
-    pub sold_share: Option<f64>,
-    /// Accepted orders that ended by their payment deadline.
-    pub endings_by_deadline: u64,
-    /// Answers 201 to a key that had been answered 201 before, while the first reservation was still held.
-    pub repeats: u64,
-    /// Repeats whose answer named another reservation than the first answer.
-    pub repeats_elsewhere: u64,
-    /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
-    pub repeats_not_found: Option<f64>,
+    #[serde(flatten)]
+    pub sales: Sales,
     pub first_seed: u64,
     pub last_seed: u64,
     /// The number of threads.
@@ -97,11 +86,7 @@ impl Summary {
         self.steps += tallies.steps;
         self.virtual_seconds += u64::try_from(tallies.virtual_ms / 1000).unwrap_or(0);
         self.last_seed = self.last_seed.max(seed);
-        self.paid += tallies.findings.paid;
-        self.sellable += tallies.findings.sellable;
-        self.endings_by_deadline += tallies.findings.endings_by_deadline;
-        self.repeats += tallies.findings.repeats;
-        self.repeats_elsewhere += tallies.findings.repeats_elsewhere;
+        self.sales.add(&tallies.findings);
         for (fault, times) in &tallies.struck {
             self.faults_injected += times;
             *self.faults.entry(fault.name()).or_default() += times;
@@ -111,41 +96,62 @@ impl Summary {
             *self.drops_with_situation.entry(situation).or_default() += 1;
         }
         self.violations += tallies.violations.len() as u64;
-        if let Some(first) = tallies.violations.first()
-            && self.failures.len() < MOST_FAILURES
-        {
+        if let Some(first) = tallies.violations.first() {
             self.failures.push(Failure {
                 seed,
                 promise: first.promise,
                 what: first.what.clone(),
             });
+            self.failures.sort();
+            self.failures.truncate(MOST_FAILURES);
         }
     }
+}
 
-    fn merge(&mut self, other: Self) {
-        self.drops += other.drops;
-        self.steps += other.steps;
-        self.faults_injected += other.faults_injected;
-        self.violations += other.violations;
-        self.virtual_seconds += other.virtual_seconds;
-        self.last_seed = self.last_seed.max(other.last_seed);
-        self.paid += other.paid;
-        self.sellable += other.sellable;
-        self.endings_by_deadline += other.endings_by_deadline;
-        self.repeats += other.repeats;
-        self.repeats_elsewhere += other.repeats_elsewhere;
-        for (name, times) in other.faults {
-            *self.faults.entry(name).or_default() += times;
-        }
-        for (name, times) in other.situations {
-            *self.situations.entry(name).or_default() += times;
-        }
-        for (name, times) in other.drops_with_situation {
-            *self.drops_with_situation.entry(name).or_default() += times;
-        }
-        self.failures.extend(other.failures);
-        self.failures.sort();
-        self.failures.truncate(MOST_FAILURES);
+/// The sales figures of drops, which are no promises.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Sales {
+    /// Units in paid orders.
+    pub paid: u64,
+    /// Units that could have been sold without faults and cancellations.
+    pub sellable: u64,
+    /// `paid` ÷ `sellable`; `None` if `sellable` is 0.
+    pub sold_share: Option<f64>,
+    /// Accepted orders that ended by their payment deadline.
+    pub endings_by_deadline: u64,
+    /// Answers 201 to a key that had been answered 201 before, while the first reservation was still held.
+    pub repeats: u64,
+    /// Repeats whose answer named another reservation than the first answer.
+    pub repeats_elsewhere: u64,
+    /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
+    pub repeats_not_found: Option<f64>,
+}
+
+impl Sales {
+    /// Adds the figures of one drop.
+    pub fn add(&mut self, found: &Findings) {
+        self.paid += found.paid;
+        self.sellable += found.sellable;
+        self.sold_share = share(self.paid, self.sellable);
+        self.endings_by_deadline += found.endings_by_deadline;
+        self.repeats += found.repeats;
+        self.repeats_elsewhere += found.repeats_elsewhere;
+        self.repeats_not_found = share(self.repeats_elsewhere, self.repeats);
+    }
+}
+
+impl std::fmt::Display for Sales {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let percent = self.sold_share.map_or("-".to_owned(), percent);
+        let Self { paid, sellable, .. } = self;
+        let (by_deadline, elsewhere, repeats) =
+            (self.endings_by_deadline, self.repeats_elsewhere, self.repeats);
+        write!(
+            f,
+            "{paid} of the {sellable} units sold that could be ({percent}); {by_deadline} orders ended by their \
+             deadline; {elsewhere} of {repeats} repeats did not find their reservation"
+        )
     }
 }
 
@@ -160,48 +166,38 @@ pub fn prove(
 ) -> Summary {
     let began = Instant::now();
     let next = AtomicU64::new(0);
-    let violations = AtomicU64::new(0);
     let whole = Mutex::new(Summary {
         first_seed: extent.first_seed,
         threads: extent.threads,
+        faults: Fault::ALL.map(|fault| (fault.name(), 0)).into(),
         ..Summary::default()
     });
-    for fault in Fault::ALL {
-        let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
-        whole.faults.insert(fault.name(), 0);
-    }
+    let prove_next = || {
+        let late = extent.within.is_some_and(|within| began.elapsed() >= within);
+        let broken = extent.stop_at_first && lock(&whole).violations > 0;
+        if late || broken || stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let nth = next.fetch_add(1, Ordering::Relaxed);
+        if nth >= extent.drops {
+            return false;
+        }
+        let seed = extent.first_seed.wrapping_add(nth);
+        let options = Options {
+            sabotage: extent.sabotage,
+            telling: false,
+        };
+        let tallies = run(&extent.subject.plan(seed), keys, options);
+        lock(&whole).add(seed, &tallies);
+        told(1, tallies.violations.len() as u64);
+        true
+    };
     std::thread::scope(|scope| {
         for _ in 0..extent.threads {
-            scope.spawn(|| {
-                let mut mine = Summary::default();
-                loop {
-                    let late = extent.within.is_some_and(|within| began.elapsed() >= within);
-                    let broken = extent.stop_at_first && violations.load(Ordering::Relaxed) > 0;
-                    if late || broken || stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let nth = next.fetch_add(1, Ordering::Relaxed);
-                    if nth >= extent.drops {
-                        break;
-                    }
-                    let seed = extent.first_seed.wrapping_add(nth);
-                    let options = Options {
-                        sabotage: extent.sabotage,
-                        telling: false,
-                    };
-                    let tallies = run(&extent.subject.plan(seed), keys, options);
-                    mine.add(seed, &tallies);
-                    let broken = tallies.violations.len() as u64;
-                    violations.fetch_add(broken, Ordering::Relaxed);
-                    told(1, broken);
-                }
-                whole.lock().unwrap_or_else(PoisonError::into_inner).merge(mine);
-            });
+            scope.spawn(|| while prove_next() {});
         }
     });
-    let mut whole = whole.into_inner().unwrap_or_else(PoisonError::into_inner);
-    whole.sold_share = share(whole.paid, whole.sellable);
-    whole.repeats_not_found = share(whole.repeats_elsewhere, whole.repeats);
+    let mut whole = lock(&whole).clone();
     whole.seconds = began.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     if whole.drops > 0 {

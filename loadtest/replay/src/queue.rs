@@ -2,7 +2,7 @@
 //! a message is deleted.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use domain::limits::Trigger;
 use events::{OrderEvent, PaymentHint};
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Stroke};
 use crate::function::Function;
-use crate::plan::SystemPlan;
+use crate::lock::lock;
 use crate::world::World;
 
 /// All queues of order events.
@@ -53,10 +53,9 @@ pub(crate) struct Queue {
 /// The receiving side of the queues: their messages, and notifications for the event sources.
 #[derive(Default)]
 pub struct Deliveries {
-    payments: Mutex<Queue>,
-    ledger: Mutex<Queue>,
-    mail: Mutex<Queue>,
-    more: [Notify; 3],
+    payments: (Mutex<Queue>, Notify),
+    ledger: (Mutex<Queue>, Notify),
+    mail: (Mutex<Queue>, Notify),
 }
 
 #[must_use]
@@ -79,81 +78,63 @@ pub const fn consumer(of: Destination) -> Function {
 }
 
 impl Deliveries {
-    pub(crate) fn queue(&self, of: Destination) -> MutexGuard<'_, Queue> {
-        let queue = match of {
+    const fn of(&self, of: Destination) -> &(Mutex<Queue>, Notify) {
+        match of {
             Destination::Payments => &self.payments,
             Destination::Ledger => &self.ledger,
             Destination::Mail => &self.mail,
-        };
-        queue.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    pub(crate) fn queue(&self, of: Destination) -> MutexGuard<'_, Queue> {
+        lock(&self.of(of).0)
     }
 
     /// Notifies the event source of a new message or of a finished batch.
-    pub(crate) fn more(&self, of: Destination) -> &Notify {
-        let [payments, ledger, mail] = &self.more;
-        match of {
-            Destination::Payments => payments,
-            Destination::Ledger => ledger,
-            Destination::Mail => mail,
-        }
+    pub(crate) const fn more(&self, of: Destination) -> &Notify {
+        &self.of(of).1
     }
 
     /// Adds a message with an event that the queue accepted.
     pub fn accept(&self, world: &World, to: Destination, event: &OrderEvent) {
-        // The sender encoded the accepted event, so encoding cannot fail here.
-        match event.encode() {
-            Ok(body) => self.take(world, to, event.id(), body, 0),
-            Err(_) => world.broken(
-                Promise::Inconsistencies,
-                format!("{} cannot be encoded", event.id()),
-            ),
-        }
+        self.take(world, to, event.id(), event.encode().ok(), 0);
     }
 
     /// Adds a message with a hint that the queue accepted.
     pub fn accept_hint(&self, world: &World, hint: &PaymentHint) {
-        match hint.encode() {
-            Ok(body) => self.take(world, Destination::Payments, hint.event.clone(), body, HINT_MS),
-            Err(_) => world.broken(
-                Promise::Inconsistencies,
-                format!("{} cannot be encoded", hint.event),
-            ),
-        }
+        let body = hint.encode().ok();
+        self.take(world, Destination::Payments, hint.event.clone(), body, HINT_MS);
     }
 
     /// Adds a message that becomes visible after `out_of_sight_ms`.
-    fn take(&self, world: &World, to: Destination, id: String, body: String, out_of_sight_ms: i64) {
-        let mut queue = self.queue(to);
-        let nth = {
-            let nth = queue.sent.entry(id.clone()).or_default();
-            *nth += 1;
-            *nth
+    fn take(&self, world: &World, to: Destination, id: String, body: Option<String>, out_of_sight_ms: i64) {
+        // The sender encoded the accepted message, so encoding cannot fail here.
+        let Some(body) = body else {
+            return world.broken(Promise::Inconsistencies, format!("{id} cannot be encoded"));
         };
+        let mut queue = self.queue(to);
         let label = format!("{}:{id}", name(to));
-        let lag = |chance: u64| Some(Stroke::Delayed(u32::try_from(200 + chance % 8_000).unwrap_or(0)));
-        let delay = world.strikes(Fault::QueueReorder, &label, nth, lag);
-        let twice = world.strikes(Fault::QueueDuplicates, &format!("{label}:twice"), nth, |_| {
-            Some(Stroke::Again)
-        });
-        let delay_ms = match delay {
+        let sent = queue.sent.entry(id).or_default();
+        *sent += 1;
+        let nth = *sent;
+        let lag = |chance: u64| Stroke::Delayed(u32::try_from(200 + chance % 8_000).unwrap_or(0));
+        let delay_ms = match world.strikes(Fault::QueueReorder, &label, nth, lag) {
             Some(Stroke::Delayed(ms)) => i64::from(ms),
             _ => 0,
         };
-        let now_ms = world.now_ms() + out_of_sight_ms;
-        queue.messages.push(Message {
-            id: format!("{label}#{nth}"),
-            body: body.clone(),
-            receives: 0,
-            visible_ms: now_ms + delay_ms,
-        });
-        if twice.is_some() {
-            let later = keyed(world.seed ^ 0x7421, key_of(&label), nth) % 6_000;
+        let again = format!("{label}:twice");
+        let twice = world.strikes(Fault::QueueDuplicates, &again, nth, |_| Stroke::Again);
+        let mut add = |copy: &str, delay_ms: i64| {
             queue.messages.push(Message {
-                id: format!("{label}#{nth}b"),
-                body,
+                id: format!("{label}#{nth}{copy}"),
+                body: body.clone(),
                 receives: 0,
-                visible_ms: now_ms + i64::try_from(later).unwrap_or(0),
+                visible_ms: world.now_ms() + out_of_sight_ms + delay_ms,
             });
+        };
+        add("", delay_ms);
+        if twice.is_some() {
+            add("b", world.drawn_ms(0x7421, key_of(&label), nth, 6_000));
         }
         drop(queue);
         self.more(to).notify_one();
@@ -199,27 +180,19 @@ impl Deliveries {
 
     /// Receives one batch of visible messages in random order, or returns the time at which the next message
     /// becomes visible, in milliseconds since the beginning.
-    pub(crate) fn receive(
-        &self,
-        world: &World,
-        of: Destination,
-        system: &SystemPlan,
-    ) -> Result<Vec<Message>, Option<i64>> {
+    pub(crate) fn receive(&self, world: &World, of: Destination) -> Result<Vec<Message>, Option<i64>> {
         let now_ms = world.now_ms();
-        let most = usize::from(system.queue_batch.max(1));
-        let visibility_ms = i64::from(system.visibility_ms);
+        let system = &world.plan.system;
         let mut queue = self.queue(of);
         // A message that an operator moved back is received as often as the template allows.
         let limit = system.max_receives.filter(|_| !queue.redriven);
         let limit = limit.unwrap_or_else(|| max_receives(of));
-        let (dead, alive): (Vec<Message>, Vec<Message>) = std::mem::take(&mut queue.messages)
-            .into_iter()
-            .partition(|message| message.receives >= limit && message.visible_ms <= now_ms);
-        queue.messages = alive;
-        for message in dead {
+        let is_dead = |message: &mut Message| message.receives >= limit && message.visible_ms <= now_ms;
+        let dead: Vec<Message> = queue.messages.extract_if(.., is_dead).collect();
+        for message in &dead {
             world.tell(|| format!("{} is put aside", message.id));
-            queue.dead.push(message);
         }
+        queue.dead.extend(dead);
         let mut visible: Vec<&mut Message> = queue
             .messages
             .iter_mut()
@@ -229,11 +202,16 @@ impl Deliveries {
             return Err(queue.messages.iter().map(|message| message.visible_ms).min());
         }
         visible.sort_by_cached_key(|message| {
-            keyed(world.seed ^ 0x0de4, key_of(&message.id), message.receives.into())
+            keyed(
+                world.plan.seed ^ 0x0de4,
+                key_of(&message.id),
+                message.receives.into(),
+            )
         });
+        let most = usize::from(system.queue_batch.max(1));
         let received = visible.into_iter().take(most).map(|message| {
             message.receives += 1;
-            message.visible_ms = now_ms + visibility_ms;
+            message.visible_ms = now_ms + i64::from(system.visibility_ms);
             if message.receives > 1 {
                 world.note("a message appeared again");
             }

@@ -68,52 +68,24 @@ pub enum Sabotage {
     StaleSaysGone,
 }
 
-/// A bug, and the number of seeds in which it must be found.
-#[derive(Debug, Clone, Copy)]
-pub struct Expected {
-    /// The bug that must be found.
-    pub sabotage: Sabotage,
-    /// The number of seeds, counted from seed 1, within which the bug must be found.
-    pub within_seeds: u64,
-}
-
 impl Sabotage {
-    /// Every bug, and the number of seeds in which it must be found.
-    pub const ALL: [Expected; 25] = {
-        const fn within(sabotage: Sabotage, within_seeds: u64) -> Expected {
-            Expected {
-                sabotage,
-                within_seeds,
-            }
+    /// The number of seeds, counted from seed 1, within which the bug must be found.
+    #[must_use]
+    pub const fn within_seeds(self) -> u64 {
+        match self {
+            Self::SkipCondition
+            | Self::ForgetCounterOnDecline
+            | Self::RelayDropsRecord
+            | Self::CallHeldGone
+            | Self::NobodySweeps
+            | Self::NobodyConducts
+            | Self::DeclineEverySecondCard
+            | Self::ForgetWhoWasTold
+            | Self::TakeAnyWebhook
+            | Self::NobodyTells => 100,
+            _ => 1_000,
         }
-        [
-            within(Self::SkipCondition, 100),
-            within(Self::NewNonceOnRetry, 1_000),
-            within(Self::ReleaseTwice, 1_000),
-            within(Self::AcknowledgeBeforeWriting, 1_000),
-            within(Self::MoveOnAfterUnknownPayment, 1_000),
-            within(Self::ForgetCounterOnDecline, 100),
-            within(Self::GiveBackWithoutSkew, 1_000),
-            within(Self::RelayDropsRecord, 100),
-            within(Self::UndoBeforeCancel, 1_000),
-            within(Self::ConductorWithoutFencing, 1_000),
-            within(Self::ConfirmBeforeStoring, 1_000),
-            within(Self::ForgetTheLimit, 1_000),
-            within(Self::CallHeldGone, 100),
-            within(Self::AcknowledgeFailedMessages, 1_000),
-            within(Self::NobodySweeps, 100),
-            within(Self::NobodyConducts, 100),
-            within(Self::ReturnAllowedHolds, 1_000),
-            within(Self::CancelAtTheDeadline, 1_000),
-            within(Self::DeclineEverySecondCard, 100),
-            within(Self::CountOlderDeclines, 1_000),
-            within(Self::TakeDeclineForFinal, 1_000),
-            within(Self::ForgetWhoWasTold, 100),
-            within(Self::TakeAnyWebhook, 100),
-            within(Self::NobodyTells, 100),
-            within(Self::StaleSaysGone, 1_000),
-        ]
-    };
+    }
 
     /// The bug's name on the command line.
     #[must_use]
@@ -125,14 +97,9 @@ impl Sabotage {
 
 /// The claim with a nonce that belongs to no request.
 pub(crate) fn with_new_nonce(claim: &Claim, key: &ShardKey, shopper: &ShopperId) -> Claim {
+    let request = format!("again {}", claim.nonce);
     Claim {
-        nonce: Nonce::of_request(
-            &key.drop,
-            &key.sku,
-            shopper,
-            &format!("again {}", claim.nonce),
-            claim.deadline,
-        ),
+        nonce: Nonce::of_request(&key.drop, &key.sku, shopper, &request, claim.deadline),
         ..claim.clone()
     }
 }
@@ -142,19 +109,23 @@ pub(crate) fn instead_of_confirming(sabotage: Option<Sabotage>, id: &PaymentId) 
     let second = id.as_str().bytes().last().is_some_and(|last| last % 2 == 0);
     match sabotage? {
         Sabotage::CancelAtTheDeadline => Some(PaymentState::Processing),
-        Sabotage::DeclineEverySecondCard if second => Some(PaymentState::Declined {
-            reason: Code::or_unnamed("do_not_honor"),
-            method: None,
-            charge: None,
-            card: None,
-        }),
+        Sabotage::DeclineEverySecondCard if second => Some(declined("do_not_honor")),
         _ => None,
     }
 }
 
+/// The state of a payment that was declined for `reason`.
+pub(crate) fn declined(reason: &str) -> PaymentState {
+    PaymentState::Declined {
+        reason: Code::or_unnamed(reason),
+        method: None,
+        charge: None,
+        card: None,
+    }
+}
+
 /// The order as a worker sees it that treats any decline as the current try's.
-pub(crate) fn with_any_decline_counting(order: Order) -> Order {
-    let mut order = order;
+pub(crate) fn with_any_decline_counting(mut order: Order) -> Order {
     if let Some(current) = order.tries.last_mut() {
         current.answered = true;
     }

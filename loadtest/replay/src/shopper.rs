@@ -9,19 +9,16 @@ use domain::ids::{DropId, ShopperId, SkuId};
 use domain::status::Availability;
 use domain::time::Timestamp;
 use http::Method;
-use loadtest::audit::Promise;
 use loadtest::facts::{Ended, Ending, Entry, Reserved};
+use serde::de::DeserializeOwned;
 
 use crate::client::{Call, Client};
 use crate::fleet::Answer;
 use crate::function::Function;
-use crate::plan::{Sends, ShopperPlan, Then, Wish, sku_name};
+use crate::plan::{ShopperPlan, Then, Wish, sku_name};
 
-/// The time limit for the answer to a read request.
-pub(crate) const LOOK: Sends = Sends {
-    clicks: 1,
-    patience_ms: 3_000,
-};
+/// The time limit for the answer to any request except those that the plan describes, in milliseconds.
+pub(crate) const LOOK_MS: u32 = 3_000;
 /// The largest number of new requests of a shopper for one purchase.
 const MOST_ROUNDS: u32 = 12;
 
@@ -32,7 +29,6 @@ pub struct Shopper {
     pub(crate) shopper: ShopperId,
     device: usize,
     asked: u32,
-    opens_ms: i64,
     /// The time at which a function began to process the last answered request. The answer may be based on
     /// data of that time.
     asked_at: Timestamp,
@@ -56,14 +52,13 @@ pub fn name(number: u32) -> String {
 impl Shopper {
     /// A shopper who has not arrived. `device` distinguishes two devices of one shopper.
     #[must_use]
-    pub fn new(client: Client, drop: DropId, shopper: ShopperId, device: usize, opens_ms: u32) -> Self {
+    pub fn new(client: Client, drop: DropId, shopper: ShopperId, device: usize) -> Self {
         Self {
             client,
             drop,
             shopper,
             device,
             asked: 0,
-            opens_ms: i64::from(opens_ms),
             asked_at: Timestamp::default(),
         }
     }
@@ -73,17 +68,15 @@ impl Shopper {
         let world = self.client.world.clone();
         world.sleep(i64::from(plan.arrives_ms) - world.now_ms()).await;
         for wish in &plan.wishes {
-            self.client.world.sleep(i64::from(wish.after_ms)).await;
+            world.sleep(i64::from(wish.after_ms)).await;
             let mut quantity = wish.quantity;
             let ending = self.wish(wish, &mut quantity).await;
-            self.client
-                .world
-                .tell(|| format!("{} ends: {ending:?}", self.client.name));
+            world.tell(|| format!("{} ends: {ending:?}", self.client.name));
             let ended_at = match ending {
                 Ending::Impatient => self.asked_at,
                 _ => world.now(),
             };
-            self.client.journal.write(Entry::Ended(Ended {
+            world.record(Entry::Ended(Ended {
                 at_ms: ended_at.as_millis(),
                 shopper: self.shopper.to_string(),
                 sku: sku_name(wish.sku),
@@ -121,18 +114,19 @@ impl Shopper {
     async fn look(&mut self, wish: &Wish) -> Option<Ending> {
         let path = format!("/drops/{}/status", self.drop);
         let call = Call::new(Function::GetDrop, Method::GET, path);
-        let answers = self.client.insist(&call, LOOK).await;
-        let answer = answers.first().filter(|answer| answer.status == 200)?;
+        let answer = self.client.ask(&call, LOOK_MS).await;
+        let answer = answer.filter(|answer| answer.status == 200)?;
         let status: StatusView = answer.json()?;
         match status.phase {
             Phase::Cancelled | Phase::Closed => {
-                self.is_shut(answer, false, "the status told a shopper");
+                self.is_shut(&answer, false, "the status told a shopper");
                 Some(Ending::Closed)
             }
             Phase::Upcoming => {
-                let left = (self.opens_ms - self.client.world.now_ms()).clamp(0, 60_000);
+                let world = &self.client.world;
+                let left = i64::from(world.plan.drop.opens_ms) - world.now_ms();
                 let more = self.client.drawn(0x09e4, 0, 600);
-                self.client.world.sleep(left + more).await;
+                world.sleep(left.clamp(0, 60_000) + more).await;
                 None
             }
             Phase::Paused => {
@@ -156,7 +150,7 @@ impl Shopper {
     /// hold has expired.
     fn has_hold(&self, sku: &SkuId) -> bool {
         let mut held = false;
-        self.client.fleet.memory.look_at_shards(|key, shard| {
+        self.client.fleet.services.memory.look_at_shards(|key, shard| {
             let claim = shard.claims.get(&self.shopper).filter(|_| key.sku == *sku);
             held |= claim.is_some_and(|claim| claim.state == ClaimState::Held);
         });
@@ -164,16 +158,13 @@ impl Shopper {
     }
 
     fn is_shut(&self, by: &Answer, paused: bool, who: &str) {
-        self.client.fleet.watch.shut(by.begun_at, paused, who);
+        let watch = &self.client.fleet.services.watch;
+        watch.shut(by.begun_at, paused, who);
     }
 
     fn is_gone(&self, sku: &SkuId, who: &str) {
-        let world = &self.client.world;
-        world.note("told that it is gone");
-        self.client
-            .fleet
-            .watch
-            .gone(&self.client.fleet.memory, &self.drop, sku, who);
+        self.client.world.note("told that it is gone");
+        self.client.fleet.services.watch.gone(&self.drop, sku, who);
     }
 
     /// Requests a reservation with a new key.
@@ -183,11 +174,8 @@ impl Shopper {
             return Asked::Ended(Ending::Unexpected);
         };
         let key = format!("{}-{}-r{}", self.shopper, self.device, self.asked);
-        let world = &self.client.world;
-        self.client
-            .fleet
-            .watch
-            .asks(&self.drop, &sku, &self.shopper, &key, world.now());
+        let watch = &self.client.fleet.services.watch;
+        watch.asks(&self.drop, &sku, &self.shopper, &key);
         let body = ReserveBody {
             sku: sku.clone(),
             quantity,
@@ -196,7 +184,19 @@ impl Shopper {
         let call = Call::new(Function::Reserve, Method::POST, path);
         let call = call.key(key.clone()).json(&body);
         let answers = self.client.insist(&call, wish.sends).await;
-        if let Some(view) = self.note_reserved(&key, &answers) {
+        let reserved = self.accepted(&answers, 201, |view: &ReservationView| {
+            Entry::Reserved(Reserved {
+                at_ms: self.client.world.now().as_millis(),
+                shopper: self.shopper.to_string(),
+                sku: view.sku.to_string(),
+                quantity: view.quantity,
+                key: key.clone(),
+                reservation_id: view.reservation_id.to_string(),
+                expires_at_ms: view.expires_at.0.as_millis(),
+                amount_minor: view.amount.amount_minor,
+            })
+        });
+        if let Some(view) = reserved {
             return Asked::Held(Box::new(view));
         }
         let Some(answer) = answers.first() else {
@@ -208,79 +208,66 @@ impl Shopper {
             return Asked::Ended(self.surprised(answer));
         };
         let world = &self.client.world;
-        match problem.code {
+        let (situation, asked) = match problem.code {
             Code::NotOpen => {
                 world.note("asked before the opening");
                 self.client.pause(0x4073, 200, 1_500).await;
-                Asked::Wait(Ending::GaveUp)
+                return Asked::Wait(Ending::GaveUp);
             }
             Code::Paused => {
                 self.is_shut(answer, true, "a refusal told a shopper");
-                world.note("asked while paused");
-                Asked::Wait(Ending::GaveUp)
+                ("asked while paused", Asked::Wait(Ending::GaveUp))
             }
             Code::SoldOut if problem.availability == Some(Availability::Gone) => {
                 self.is_gone(&sku, "a refusal told a shopper");
-                Asked::Ended(Ending::Gone)
+                return Asked::Ended(Ending::Gone);
             }
             // Until others may take the expired hold, the shopper can claim nothing else in the hold's shard,
             // and the function does not search for free units elsewhere.
-            Code::SoldOut if self.has_hold(&sku) => {
-                world.note("refused: the own expired hold is in the way");
-                Asked::Wait(Ending::GaveUp)
-            }
-            Code::SoldOut => {
-                world.note("refused: all held");
-                Asked::Wait(Ending::Impatient)
-            }
+            Code::SoldOut if self.has_hold(&sku) => (
+                "refused: the own expired hold is in the way",
+                Asked::Wait(Ending::GaveUp),
+            ),
+            Code::SoldOut => ("refused: all held", Asked::Wait(Ending::Impatient)),
             Code::FewerLeft => {
-                world.note("refused: fewer left");
-                Asked::Fewer(problem.available.unwrap_or(0).max(1))
+                let left = problem.available.unwrap_or(0).max(1);
+                ("refused: fewer left", Asked::Fewer(left))
             }
-            Code::LimitReached => {
-                world.note("refused: limit reached");
-                Asked::Ended(Ending::LimitReached)
-            }
+            Code::LimitReached => ("refused: limit reached", Asked::Ended(Ending::LimitReached)),
             Code::ReservationExists => {
                 world.note("refused: another reservation exists");
                 self.forget(problem.reservation_id).await;
-                Asked::Wait(Ending::GaveUp)
+                return Asked::Wait(Ending::GaveUp);
             }
-            Code::OrderInProgress => {
-                world.note("refused: an order in progress is in the way");
-                Asked::Wait(Ending::GaveUp)
-            }
+            Code::OrderInProgress => (
+                "refused: an order in progress is in the way",
+                Asked::Wait(Ending::GaveUp),
+            ),
             // The refusal concerns this shopper and not the stock.
-            Code::HoldsUnused => Asked::Wait(Ending::GaveUp),
+            Code::HoldsUnused => return Asked::Wait(Ending::GaveUp),
             Code::Closed => {
                 self.is_shut(answer, false, "a refusal told a shopper");
-                Asked::Ended(Ending::Closed)
+                return Asked::Ended(Ending::Closed);
             }
-            _ => Asked::Ended(self.surprised(answer)),
-        }
+            _ => return Asked::Ended(self.surprised(answer)),
+        };
+        world.note(situation);
+        asked
     }
 
-    /// Records every 201 to the request with `key`, and returns the first.
-    fn note_reserved(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
-        let mut first = None;
-        for view in answers
-            .iter()
-            .filter(|answer| answer.status == 201)
-            .filter_map(Answer::json::<ReservationView>)
-        {
-            self.client.journal.write(Entry::Reserved(Reserved {
-                at_ms: self.client.world.now().as_millis(),
-                shopper: self.shopper.to_string(),
-                sku: view.sku.to_string(),
-                quantity: view.quantity,
-                key: key.to_owned(),
-                reservation_id: view.reservation_id.to_string(),
-                expires_at_ms: view.expires_at.0.as_millis(),
-                amount_minor: view.amount.amount_minor,
-            }));
-            first.get_or_insert(view);
+    /// Records every answer with `status` as the journal's `entry`, and returns the body of the first such answer.
+    pub(crate) fn accepted<T: DeserializeOwned>(
+        &self,
+        answers: &[Answer],
+        status: u16,
+        entry: impl Fn(&T) -> Entry,
+    ) -> Option<T> {
+        let accepted = answers.iter().filter(|answer| answer.status == status);
+        let views: Vec<T> = accepted.filter_map(Answer::json).collect();
+        for view in &views {
+            self.client.world.record(entry(view));
         }
-        first
+        views.into_iter().next()
     }
 
     /// Releases a reservation that the API has named.
@@ -290,7 +277,7 @@ impl Shopper {
         };
         let path = format!("/drops/{}/reservations/{id}", self.drop);
         let shown = Call::new(Function::Reserve, Method::GET, path.clone());
-        self.client.insist(&shown, LOOK).await;
+        self.client.ask(&shown, LOOK_MS).await;
         self.release(path, id).await;
     }
 
@@ -302,23 +289,22 @@ impl Shopper {
                 let path = format!("/drops/{}/reservations/{}", self.drop, held.reservation_id);
                 self.release(path, held.reservation_id.to_string()).await
             }
-            Then::CheckOut { .. } => self.check_out(wish, held).await,
+            Then::CheckOut(plan) => self.check_out(plan, held).await,
         }
     }
 
     /// Releases a reservation. After any answer, the shopper no longer counts it as their own.
     async fn release(&mut self, path: String, id: String) -> Ending {
         // A sent release counts as done, since the answer may get lost after the units were returned.
-        self.client.journal.write(Entry::Released {
+        self.client.world.record(Entry::Released {
             at_ms: self.client.world.now().as_millis(),
             reservation_id: id,
         });
         let call = Call::new(Function::Reserve, Method::DELETE, path);
-        let answers = self.client.insist(&call, LOOK).await;
-        match answers.first() {
+        match self.client.ask(&call, LOOK_MS).await {
             Some(answer) if answer.status == 204 => Ending::Released,
             Some(answer) if matches!(answer.status, 404 | 409) => Ending::Abandoned,
-            Some(answer) => self.surprised(answer),
+            Some(answer) => self.surprised(&answer),
             None => Ending::GaveUp,
         }
     }
@@ -329,11 +315,7 @@ impl Shopper {
 
     /// Reports an answer that the API does not promise as a broken promise.
     pub(crate) fn surprised(&self, answer: &Answer) -> Ending {
-        let body = String::from_utf8_lossy(&answer.body).into_owned();
-        self.client.world.broken(
-            Promise::UnexpectedAnswers,
-            format!("{} was answered {} {body}", self.client.name, answer.status),
-        );
+        self.client.surprised(answer);
         Ending::Unexpected
     }
 }

@@ -5,17 +5,16 @@
 //! are made smaller and simpler. A change is kept when the run still breaks the same promise.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use loadtest::audit::Promise;
 
-use crate::faults::Struck;
-use crate::plan::{Card, Plan, Sends, Then, WebhookPlan};
+use crate::plan::{Card, Plan, Sends, SystemPlan, Then, WebhookPlan, Wish};
 use crate::run::{Options, run};
 use crate::tokens::Keys;
 
-/// Shrinks plans.
-pub struct Shrinker<'a> {
+struct Shrinker<'a> {
     keys: &'a Arc<Keys>,
     options: Options,
     promise: Promise,
@@ -95,68 +94,51 @@ impl Shrinker<'_> {
     }
 
     fn leave_out(&mut self, plan: &mut Plan) {
-        self.fewer(
-            plan,
-            |plan| plan.shoppers.len(),
-            |plan, from, to| {
-                plan.shoppers.drain(from..to);
-            },
-        );
-        self.fewer(
-            plan,
-            |plan| plan.acts.len(),
-            |plan, from, to| {
-                plan.acts.drain(from..to);
-            },
-        );
-        self.fewer(
-            plan,
-            |plan| plan.faults.outages.len(),
-            |plan, from, to| {
-                plan.faults.outages.drain(from..to);
-            },
-        );
-        self.fewer(
+        self.fewer(plan, |plan| Some(&mut plan.shoppers));
+        self.fewer(plan, |plan| Some(&mut plan.acts));
+        self.fewer(plan, |plan| Some(&mut plan.faults.outages));
+        self.cut(
             plan,
             |plan| plan.faults.strokes.as_ref().map_or(0, BTreeMap::len),
-            |plan, from, to| {
-                let strokes = plan.faults.strokes.take().unwrap_or_default();
-                let kept: BTreeMap<String, Struck> = strokes
-                    .into_iter()
-                    .enumerate()
-                    .filter(|(n, _)| !(from..to).contains(n))
-                    .map(|(_, stroke)| stroke)
-                    .collect();
-                plan.faults.strokes = Some(kept);
+            |plan, range| {
+                let mut places = 0..;
+                if let Some(strokes) = &mut plan.faults.strokes {
+                    strokes.retain(|_, _| places.next().is_some_and(|place| !range.contains(&place)));
+                }
             },
         );
         for shopper in 0..plan.shoppers.len() {
-            self.fewer(
-                plan,
-                |plan| plan.shoppers.get(shopper).map_or(0, |s| s.wishes.len()),
-                |plan, from, to| {
-                    if let Some(shopper) = plan.shoppers.get_mut(shopper) {
-                        shopper.wishes.drain(from..to);
-                    }
-                },
-            );
+            self.fewer(plan, |plan| Some(&mut plan.shoppers.get_mut(shopper)?.wishes));
         }
         self.attempt(plan, |plan| plan.faults.rates.clear());
     }
 
-    /// Removes ranges of a list: first the whole list, then shorter and shorter ranges.
-    fn fewer(
+    /// Removes ranges of a list of the plan.
+    fn fewer<T>(&mut self, plan: &mut Plan, list: impl Fn(&mut Plan) -> Option<&mut Vec<T>>) {
+        self.cut(
+            plan,
+            |plan| list(plan).map_or(0, |list| list.len()),
+            |plan, range| {
+                if let Some(list) = list(plan) {
+                    list.drain(range);
+                }
+            },
+        );
+    }
+
+    /// Removes ranges of something with a length: first the whole, then shorter and shorter ranges.
+    fn cut(
         &mut self,
         plan: &mut Plan,
-        len: impl Fn(&Plan) -> usize,
-        cut: impl Fn(&mut Plan, usize, usize),
+        len: impl Fn(&mut Plan) -> usize,
+        cut: impl Fn(&mut Plan, Range<usize>),
     ) {
         let mut stretch = len(plan);
         while stretch > 0 {
             let mut from = 0;
             while from < len(plan) {
                 let to = (from + stretch).min(len(plan));
-                if !self.attempt(plan, |plan| cut(plan, from, to)) {
+                if !self.attempt(plan, |plan| cut(plan, from..to)) {
                     from = to;
                 }
             }
@@ -165,21 +147,17 @@ impl Shrinker<'_> {
     }
 
     fn make_plain(&mut self, plan: &mut Plan) {
-        self.attempt(plan, |plan| plan.system.latency_ms = 1);
-        self.attempt(plan, |plan| plan.system.order = 0);
-        self.attempt(plan, |plan| plan.system.webhooks = WebhookPlan::Never);
-        self.attempt(plan, |plan| {
-            plan.system.max_receives = None;
-            plan.system.redrive_ms = None;
-        });
-        self.attempt(plan, |plan| {
-            plan.system.lanes = 1;
-            plan.system.workers = 1;
-        });
-        self.attempt(plan, |plan| {
-            plan.system.stream_batch = 1;
-            plan.system.queue_batch = 1;
-        });
+        let changes: [fn(&mut SystemPlan); 6] = [
+            |system| system.latency_ms = 1,
+            |system| system.order = 0,
+            |system| system.webhooks = WebhookPlan::Never,
+            |system| (system.max_receives, system.redrive_ms) = (None, None),
+            |system| (system.lanes, system.workers) = (1, 1),
+            |system| (system.stream_batch, system.queue_batch) = (1, 1),
+        ];
+        for change in changes {
+            self.attempt(plan, |plan| change(&mut plan.system));
+        }
         for sku in 0..plan.drop.units.len() {
             for units in [1, 2, 3, 5] {
                 let smaller = |plan: &mut Plan| {
@@ -201,29 +179,17 @@ impl Shrinker<'_> {
     }
 
     fn plain_wish(&mut self, plan: &mut Plan, shopper: usize, wish: usize) {
-        let calm = Sends {
-            clicks: 1,
-            patience_ms: 12_000,
-        };
-        let changes: [fn(&mut crate::plan::Wish, Sends); 6] = [
-            |wish, calm| wish.sends = calm,
-            |wish, _| wish.browses = false,
-            |wish, _| wish.looks = 0,
-            |wish, _| wish.quantity = 1,
-            |wish, _| wish.then = Then::Abandon,
-            |wish, calm| {
-                if let Then::CheckOut {
-                    sends,
-                    card,
-                    further,
-                    cancel_after_ms,
-                    ..
-                } = &mut wish.then
-                {
-                    *sends = calm;
-                    *card = Card::Works;
-                    *further = [None; 2];
-                    *cancel_after_ms = None;
+        const CALM: Sends = Sends::once(12_000);
+        let changes: [fn(&mut Wish); 6] = [
+            |wish| wish.sends = CALM,
+            |wish| wish.browses = false,
+            |wish| wish.looks = 0,
+            |wish| wish.quantity = 1,
+            |wish| wish.then = Then::Abandon,
+            |wish| {
+                if let Then::CheckOut(plan) = &mut wish.then {
+                    (plan.sends, plan.card) = (CALM, Card::Works);
+                    (plan.further, plan.cancel_after_ms) = ([None; 2], None);
                 }
             },
         ];
@@ -231,7 +197,7 @@ impl Shrinker<'_> {
             self.attempt(plan, |plan| {
                 let shopper = plan.shoppers.get_mut(shopper);
                 if let Some(wish) = shopper.and_then(|shopper| shopper.wishes.get_mut(wish)) {
-                    change(wish, calm);
+                    change(wish);
                 }
             });
         }

@@ -2,8 +2,10 @@
 //! relayed concurrently.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use domain::ids::OrderId;
 use domain::order::Order;
 use memory::{MemoryStore, OrderChange};
 use relay_events::{BatchReport, StreamBatch};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::chance::key_of;
+use crate::lock::lock;
 
 pub(crate) struct Record {
     number: u64,
@@ -25,34 +28,25 @@ pub(crate) struct Lane {
 }
 
 pub struct Stream {
-    lanes: Vec<Arc<Lane>>,
-    numbers: Mutex<u64>,
-    batch: u64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) lanes: Vec<Arc<Lane>>,
+    /// The number of records so far.
+    records: AtomicU64,
 }
 
 impl Stream {
-    /// An empty stream with this many lanes, relayed in batches of at most `batch` records.
+    /// An empty stream with this many lanes.
     #[must_use]
-    pub fn new(lanes: u8, batch: u8) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(lanes: u8) -> Self {
+        Self {
             lanes: (0..lanes.max(1)).map(|_| Arc::default()).collect(),
-            numbers: Mutex::new(0),
-            batch: u64::from(batch.max(1)),
-        })
+            records: AtomicU64::new(0),
+        }
     }
 
     /// Adds the table's latest changes.
     pub fn take_from(&self, memory: &MemoryStore) {
         for change in memory.take_changes() {
-            let number = {
-                let mut numbers = lock(&self.numbers);
-                *numbers += 1;
-                *numbers
-            };
+            let number = self.records.fetch_add(1, Ordering::Relaxed) + 1;
             let lanes = self.lanes.len() as u64;
             let lane = usize::try_from(key_of(change.after.id.as_str()) % lanes).unwrap_or(0);
             if let Some(lane) = self.lanes.get(lane) {
@@ -62,20 +56,17 @@ impl Stream {
         }
     }
 
-    pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
-        &self.lanes
-    }
-
-    /// The largest number of records in a batch.
-    pub(crate) fn batch(&self) -> u64 {
-        self.batch
-    }
-
     /// Whether every record was relayed.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.lanes.iter().all(|lane| lane.records().is_empty())
     }
+}
+
+/// The first seven characters of an order's id, as a label. They contain 30 bits of a hash, so the orders of one drop
+/// rarely share a label.
+pub(crate) fn short(id: &OrderId) -> &str {
+    id.as_str().get(..7).unwrap_or_default()
 }
 
 impl Lane {
@@ -96,21 +87,14 @@ impl Lane {
 
     /// The next batch, with its label and its first record's number; `None` if the lane is empty.
     pub(crate) fn next_batch(&self, most: u64, tries: u64) -> Option<(String, u64, StreamBatch)> {
-        let records = self.records();
-        let first = records.front()?;
+        let waiting = self.records();
+        let first = waiting.front()?;
         let after = &first.change.after;
-        let label = format!(
-            "relay:{}:{}:{tries}",
-            after.id.as_str().get(..7).unwrap_or_default(),
-            after.version
-        );
-        let taken = records.iter().take(usize::try_from(most).unwrap_or(1));
-        let batch = StreamBatch {
-            records: taken
-                .map(|record| record_json(record.number, &record.change))
-                .collect(),
-        };
-        Some((label, first.number, batch))
+        let label = format!("relay:{}:{}:{tries}", short(&after.id), after.version);
+        let taken = waiting.iter().take(usize::try_from(most).unwrap_or(1));
+        let records = taken.map(|record| record_json(record.number, &record.change));
+        let records = records.collect();
+        Some((label, first.number, StreamBatch { records }))
     }
 }
 

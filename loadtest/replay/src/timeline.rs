@@ -2,46 +2,22 @@
 //!
 //! Time does not pass while any task is runnable. It is counted in microseconds.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+
+use crate::lock::lock;
 
 /// The future that a task runs.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-struct Sleeper {
-    at_us: i64,
-    nth: u64,
-    waker: Waker,
-}
-
-impl PartialEq for Sleeper {
-    fn eq(&self, other: &Self) -> bool {
-        self.nth == other.nth
-    }
-}
-
-impl Eq for Sleeper {}
-
-impl PartialOrd for Sleeper {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Sleeper {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at_us, self.nth).cmp(&(other.at_us, other.nth))
-    }
-}
-
 #[derive(Default)]
 struct State {
     now_us: i64,
-    sleepers: BinaryHeap<Reverse<Sleeper>>,
+    /// The wakers of sleepers, by the time at which a sleeper wakes up and the sleeper's number.
+    sleepers: BTreeMap<(i64, u64), Waker>,
     slept: u64,
     spawned: Vec<(Option<u64>, Work)>,
     killed: Vec<u64>,
@@ -60,7 +36,7 @@ impl std::fmt::Debug for Timeline {
 
 impl Timeline {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Microseconds since the beginning.
@@ -85,23 +61,20 @@ impl Timeline {
 
     /// Moves time to the next sleeper; false if there is none.
     pub(crate) fn advance(&self) -> bool {
+        let mut state = self.state();
+        let Some((&(at_us, _), _)) = state.sleepers.first_key_value() else {
+            return false;
+        };
+        let now_us = state.now_us.max(at_us);
+        state.now_us = now_us;
         let mut woken = Vec::new();
+        while let Some(next) = state.sleepers.first_entry()
+            && next.key().0 <= now_us
         {
-            let mut state = self.state();
-            let Some(Reverse(first)) = state.sleepers.pop() else {
-                return false;
-            };
-            state.now_us = state.now_us.max(first.at_us);
-            woken.push(first.waker);
-            while state
-                .sleepers
-                .peek()
-                .is_some_and(|Reverse(next)| next.at_us <= state.now_us)
-            {
-                woken.extend(state.sleepers.pop().map(|Reverse(next)| next.waker));
-            }
+            woken.push(next.remove());
         }
-        woken.iter().for_each(Waker::wake_by_ref);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
         true
     }
 
@@ -158,12 +131,8 @@ impl Future for Sleep {
             context.waker().wake_by_ref();
         } else {
             state.slept += 1;
-            let sleeper = Sleeper {
-                at_us: self.until_us,
-                nth: state.slept,
-                waker: context.waker().clone(),
-            };
-            state.sleepers.push(Reverse(sleeper));
+            let sleeper = (self.until_us, state.slept);
+            state.sleepers.insert(sleeper, context.waker().clone());
         }
         drop(state);
         self.polled = true;

@@ -2,13 +2,14 @@
 //! everything else is real.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use memory::TestRuntime;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
 
 use crate::hashed;
+use crate::lock::lock;
 
 /// The keys of shoppers and operators.
 pub struct Keys {
@@ -16,8 +17,9 @@ pub struct Keys {
     pub shoppers: Verifier,
     /// Checks operators' tokens.
     pub operators: Verifier,
+    /// The bearer token of the operator.
+    pub operator_token: Arc<str>,
     shopper_key: SigningKey,
-    operator_token: String,
     tokens: Mutex<BTreeMap<String, Arc<str>>>,
 }
 
@@ -45,7 +47,7 @@ impl Keys {
         Ok(Arc::new(Self {
             shoppers: Verifier::new(Audience::Shopper, KeySet::of(&[&shopper_key])?),
             operators: Verifier::new(Audience::Operator, KeySet::of(&[&operator_key])?),
-            operator_token: sign(&operator_key, Audience::Operator, "prover")?,
+            operator_token: sign(&operator_key, Audience::Operator, "prover")?.into(),
             shopper_key,
             tokens: Mutex::default(),
         }))
@@ -54,7 +56,7 @@ impl Keys {
     /// The bearer token of a shopper.
     #[must_use]
     pub fn of_shopper(&self, name: &str) -> Arc<str> {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = lock(&self.tokens);
         if let Some(token) = tokens.get(name) {
             return Arc::clone(token);
         }
@@ -64,11 +66,5 @@ impl Keys {
             .into();
         tokens.insert(name.to_owned(), Arc::clone(&token));
         token
-    }
-
-    /// The bearer token of the operator.
-    #[must_use]
-    pub fn of_operator(&self) -> &str {
-        &self.operator_token
     }
 }

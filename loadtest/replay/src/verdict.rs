@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api::problem::Code;
 use domain::ids::DropId;
 use domain::limits::CLOCK_SKEW_MS;
-use domain::order::OrderStatus;
+use domain::order::{Order, OrderStatus};
 use events::News;
 use loadtest::audit::{Broken, Findings, Promise, audit, overdue_after_ms};
 use loadtest::facts::{
@@ -15,21 +15,17 @@ use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestRuntime};
 
 use crate::fleet::Fleet;
 use crate::operator::OnSale;
-use crate::plan::{Plan, sku_name};
+use crate::plan::sku_name;
+use crate::ports::Services;
 use crate::world::World;
 
 /// The time after a restock in which an answer may be based on counts from before the restock, in milliseconds.
 const RESTOCK_MS: i64 = 40_000;
 
 /// Audits a run that has ended.
-pub(crate) fn judge(
-    plan: &Plan,
-    world: &World,
-    fleet: &Fleet,
-    on_sale: &OnSale,
-    journal: Vec<Entry>,
-) -> Findings {
-    let memory = &fleet.memory;
+pub(crate) fn judge(fleet: &Fleet, on_sale: &OnSale) -> Findings {
+    let (world, services) = (&fleet.world, &fleet.services);
+    let (plan, memory) = (&world.plan, &services.memory);
     for line in memory.audit().err().into_iter().flatten() {
         world.broken(Promise::Inconsistencies, line);
     }
@@ -40,13 +36,15 @@ pub(crate) fn judge(
     let mut free = 0;
     memory.look_at_shards(|_, shard| free += shard.free);
     world.note(if free == 0 { "sold out" } else { "units left" });
-    for (order, version, rows) in orders_and_rows(fleet) {
-        if rows != version {
-            let what = format!("{order} is at version {version} and the ledger has {rows} of them");
+    let stored = memory.orders();
+    for Order { id, version, .. } in stored.values() {
+        let rows = services.ledger.history(id).len();
+        if u32::try_from(rows) != Ok(*version) {
+            let what = format!("{id} is at version {version} and the ledger has {rows} of them");
             world.broken(Promise::LostRequests, what);
         }
     }
-    for order in memory.orders().into_values() {
+    for order in stored.values() {
         world.note("an order's history");
         let news = match order.status {
             OrderStatus::Paid | OrderStatus::Refunded => News::Confirmed,
@@ -54,36 +52,35 @@ pub(crate) fn judge(
             OrderStatus::Cancelled => News::Cancelled,
             _ => continue,
         };
-        let told = fleet.watch.news_of(&order.id);
+        let told = services.watch.news_of(&order.id);
         if !told.iter().any(|what| what == news.as_str()) {
-            let what = format!(
-                "{} is {:?}, and its shopper was told {told:?}",
-                order.id, order.status
-            );
+            let (id, status) = (&order.id, order.status);
+            let what = format!("{id} is {status:?}, and its shopper was told {told:?}");
             world.broken(Promise::Inconsistencies, what);
         }
     }
+    let published_at = TestRuntime::START;
+    let starts_at = published_at.plus_millis(i64::from(plan.drop.opens_ms));
+    let ends_at = starts_at.plus_millis(i64::from(plan.drop.lasts_ms));
     let facts = Facts {
         drop: DropFacts {
             drop_id: crate::plan::DROP.to_owned(),
-            published_at_ms: TestRuntime::START.as_millis(),
-            starts_at_ms: TestRuntime::START.as_millis() + i64::from(plan.drop.opens_ms),
-            ends_at_ms: TestRuntime::START.as_millis()
-                + i64::from(plan.drop.opens_ms)
-                + i64::from(plan.drop.lasts_ms),
+            published_at_ms: published_at.as_millis(),
+            starts_at_ms: starts_at.as_millis(),
+            ends_at_ms: ends_at.as_millis(),
             hold_seconds: plan.drop.hold_seconds,
             payment_seconds: plan.drop.payment_seconds,
             per_shopper_limit: plan.drop.per_shopper_limit,
             skus,
         },
         at_ms: world.now().as_millis(),
-        journal: entries(fleet, world, on_sale, journal),
+        journal: entries(fleet, on_sale),
         shards: shards(memory),
         purchases: purchases(memory),
         orders: orders(memory),
-        ledger: ledger(&fleet.ledger),
-        money: money(&fleet.gateway),
-        queues: queues(fleet),
+        ledger: ledger(&services.ledger),
+        money: money(&services.gateway),
+        queues: queues(services),
         unreadable: Vec::new(),
         // In virtual time no process is slow by chance, so the limits for a run without faults apply.
         trouble: false,
@@ -122,12 +119,12 @@ fn units_on_sale(world: &World, memory: &MemoryStore, on_sale: &OnSale) -> Vec<S
 
 /// The journal without entries that the audit of a load run does not support: restocks, cancelled drops, and
 /// holds that were rightly returned early.
-fn entries(fleet: &Fleet, world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
-    let taken_back = fleet.watch.taken_back();
+fn entries(fleet: &Fleet, on_sale: &OnSale) -> Vec<Entry> {
+    let (world, watch) = (&fleet.world, &fleet.services.watch);
     let restocked_ms = on_sale.restocked_ms.map_or(i64::MIN, |at| at + RESTOCK_MS);
     let cancelled_ms = on_sale.cancelled_ms.unwrap_or(i64::MAX);
+    let journal = world.take_journal().into_iter();
     let mut entries: Vec<Entry> = journal
-        .into_iter()
         .filter(|entry| match entry {
             Entry::CheckoutRefused(refused) if refused.code == Some(Code::Closed) => {
                 refused.at_ms + 2 * CLOCK_SKEW_MS < cancelled_ms
@@ -137,19 +134,19 @@ fn entries(fleet: &Fleet, world: &World, on_sale: &OnSale, journal: Vec<Entry>) 
             Entry::CheckoutRefused(refused) => refused.code != Some(Code::LimitReached),
             _ => true,
         })
-        .map(|entry| match entry {
-            Entry::Ended(mut ended)
-                if matches!(ended.ending, Ending::Gone | Ending::Impatient) && ended.at_ms < restocked_ms =>
-            {
-                ended.ending = Ending::Closed;
-                Entry::Ended(ended)
-            }
-            other => other,
-        })
         .collect();
+    for entry in &mut entries {
+        if let Entry::Ended(ended) = entry
+            && matches!(ended.ending, Ending::Gone | Ending::Impatient)
+            && ended.at_ms < restocked_ms
+        {
+            ended.ending = Ending::Closed;
+        }
+    }
     entries.extend(on_sale.cancelled_ms.map(|at_ms| Entry::DropCancelAsked { at_ms }));
-    entries.extend(fleet.watch.take_samples());
-    entries.extend(taken_back.into_iter().map(|reservation_id| Entry::Released {
+    entries.extend(watch.take_samples());
+    let taken_back = watch.taken_back().into_iter();
+    entries.extend(taken_back.map(|reservation_id| Entry::Released {
         at_ms: world.now().as_millis(),
         reservation_id,
     }));
@@ -159,9 +156,8 @@ fn entries(fleet: &Fleet, world: &World, on_sale: &OnSale, journal: Vec<Entry>) 
 /// Every shard, as a fact of the audit.
 #[must_use]
 pub fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
-    memory
-        .shards()
-        .into_iter()
+    let shards = memory.shards().into_iter();
+    shards
         .map(|(key, shard)| ShardFact {
             sku: key.sku.to_string(),
             key: key.to_string(),
@@ -173,9 +169,8 @@ pub fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
 /// The purchase counters, as facts of the audit: shopper and units.
 #[must_use]
 pub fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
-    memory
-        .purchases()
-        .into_iter()
+    let purchases = memory.purchases().into_iter();
+    purchases
         .map(|((_, shopper), units)| (shopper.to_string(), i64::from(units)))
         .collect()
 }
@@ -183,29 +178,11 @@ pub fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
 /// Every order, as a fact of the audit.
 #[must_use]
 pub fn orders(memory: &MemoryStore) -> Vec<OrderFact> {
-    memory
-        .orders()
-        .into_values()
+    let orders = memory.orders().into_values();
+    orders
         .map(|order| OrderFact {
             indexed_open: order.open_bucket().is_some(),
             order,
-        })
-        .collect()
-}
-
-/// Each order, its version, and the number of its versions in the ledger.
-fn orders_and_rows(fleet: &Fleet) -> Vec<(String, usize, usize)> {
-    fleet
-        .memory
-        .orders()
-        .into_values()
-        .map(|order| {
-            let version = usize::try_from(order.version).unwrap_or(usize::MAX);
-            (
-                order.id.to_string(),
-                version,
-                fleet.ledger.history(&order.id).len(),
-            )
         })
         .collect()
 }
@@ -246,7 +223,7 @@ pub fn money(gateway: &MemoryGateway) -> Vec<MoneyFact> {
         .collect()
 }
 
-fn queues(fleet: &Fleet) -> Vec<QueueFact> {
+fn queues(services: &Services) -> Vec<QueueFact> {
     let fact = |dead_letters: bool| {
         move |(queue, messages): (&'static str, u64)| QueueFact {
             queue: queue.to_owned(),
@@ -254,12 +231,9 @@ fn queues(fleet: &Fleet) -> Vec<QueueFact> {
             dead_letters,
         }
     };
-    let parked = u64::try_from(fleet.queues.parked().len()).unwrap_or(u64::MAX);
-    let dead = fleet
-        .deliveries
-        .dead()
-        .into_iter()
-        .chain([("relay-parked", parked)]);
-    let left = fleet.deliveries.left().into_iter();
+    let parked = services.queues.parked().len() as u64;
+    let dead = services.deliveries.dead().into_iter();
+    let dead = dead.chain([("relay-parked", parked)]);
+    let left = services.deliveries.left().into_iter();
     dead.map(fact(true)).chain(left.map(fact(false))).collect()
 }

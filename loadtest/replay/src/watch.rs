@@ -2,7 +2,7 @@
 //! between.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use domain::claim::{Claim, ClaimState};
 use domain::drops::{Drop, DropState, Phase};
@@ -17,6 +17,7 @@ use loadtest::facts::{Entry, Sampled, UnitCounts};
 use memory::MemoryStore;
 use ports::drops::FreeCounts;
 
+use crate::lock::lock;
 use crate::plan::sku_name;
 use crate::world::World;
 
@@ -47,17 +48,6 @@ fn is_surplus(claims: &[SeenClaim], key: &ShardKey, claim: &Claim, per_shopper_l
     there && (same_sku || units > per_shopper_limit)
 }
 
-/// Counts the units of a SKU by state.
-fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
-    let mut tally = Tally::default();
-    memory.look_at_shards(|key, shard| {
-        if key.sku.as_str() == sku {
-            tally.add(shard);
-        }
-    });
-    tally.into()
-}
-
 #[derive(Debug, Default)]
 struct Seen {
     asked: BTreeMap<ShopperId, Vec<Nonce>>,
@@ -83,34 +73,32 @@ struct Seen {
 /// Checks promises after writes, and keeps the data that the checks need.
 pub struct Watch {
     world: Arc<World>,
+    memory: MemoryStore,
     seen: Mutex<Seen>,
-    skus: usize,
-    per_shopper_limit: u32,
 }
 
 impl Watch {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
-    /// The initial state for a drop with this many SKUs and this limit.
+    /// Checks of writes to `memory`.
     #[must_use]
-    pub fn new(world: &Arc<World>, skus: usize, per_shopper_limit: u32) -> Self {
+    pub fn new(world: &Arc<World>, memory: &MemoryStore) -> Self {
         Self {
             world: Arc::clone(world),
+            memory: memory.clone(),
             seen: Mutex::default(),
-            skus,
-            per_shopper_limit,
         }
     }
 
     /// Records that the shopper of `order` got the mail `what`. Returns the time of an earlier record of the
     /// same mail.
-    pub fn told(&self, order: &OrderId, what: &str, now_ms: i64) -> Option<i64> {
+    pub fn told(&self, order: &OrderId, what: &str) -> Option<i64> {
         let mut seen = self.seen();
         let key = (order.clone(), what.to_owned());
         let before_ms = seen.told.get(&key).copied();
-        seen.told.entry(key).or_insert(now_ms);
+        seen.told.entry(key).or_insert(self.world.now_ms());
         before_ms
     }
 
@@ -122,12 +110,23 @@ impl Watch {
         of.map(|(_, what)| what.clone()).collect()
     }
 
-    /// Counts the units, after every change. A load run does this at intervals.
-    pub fn sample(&self, memory: &MemoryStore) {
-        let counts = (0..self.skus).map(|sku| count(memory, &sku_name(sku))).collect();
+    /// Counts the units by SKU and state, after every change. A load run does this at intervals.
+    pub fn sample(&self) {
+        let skus = self.world.plan.drop.units.len();
+        let counts = (0..skus).map(|number| {
+            let sku = sku_name(number);
+            let mut tally = Tally::default();
+            self.memory.look_at_shards(|key, shard| {
+                if key.sku.as_str() == sku {
+                    tally.add(shard);
+                }
+            });
+            UnitCounts::from(tally)
+        });
+        let skus = counts.collect();
         self.seen().samples.push(Entry::Sampled(Sampled {
             at_ms: self.world.now().as_millis(),
-            skus: counts,
+            skus,
             // Broken shards and overdue holds are reported when they are found, so no sample lists them.
             broken: Vec::new(),
             overdue: BTreeMap::new(),
@@ -137,14 +136,13 @@ impl Watch {
     /// Checks that no hold exists long after its deadline: the conductor returns it, or a shopper takes it
     /// over. After a fault of the conductor, the time counts from that fault and is longer, since the next
     /// conductor may start a minute later.
-    pub fn none_overdue(&self, memory: &MemoryStore) {
+    pub fn none_overdue(&self) {
         let at_ms = self.world.now().as_millis();
         let mut found = BTreeMap::new();
-        memory.look_at_shards(|key, shard| found.extend(overdue([(key, shard)].into_iter(), at_ms)));
-        let undisturbed_ms = self
-            .world
-            .conductor_struck_ms()
-            .map(|struck| self.world.now_ms() - struck);
+        self.memory
+            .look_at_shards(|key, shard| found.extend(overdue([(key, shard)].into_iter(), at_ms)));
+        let struck_ms = self.world.conductor_struck_ms();
+        let undisturbed_ms = struck_ms.map(|struck_ms| self.world.now_ms() - struck_ms);
         for (reservation, by_ms) in found {
             let alone_ms = undisturbed_ms.map_or(by_ms, |undisturbed| undisturbed.min(by_ms));
             if alone_ms > overdue_after_ms(undisturbed_ms.is_some())
@@ -162,24 +160,15 @@ impl Watch {
     }
 
     /// Records that a shopper requests a reservation.
-    pub fn asks(
-        &self,
-        drop: &DropId,
-        sku: &SkuId,
-        shopper: &ShopperId,
-        idempotency_key: &str,
-        at: Timestamp,
-    ) {
-        let nonce = Nonce::of_request(drop, sku, shopper, idempotency_key, at);
+    pub fn asks(&self, drop: &DropId, sku: &SkuId, shopper: &ShopperId, idempotency_key: &str) {
+        let nonce = Nonce::of_request(drop, sku, shopper, idempotency_key, self.world.now());
         self.seen().asked.entry(shopper.clone()).or_default().push(nonce);
     }
 
     /// Whether this claim, with the same content, was tried before. Records the try.
     pub fn is_repeat(&self, key: &ShardKey, shopper: &ShopperId, claim: &Claim) -> bool {
-        !self
-            .seen()
-            .tried
-            .insert((key.clone(), shopper.clone(), claim.to_string()))
+        let tried = (key.clone(), shopper.clone(), claim.to_string());
+        !self.seen().tried.insert(tried)
     }
 
     /// Reservations that the system rightly returned before their time.
@@ -188,9 +177,9 @@ impl Watch {
     }
 
     /// Checks that no unit of a shard appears or disappears.
-    pub fn adds_up(&self, memory: &MemoryStore, key: &ShardKey) {
-        self.sample(memory);
-        memory.look_at_shard(key, |shard| {
+    pub fn adds_up(&self, key: &ShardKey) {
+        self.sample();
+        self.memory.look_at_shard(key, |shard| {
             if !shard.adds_up() {
                 self.world
                     .broken(Promise::Oversold, format!("{key} does not add up: {shard:?}"));
@@ -199,84 +188,61 @@ impl Watch {
     }
 
     /// Checks a claim that was made: it belongs to a request, and the drop was not long over.
-    pub fn claimed(&self, memory: &MemoryStore, key: &ShardKey, shopper: &ShopperId, claim: &Claim) {
-        self.adds_up(memory, key);
-        let claims = memory.claims_of(&key.drop, shopper);
-        self.claims_changed(memory, &key.drop, shopper);
-        let seen = self.seen();
-        let over_from = seen.over_from;
-        let asked = seen
-            .asked
-            .get(shopper)
-            .is_some_and(|asked| asked.iter().any(|nonce| nonce.is_same_request(&claim.nonce)));
-        std::mem::drop(seen);
-        if claims >= 2 {
+    pub fn claimed(&self, key: &ShardKey, shopper: &ShopperId, claim: &Claim) {
+        self.adds_up(key);
+        self.claims_changed(&key.drop, shopper);
+        if self.memory.claims_of(&key.drop, shopper) >= 2 {
             self.world.note("two claims of one shopper");
         }
+        let seen = self.seen();
         // The conductor expects no claim after this time, so it might never return a later claim.
-        if over_from.is_some_and(|over| self.world.now() >= over.plus_millis(LATE_MS)) {
+        if (seen.over_from).is_some_and(|over| self.world.now() >= over.plus_millis(LATE_MS)) {
             let what = format!("{shopper} claimed in {key} long after the drop was over");
             self.world.broken(Promise::LeakedHolds, what);
         }
-        if !asked {
-            self.world.broken(
-                Promise::UnaskedReservations,
-                format!("{shopper} has the claim {claim} in {key}, for which there was no request"),
-            );
+        let mut asked = seen.asked.get(shopper).into_iter().flatten();
+        if !asked.any(|nonce| nonce.is_same_request(&claim.nonce)) {
+            let what = format!("{shopper} has the claim {claim} in {key}, for which there was no request");
+            self.world.broken(Promise::UnaskedReservations, what);
         }
     }
 
     /// Checks that a hold may be returned. Until the hold has expired on the slowest clock, the return needs a reason:
     /// its shopper returned it, the drop was cancelled, or the hold was a surplus.
-    pub fn returned(
-        &self,
-        memory: &MemoryStore,
-        key: &ShardKey,
-        shopper: &ShopperId,
-        claim: &Claim,
-        by_shopper: bool,
-    ) {
-        self.claims_changed(memory, &key.drop, shopper);
+    pub fn returned(&self, key: &ShardKey, shopper: &ShopperId, claim: &Claim, by_shopper: bool) {
+        self.claims_changed(&key.drop, shopper);
         let expired_everywhere = claim.deadline.plus_millis(CLOCK_SKEW_MS / 2) <= self.world.now();
         if by_shopper || expired_everywhere {
             return;
         }
-        let cancelled = memory
-            .drop_state(&key.drop)
-            .is_some_and(|state| matches!(state, DropState::Cancelling | DropState::Cancelled));
+        let state = self.memory.drop_state(&key.drop);
+        let cancelled = matches!(state, Some(DropState::Cancelling | DropState::Cancelled));
+        let limit = self.world.plan.drop.per_shopper_limit;
         let mut seen = self.seen();
-        let surplus = seen.claims.get(shopper).is_some_and(|moments| {
-            moments
-                .iter()
-                .any(|(_, claims)| is_surplus(claims, key, claim, self.per_shopper_limit))
-        });
-        if cancelled || surplus {
+        let mut moments = seen.claims.get(shopper).into_iter().flatten();
+        if cancelled || moments.any(|(_, claims)| is_surplus(claims, key, claim, limit)) {
             let id = ReservationId {
                 shard: key.clone(),
                 nonce: claim.nonce.clone(),
             };
             seen.taken_back.insert(id.to_string());
-            std::mem::drop(seen);
             self.world.note(if cancelled {
                 "given back with the drop"
             } else {
                 "a surplus hold went back"
             });
         } else {
-            std::mem::drop(seen);
-            self.world.broken(
-                Promise::LostRequests,
-                format!(
-                    "{shopper}'s hold {claim} in {key} went back while a slow clock could still order it"
-                ),
+            let what = format!(
+                "{shopper}'s hold {claim} in {key} went back while a slow clock could still order it"
             );
+            self.world.broken(Promise::LostRequests, what);
         }
     }
 
     /// Records a shopper's claims after a change.
-    pub fn claims_changed(&self, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
+    pub fn claims_changed(&self, drop: &DropId, shopper: &ShopperId) {
         let mut claims = Vec::new();
-        memory.look_at_shards(|key, shard| {
+        self.memory.look_at_shards(|key, shard| {
             let claim = shard.claims.get(shopper).filter(|_| key.drop == *drop);
             claims.extend(claim.map(|claim| SeenClaim {
                 shard: key.clone(),
@@ -298,8 +264,8 @@ impl Watch {
     }
 
     /// Checks that the shopper has no more units in open and paid orders than the limit.
-    pub fn within_limit(&self, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId, limit: u32) {
-        let units = memory.purchased(drop, shopper);
+    pub fn within_limit(&self, drop: &DropId, shopper: &ShopperId, limit: u32) {
+        let units = self.memory.purchased(drop, shopper);
         if units > limit {
             let what = format!("{shopper} has {units} units, the limit is {limit}");
             self.world.broken(Promise::OverLimitShoppers, what);
@@ -309,14 +275,10 @@ impl Watch {
     /// Records that a lease was granted.
     pub fn lease_held(&self, fencing: u64) {
         let mut seen = self.seen();
-        if fencing > seen.fencing {
-            let first = seen.fencing == 0;
-            seen.fencing = fencing;
-            if !first {
-                std::mem::drop(seen);
-                self.world.note("a conductor took over");
-            }
+        if seen.fencing > 0 && fencing > seen.fencing {
+            self.world.note("a conductor took over");
         }
+        seen.fencing = fencing.max(seen.fencing);
     }
 
     /// Records a new document of the drop. After a restock, answers may be based on the former number of
@@ -338,29 +300,27 @@ impl Watch {
 
     /// Checks a checkout that was refused because of the limit: with this order, the shopper would have more
     /// units in open and paid orders than the limit.
-    pub fn limit_reached(&self, memory: &MemoryStore, order: &Order, limit: u32) {
+    pub fn limit_reached(&self, order: &Order, limit: u32) {
         let of_shopper = |other: &&Order| {
             let counts = !matches!(other.status, OrderStatus::Declined | OrderStatus::Cancelled);
             counts && other.shopper == order.shopper
         };
-        let orders = memory.orders();
+        let orders = self.memory.orders();
         let units: u32 = orders.values().filter(of_shopper).map(|order| order.units).sum();
         if units + order.units <= limit {
-            let what = format!(
-                "{} was refused {} units at {units} of {limit}",
-                order.shopper, order.units
-            );
+            let (shopper, wanted) = (&order.shopper, order.units);
+            let what = format!("{shopper} was refused {wanted} units at {units} of {limit}");
             self.world.broken(Promise::LostRequests, what);
         }
     }
 
     /// Checks a written status: it does not replace a newer status, and each SKU that it calls *gone* is
     /// gone.
-    pub fn status_written(&self, memory: &MemoryStore, status: &DropStatus) {
+    pub fn status_written(&self, status: &DropStatus) {
         self.never_back("the status", (status.fencing, status.as_of));
         for counts in &status.skus {
             if Availability::of(&counts.tally()) == Availability::Gone && counts.allocated > 0 {
-                self.gone(memory, &status.drop, &counts.sku, "the status says");
+                self.gone(&status.drop, &counts.sku, "the status says");
             }
         }
     }
@@ -372,18 +332,12 @@ impl Watch {
 
     fn never_back(&self, what: &str, place: (u64, Timestamp)) {
         let mut seen = self.seen();
-        let newest = *seen
-            .newest
-            .entry(what.to_owned())
-            .and_modify(|newest| *newest = place.max(*newest))
-            .or_insert(place);
-        std::mem::drop(seen);
-        if place < newest {
-            self.world.broken(
-                Promise::Inconsistencies,
-                format!("{what} went back from {newest:?} to {place:?}"),
-            );
+        let newest = seen.newest.entry(what.to_owned()).or_insert(place);
+        if place < *newest {
+            let what = format!("{what} went back from {newest:?} to {place:?}");
+            self.world.broken(Promise::Inconsistencies, what);
         }
+        *newest = place.max(*newest);
     }
 
     /// Checks an answer that the drop takes no reservations, permanently or because it is paused: a document
@@ -404,27 +358,23 @@ impl Watch {
                     matches!(drop.phase(by), None | Some(Phase::Closed | Phase::Cancelled))
                 }
             });
-        std::mem::drop(seen);
         if !says_so {
-            let what = if paused { "paused" } else { "over" };
-            self.world.broken(
-                Promise::Undersold,
-                format!("{who} that the drop is {what}, by a document that was not the newest any more"),
-            );
+            let state = if paused { "paused" } else { "over" };
+            let what =
+                format!("{who} that the drop is {state}, by a document that was not the newest any more");
+            self.world.broken(Promise::Undersold, what);
         }
     }
 
     /// Checks the statement that a SKU is gone: every unit is sold, unless a restock added units shortly
     /// before.
-    pub fn gone(&self, memory: &MemoryStore, drop: &DropId, sku: &SkuId, who: &str) {
-        let (allocated, sold) = memory.allocated_and_sold(drop, sku);
+    pub fn gone(&self, drop: &DropId, sku: &SkuId, who: &str) {
+        let (allocated, sold) = self.memory.allocated_and_sold(drop, sku);
         let restocked_ms = self.seen().restocked_ms;
         let settled = restocked_ms.is_none_or(|at_ms| self.world.now_ms() - at_ms > KNOWLEDGE_MS);
         if sold < allocated && settled {
-            self.world.broken(
-                Promise::Undersold,
-                format!("{who} that {sku} is gone, and {sold} of {allocated} units are sold"),
-            );
+            let what = format!("{who} that {sku} is gone, and {sold} of {allocated} units are sold");
+            self.world.broken(Promise::Undersold, what);
         }
     }
 }

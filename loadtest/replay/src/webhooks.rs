@@ -1,7 +1,7 @@
 //! Makes the gateway's webhooks, signed as Stripe signs them, with delays by the plan.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::Body;
 use domain::ids::OrderId;
@@ -13,7 +13,7 @@ use serde_json::json;
 use stripe::webhook::{GATEWAY, SIGNATURE_HEADER};
 use tokio::sync::Notify;
 
-use crate::chance::keyed;
+use crate::lock::lock;
 use crate::plan::WebhookPlan;
 use crate::world::World;
 
@@ -45,7 +45,7 @@ impl Hooks {
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, VecDeque<(OrderId, PaymentChange)>> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.changes)
     }
 }
 
@@ -88,22 +88,18 @@ pub(crate) struct Event {
 
 impl Event {
     /// The delay of each copy of the webhook, in milliseconds; empty for a lost webhook.
-    pub(crate) fn delays(&self, seed: u64, plan: WebhookPlan) -> Vec<i64> {
-        let drawn = |purpose: u64, below: u64| keyed(seed ^ 0x3eb, self.nth, purpose) % below.max(1);
-        let ms = |purpose: u64, longest: u64| i64::try_from(drawn(purpose, longest)).unwrap_or(0);
-        match plan {
+    pub(crate) fn delays(&self, world: &World) -> Vec<i64> {
+        let drawn = |purpose: u64, below: u64| world.drawn_ms(0x3eb, self.nth, purpose, below);
+        let (prompt, late) = (|| drawn(1, PROMPT_MS), || drawn(3, LATE_MS));
+        match world.plan.system.webhooks {
             WebhookPlan::Never => Vec::new(),
-            WebhookPlan::Prompt => vec![ms(1, PROMPT_MS)],
+            WebhookPlan::Prompt => vec![prompt()],
             WebhookPlan::Unreliable => match drawn(2, 10) {
                 0..=2 => Vec::new(),
-                3..=5 => vec![ms(1, PROMPT_MS), ms(3, LATE_MS)],
-                6..=7 => vec![ms(3, LATE_MS)],
-                _ => vec![ms(1, PROMPT_MS)],
+                3..=5 => vec![prompt(), late()],
+                6..=7 => vec![late()],
+                _ => vec![prompt()],
             },
         }
-    }
-
-    pub(crate) fn request(&self, world: &World, secret: &str) -> Option<Request<Body>> {
-        request(self.nth, &self.order, self.change, world.now(), secret)
     }
 }

@@ -1,19 +1,21 @@
-//! Holds the state that all parts of a replayed drop share: virtual time, the history, and the strokes and
+//! Holds the state that all parts of a replayed drop share: the plan, virtual time, the history, and the strokes and
 //! situations so far.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use domain::time::Timestamp;
 use loadtest::audit::{Broken, Findings, Promise};
+use loadtest::facts::Entry;
 use memory::{MemoryStore, TestRuntime};
 
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Stroke, Struck};
 use crate::function::Function;
-use crate::plan::{FaultPlan, Plan};
+use crate::lock::lock;
+use crate::plan::Plan;
 use crate::sabotage::Sabotage;
 use crate::timeline::{Sleep, Timeline};
 
@@ -21,30 +23,22 @@ use crate::timeline::{Sleep, Timeline};
 struct State {
     processes: u64,
     busy: u64,
-    history: Option<String>,
-    strokes: BTreeMap<String, Struck>,
-    struck: BTreeMap<Fault, u64>,
     conductor_struck_ms: Option<i64>,
     gateway_failed_ms: Vec<i64>,
-    situations: BTreeMap<&'static str, u64>,
-    violations: Vec<Broken>,
+    journal: Vec<Entry>,
+    tallies: Tallies,
 }
 
-/// The virtual time, the faults, the history and the strokes of a run, which all its parts share.
+/// The plan, the virtual time, the history and the strokes of a run, which all its parts share.
 pub struct World {
-    /// The plan's seed.
-    pub seed: u64,
-    pub faults: FaultPlan,
-    /// The time after which no fault occurs, in milliseconds since the beginning.
-    pub calm_ms: i64,
-    /// The longest usual time of a call, in milliseconds.
-    pub latency_ms: u32,
+    pub plan: Plan,
     /// The deliberate bug of the run; `None` for none.
     pub sabotage: Option<Sabotage>,
     /// Earlier states of the tables, the latest first, for reads that may lag.
     pub before: Mutex<VecDeque<MemoryStore>>,
     /// The virtual time and the tasks that wait for it.
     pub timeline: Arc<Timeline>,
+    telling: bool,
     state: Mutex<State>,
 }
 
@@ -52,24 +46,18 @@ impl World {
     /// The state at the beginning of a run. With `telling`, the run records a history.
     #[must_use]
     pub fn new(plan: &Plan, sabotage: Option<Sabotage>, telling: bool) -> Arc<Self> {
-        let state = State {
-            history: telling.then(String::new),
-            ..State::default()
-        };
         Arc::new(Self {
-            seed: plan.seed,
-            faults: plan.faults.clone(),
-            calm_ms: i64::from(plan.system.calm_ms),
-            latency_ms: plan.system.latency_ms,
+            plan: plan.clone(),
             sabotage,
             before: Mutex::default(),
             timeline: Arc::default(),
-            state: Mutex::new(state),
+            telling,
+            state: Mutex::default(),
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Whether the run has this bug.
@@ -90,24 +78,20 @@ impl World {
         TestRuntime::START.plus_millis(self.now_ms())
     }
 
+    /// A number of milliseconds below `below`, by the plan's seed. It depends on no other number.
+    #[must_use]
+    pub fn drawn_ms(&self, purpose: u64, key: u64, nth: u64, below: u64) -> i64 {
+        i64::try_from(keyed(self.plan.seed ^ purpose, key, nth) % below).unwrap_or(0)
+    }
+
     /// Waits for `ms` milliseconds. Other tasks run first in any case.
     pub fn sleep(&self, ms: i64) -> Sleep {
         self.timeline.sleep(ms.saturating_mul(1_000))
     }
 
-    /// Moves time by `ms` milliseconds without running a task.
-    pub fn leap(&self, ms: i64) {
-        self.timeline.leap(ms.saturating_mul(1_000));
-    }
-
     /// Starts a task. With `process`, the task ends when that process dies.
     pub fn spawn(&self, process: Option<u64>, work: impl Future<Output = ()> + Send + 'static) {
         self.timeline.spawn(process, work);
-    }
-
-    /// Ends a process: none of its tasks makes another step.
-    pub fn kill(&self, process: u64) {
-        self.timeline.kill(process);
     }
 
     /// The number of a new process.
@@ -136,18 +120,29 @@ impl World {
 
     /// Adds a line to the history, if the run records a history.
     pub fn tell(&self, line: impl FnOnce() -> String) {
-        let mut state = self.state();
-        let now_ms = self.now_ms();
-        if let Some(history) = &mut state.history {
+        if self.telling {
+            let now_ms = self.now_ms();
             let (seconds, rest) = (now_ms / 1000, now_ms % 1000);
+            let mut state = self.state();
             // Writing to a string cannot fail.
-            writeln!(history, "{seconds:>4}.{rest:03}  {}", line()).ok();
+            writeln!(state.tallies.history, "{seconds:>4}.{rest:03}  {}", line()).ok();
         }
+    }
+
+    /// Adds an entry to the journal of the answers to shoppers, as the shoppers received them.
+    pub fn record(&self, entry: Entry) {
+        self.state().journal.push(entry);
+    }
+
+    /// Takes the journal out of the state.
+    #[must_use]
+    pub fn take_journal(&self) -> Vec<Entry> {
+        std::mem::take(&mut self.state().journal)
     }
 
     /// Counts the occurrence of a situation.
     pub fn note(&self, situation: &'static str) {
-        *self.state().situations.entry(situation).or_default() += 1;
+        *self.state().tallies.situations.entry(situation).or_default() += 1;
     }
 
     /// Records a broken promise.
@@ -155,19 +150,19 @@ impl World {
         let what = what.into();
         let broken = Broken { promise, what };
         self.tell(|| format!("!!! {broken}"));
-        self.state().violations.push(broken);
+        self.state().tallies.violations.push(broken);
     }
 
     /// Whether a promise was broken so far.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        !self.state().violations.is_empty()
+        !self.state().tallies.violations.is_empty()
     }
 
     /// Whether an outage `fault` is in progress at the present time. Counts it as a stroke.
     pub fn is_away(&self, fault: Fault) -> bool {
         let now_ms = self.now_ms();
-        let away = self.faults.outages.iter().any(|outage| {
+        let away = self.plan.faults.outages.iter().any(|outage| {
             outage.fault == fault && (i64::from(outage.from_ms)..i64::from(outage.to_ms)).contains(&now_ms)
         });
         if away {
@@ -178,16 +173,14 @@ impl World {
 
     /// Records that the gateway refuses or loses a call.
     pub fn gateway_fails(&self) {
-        let now_ms = self.now_ms();
+        let now_ms = self.now().as_millis();
         self.state().gateway_failed_ms.push(now_ms);
     }
 
     /// The times at which the gateway refused or lost a call, in milliseconds since 1970.
     #[must_use]
     pub fn gateway_failed_ms(&self) -> Vec<i64> {
-        let state = self.state();
-        let at = |ms: &i64| TestRuntime::START.plus_millis(*ms).as_millis();
-        state.gateway_failed_ms.iter().map(at).collect()
+        self.state().gateway_failed_ms.clone()
     }
 
     /// The time at which a fault last hit a conductor, in milliseconds since the beginning; `None` if none
@@ -197,19 +190,9 @@ impl World {
         self.state().conductor_struck_ms
     }
 
-    /// Whether calls of the database may fail permanently, which the API reports as an internal error.
-    #[must_use]
-    pub fn may_fail_for_good(&self) -> bool {
-        let FaultPlan { rates, strokes, .. } = &self.faults;
-        match strokes {
-            Some(strokes) => strokes.values().any(|struck| struck.fault == Fault::BrokenCall),
-            None => rates.contains_key(&Fault::BrokenCall),
-        }
-    }
-
     /// Counts a stroke of `fault`.
     pub fn count(&self, fault: Fault) {
-        *self.state().struck.entry(fault).or_default() += 1;
+        *self.state().tallies.struck.entry(fault).or_default() += 1;
     }
 
     /// Whether `fault` hits the `nth` call at `label`, and its effect: `stroke` turns a random number into a
@@ -219,9 +202,11 @@ impl World {
         fault: Fault,
         label: &str,
         nth: u64,
-        stroke: impl FnOnce(u64) -> Option<Stroke>,
+        stroke: impl FnOnce(u64) -> Stroke,
     ) -> Option<Stroke> {
-        self.strike_one_of(label, key_of(label), nth, &[fault], |_, chance| stroke(chance))
+        self.strike_one_of(label, key_of(label), nth, [fault], |_, chance| {
+            Some(stroke(chance))
+        })
     }
 
     /// The stroke that hits the `nth` call at `label`, by one of `faults`; `None` if none hits it.
@@ -230,62 +215,44 @@ impl World {
         label: &str,
         key: u64,
         nth: u64,
-        faults: &[Fault],
+        faults: impl IntoIterator<Item = Fault>,
         stroke: impl FnOnce(Fault, u64) -> Option<Stroke>,
     ) -> Option<Stroke> {
-        if let Some(strokes) = &self.faults.strokes {
-            let place = format!("{label}#{nth}");
-            let struck = strokes
-                .get(&place)
-                .filter(|struck| faults.contains(&struck.fault))?;
-            return self.note_stroke(place, *struck);
-        }
-        if self.now_ms() >= self.calm_ms {
+        let place = || format!("{label}#{nth}");
+        let mut faults = faults.into_iter();
+        let plan = &self.plan.faults;
+        let struck = if let Some(strokes) = &plan.strokes {
+            let struck = strokes.get(&place())?;
+            faults.any(|fault| fault == struck.fault).then_some(*struck)?
+        } else if self.now_ms() >= i64::from(self.plan.system.calm_ms) {
             return None;
-        }
-        for fault in faults {
-            let Some(rate) = self.faults.rates.get(fault) else {
-                continue;
-            };
-            let chance = keyed(self.seed ^ key_of(fault.name()), key, nth);
-            if chance % 10_000 < u64::from(*rate) {
-                let stroke = stroke(*fault, chance / 10_000)?;
-                return self.note_stroke(
-                    format!("{label}#{nth}"),
-                    Struck {
-                        fault: *fault,
-                        stroke,
-                    },
-                );
-            }
-        }
-        None
-    }
-
-    fn note_stroke(&self, place: String, struck: Struck) -> Option<Stroke> {
+        } else {
+            let drawn = |fault: &Fault| keyed(self.plan.seed ^ key_of(fault.name()), key, nth);
+            let fault = faults.find(|fault| {
+                let rate = plan.rates.get(fault);
+                rate.is_some_and(|rate| drawn(fault) % 10_000 < u64::from(*rate))
+            })?;
+            let stroke = stroke(fault, drawn(&fault) / 10_000)?;
+            Struck { fault, stroke }
+        };
+        let place = place();
         self.tell(|| format!("*** {} at {place}: {:?}", struck.fault, struck.stroke));
+        self.count(struck.fault);
         let mut state = self.state();
-        *state.struck.entry(struck.fault).or_default() += 1;
         if place.starts_with(Function::ConductDrop.name()) {
             state.conductor_struck_ms = Some(self.now_ms());
         }
-        state.strokes.insert(place, struck);
+        state.tallies.strokes.insert(place, struck);
         Some(struck.stroke)
     }
 
     /// Takes the history, the strokes, the situations and the violations of the run out of the state.
     #[must_use]
     pub fn take_outcome(&self) -> Tallies {
-        let mut state = self.state();
         Tallies {
             steps: self.timeline.steps(),
             virtual_ms: self.now_ms(),
-            history: state.history.take().unwrap_or_default(),
-            strokes: std::mem::take(&mut state.strokes),
-            struck: std::mem::take(&mut state.struck),
-            situations: std::mem::take(&mut state.situations),
-            violations: std::mem::take(&mut state.violations),
-            findings: Findings::default(),
+            ..std::mem::take(&mut self.state().tallies)
         }
     }
 }

@@ -1,58 +1,39 @@
 //! Implements the port of the payment gateway: every call takes virtual time, and faults can hit it.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use domain::money::Money;
-use memory::{GatewayFault, GatewayOp, MemoryGateway};
+use memory::{GatewayFault, GatewayOp};
 use ports::payment::{
-    Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod,
+    GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod,
     PaymentState, Refund,
 };
 
 use crate::bank::{SLOW_PAYS, finish};
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Place, Stroke};
-use crate::process::Process;
+use crate::ports::Ports;
+use crate::ports::tell::Tell;
 use crate::sabotage::{self, Sabotage};
+use crate::stream::short;
 
 /// The time limit for an answer that does not arrive, in milliseconds.
 const ANSWER_MS: i64 = 5_000;
+/// The longest delay of a slow bank, in milliseconds.
+const BANK_MS: u64 = 20_000;
 
-/// The gateway port of one process.
-#[derive(Clone)]
-pub struct Gateway {
-    process: Arc<Process>,
-    memory: MemoryGateway,
-}
-
-impl Gateway {
-    /// The gateway port of `process`.
-    #[must_use]
-    pub fn new(process: &Arc<Process>, memory: &MemoryGateway) -> Self {
-        Self {
-            process: Arc::clone(process),
-            memory: memory.clone(),
-        }
-    }
-
-    async fn call<T, F>(
+impl Ports {
+    async fn call<T: Tell + Send>(
         &self,
         name: &'static str,
         of: &str,
-        told: impl Fn(&T) -> String + Send,
-        act: F,
-    ) -> Result<T, GatewayError>
-    where
-        T: Send,
-        F: Future<Output = Result<T, GatewayError>> + Send,
-    {
-        let world = &self.process.world;
-        let arrival = self.process.arrive(Place::Gateway);
-        world.sleep(arrival.before_ms).await;
-        let fault = match arrival.stroke {
+        act: impl Future<Output = Result<T, GatewayError>> + Send,
+    ) -> Result<T, GatewayError> {
+        let world = self.world();
+        let (stroke, after_ms) = self.process.arrive(Place::Gateway).await;
+        let fault = match stroke {
             _ if world.is_away(Fault::GatewayOutage) => {
-                let drawn = keyed(world.seed, key_of(of), world.now_ms().unsigned_abs());
+                let drawn = keyed(world.plan.seed, key_of(of), world.now_ms().unsigned_abs());
                 Some(match drawn % 3 {
                     0 => GatewayFault::NotSent,
                     1 => GatewayFault::UnavailableBefore,
@@ -83,7 +64,7 @@ impl Gateway {
                 world.gateway_fails();
                 world.note("a failure was stored");
                 if let Some(op) = keyed_op(name) {
-                    self.memory.fail_next(op, fault);
+                    self.services.gateway.fail_next(op, fault);
                 }
                 act.await
             }
@@ -92,7 +73,7 @@ impl Gateway {
                 if fault.takes_effect() {
                     let lost = act.await;
                     self.process.tell(|| {
-                        let lost = lost.as_ref().map_or_else(ToString::to_string, &told);
+                        let lost = lost.as_ref().map_or_else(ToString::to_string, Tell::tell);
                         format!("gateway {name} {of} -> {lost}, which nobody learns")
                     });
                 }
@@ -102,18 +83,35 @@ impl Gateway {
                 Err(fault.error())
             }
         };
-        if arrival.stroke == Some(Stroke::DiesAfter) {
+        if stroke == Some(Stroke::DiesAfter) {
             self.process.die().await;
         }
-        self.process.tell(|| {
-            let answer = match &answer {
-                Ok(answer) => told(answer),
-                Err(error) => format!("ERROR {error}"),
-            };
-            format!("gateway {name} {of} -> {answer}")
-        });
-        world.sleep(arrival.after_ms).await;
+        self.process
+            .tell(|| format!("gateway {name} {of} -> {}", answer.tell()));
+        world.sleep(after_ms).await;
         answer
+    }
+
+    /// The payment as an adapter with the sabotage `TakeDeclineForFinal` reports it: a declined payment as
+    /// cancelled. `None` without this sabotage or without a decline.
+    async fn declined_for_good(&self, id: &PaymentId) -> Option<Payment> {
+        if !self.world().is_sabotaged(Sabotage::TakeDeclineForFinal) {
+            return None;
+        }
+        let payment = self.services.gateway.find(id).await.ok()??;
+        matches!(payment.state, PaymentState::Declined { .. }).then_some(Payment {
+            state: PaymentState::Cancelled,
+            ..payment
+        })
+    }
+
+    fn bank_takes_its_time(&self, id: &PaymentId, pays: bool) {
+        let (services, id) = (self.services.clone(), id.clone());
+        let ms = self.world().drawn_ms(0xba4c, key_of(id.as_str()), 0, BANK_MS);
+        self.world().spawn(None, async move {
+            services.world.sleep(ms).await;
+            finish(&services.world, &services.gateway, &id, pays);
+        });
     }
 }
 
@@ -126,42 +124,22 @@ fn keyed_op(name: &str) -> Option<GatewayOp> {
     }
 }
 
-/// The longest delay of a slow bank, in milliseconds.
-const BANK_MS: u64 = 20_000;
-
-impl Gateway {
-    /// The payment as an adapter with the sabotage `TakeDeclineForFinal` reports it: a declined payment as
-    /// cancelled. `None` without this sabotage or without a decline.
-    async fn declined_for_good(&self, id: &PaymentId) -> Option<Payment> {
-        if !self.process.world.is_sabotaged(Sabotage::TakeDeclineForFinal) {
-            return None;
-        }
-        let payment = self.memory.find(id).await.ok()??;
-        matches!(payment.state, PaymentState::Declined { .. }).then_some(Payment {
-            state: PaymentState::Cancelled,
-            ..payment
-        })
-    }
-
-    fn bank_takes_its_time(&self, id: &PaymentId, pays: bool) {
-        let (world, memory, id) = (self.process.world.clone(), self.memory.clone(), id.clone());
-        let drawn = keyed(world.seed ^ 0xba4c, key_of(id.as_str()), 0) % BANK_MS;
-        world.clone().spawn(None, async move {
-            world.sleep(i64::try_from(drawn).unwrap_or(0)).await;
-            finish(&world, &memory, &id, pays);
-        });
+impl Tell for Payment {
+    fn tell(&self) -> String {
+        format!("{} {:?}", self.id, self.state)
     }
 }
 
-fn payment_told(payment: &Payment) -> String {
-    format!("{} {:?}", payment.id, payment.state)
+impl Tell for Refund {
+    fn tell(&self) -> String {
+        self.id.to_string()
+    }
 }
 
-impl PaymentGateway for Gateway {
+impl PaymentGateway for Ports {
     async fn create(&self, payment: &NewPayment, key: &IdempotencyKey) -> Result<Payment, GatewayError> {
-        let of = super::tell::short(&payment.order);
-        self.call("create", of, payment_told, self.memory.create(payment, key))
-            .await
+        let act = self.services.gateway.create(payment, key);
+        self.call("create", short(&payment.order), act).await
     }
 
     async fn confirm(
@@ -171,43 +149,32 @@ impl PaymentGateway for Gateway {
         return_url: &str,
         key: &IdempotencyKey,
     ) -> Result<Payment, GatewayError> {
-        if let Some(state) = sabotage::instead_of_confirming(self.process.world.sabotage, id)
-            && let Ok(Some(payment)) = self.memory.find(id).await
+        let (world, gateway) = (self.world(), &self.services.gateway);
+        if let Some(state) = sabotage::instead_of_confirming(world.sabotage, id)
+            && let Ok(Some(payment)) = gateway.find(id).await
         {
             return Ok(Payment { state, ..payment });
         }
         let act = async {
-            let answer = self.memory.confirm(id, method, return_url, key).await;
+            let answer = gateway.confirm(id, method, return_url, key).await;
             let payment = match &answer {
                 Ok(payment) => Some(payment.clone()),
                 // The call may have been carried out nevertheless.
-                Err(_) => self.memory.find(id).await.ok().flatten(),
+                Err(_) => gateway.find(id).await.ok().flatten(),
             };
             if payment.is_some_and(|payment| payment.state == PaymentState::Processing) {
                 self.bank_takes_its_time(id, method.as_str() == SLOW_PAYS);
             }
             answer
         };
-        let answer = self.call("confirm", id.as_str(), payment_told, act).await;
-        let unknown = matches!(answer, Err(GatewayError::Unknown | GatewayError::Unavailable));
-        if unknown
-            && self
-                .process
-                .world
-                .is_sabotaged(Sabotage::MoveOnAfterUnknownPayment)
+        let answer = self.call("confirm", id.as_str(), act).await;
+        // The sabotage reports a payment with an unknown outcome as declined.
+        if matches!(answer, Err(GatewayError::Unknown | GatewayError::Unavailable))
+            && world.is_sabotaged(Sabotage::MoveOnAfterUnknownPayment)
+            && let Ok(Some(payment)) = gateway.find(id).await
         {
-            // The sabotage reports a payment with an unknown outcome as declined.
-            if let Ok(Some(payment)) = self.memory.find(id).await {
-                return Ok(Payment {
-                    state: PaymentState::Declined {
-                        reason: Code::or_unnamed("timeout"),
-                        method: None,
-                        charge: None,
-                        card: None,
-                    },
-                    ..payment
-                });
-            }
+            let state = sabotage::declined("timeout");
+            return Ok(Payment { state, ..payment });
         }
         answer
     }
@@ -216,31 +183,27 @@ impl PaymentGateway for Gateway {
         if let Some(payment) = self.declined_for_good(id).await {
             return Ok(Some(payment));
         }
-        let told = |found: &Option<Payment>| found.as_ref().map_or_else(|| "none".to_owned(), payment_told);
-        self.call("find", id.as_str(), told, self.memory.find(id)).await
+        self.call("find", id.as_str(), self.services.gateway.find(id))
+            .await
     }
 
     async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
-        if self.process.world.is_sabotaged(Sabotage::UndoBeforeCancel)
-            && let Ok(Some(payment)) = self.memory.find(id).await
+        let gateway = &self.services.gateway;
+        if self.world().is_sabotaged(Sabotage::UndoBeforeCancel)
+            && let Ok(Some(payment)) = gateway.find(id).await
         {
             // The sabotage reports a cancellation that the gateway has not made.
-            return Ok(Payment {
-                state: PaymentState::Cancelled,
-                ..payment
-            });
+            let state = PaymentState::Cancelled;
+            return Ok(Payment { state, ..payment });
         }
         if let Some(payment) = self.declined_for_good(id).await {
             return Ok(payment);
         }
-        let answer = self
-            .call("cancel", id.as_str(), payment_told, self.memory.cancel(id))
-            .await;
+        let answer = self.call("cancel", id.as_str(), gateway.cancel(id)).await;
         if let Ok(payment) = &answer
             && matches!(payment.state, PaymentState::Succeeded { .. })
         {
-            self.process
-                .world
+            self.world()
                 .note("the gateway was paid before it was asked to cancel");
         }
         answer
@@ -252,8 +215,7 @@ impl PaymentGateway for Gateway {
         amount: Money,
         key: &IdempotencyKey,
     ) -> Result<Refund, GatewayError> {
-        let told = |refund: &Refund| refund.id.to_string();
-        self.call("refund", id.as_str(), told, self.memory.refund(id, amount, key))
-            .await
+        let act = self.services.gateway.refund(id, amount, key);
+        self.call("refund", id.as_str(), act).await
     }
 }

@@ -4,75 +4,47 @@ use std::sync::Arc;
 
 use domain::ids::OrderId;
 use loadtest::audit::Promise;
+use memory::MemoryStore;
 use ports::StoreError;
 use ports::mail::{Contact, KeepContact, Mail, MailError, SendMail};
 
-use crate::ports::store::Store;
-use crate::ports::tell::short;
-use crate::process::Process;
+use crate::ports::{Ports, Services};
 use crate::sabotage::Sabotage;
+use crate::stream::short;
 
-/// The mail port of one process. An accepted mail is delivered, and no part of the replay reads it.
-#[derive(Clone)]
-pub struct Mailbox {
-    process: Arc<Process>,
-}
-
-impl Mailbox {
-    /// The mail port of `process`.
-    #[must_use]
-    pub fn new(process: &Arc<Process>) -> Self {
-        Self {
-            process: Arc::clone(process),
-        }
-    }
-}
-
-impl SendMail for Mailbox {
+impl SendMail for Ports {
+    /// An accepted mail is delivered, and no part of the replay reads it.
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let process = &self.process;
         let taken = process.hand_over(None, || {
             process.world.note("mailed");
             process.tell(|| format!("mail: {}", mail.subject));
         });
-        if taken.await {
-            Ok(())
-        } else {
-            Err(MailError::Unknown)
-        }
+        taken.await.then_some(()).ok_or(MailError::Unknown)
     }
 }
 
-impl KeepContact for Store {
+impl KeepContact for Ports {
     async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
-        self.read(
-            "contact",
-            false,
-            || short(order).to_owned(),
-            |memory| async move { memory.contact(order).await },
-        )
-        .await
+        let of = || short(order).to_owned();
+        let act = |memory: MemoryStore| async move { memory.contact(order).await };
+        self.read("contact", false, of, act).await
     }
 
     async fn note_sent(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
-        let watch = Arc::clone(&self.process.watch);
-        let (id, what, world) = (order.clone(), what.to_owned(), self.world().clone());
-        let (begun_ms, forgets) = (
-            self.process.begun_ms(),
-            world.is_sabotaged(Sabotage::ForgetWhoWasTold),
-        );
+        let (id, what, begun_ms) = (order.clone(), what.to_owned(), self.process.begun_ms());
         let of = format!("{} {what}", short(order));
-        let act = move |memory: memory::MemoryStore| async move {
-            if let Some(before_ms) = watch.told(&id, &what, world.now_ms())
+        let act = move |on: Arc<Services>| async move {
+            if let Some(before_ms) = on.watch.told(&id, &what)
                 && before_ms < begun_ms
             {
                 let line =
                     format!("{id}: {what} was mailed although that was noted before the invocation began");
-                world.broken(Promise::Inconsistencies, line);
+                on.world.broken(Promise::Inconsistencies, line);
             }
-            match forgets {
+            match on.world.is_sabotaged(Sabotage::ForgetWhoWasTold) {
                 true => Ok(()),
-                false => memory.note_sent(&id, &what).await,
+                false => on.memory.note_sent(&id, &what).await,
             }
         };
         self.write("note told", false, of, act).await

@@ -13,53 +13,46 @@ use ports::stock::{
 };
 use ports::{Conditional, StoreError};
 
-use crate::ports::store::Store;
+use crate::function::Function;
 use crate::ports::tell::Tell as _;
+use crate::ports::{Ports, Services};
 use crate::sabotage::{self, Sabotage};
 
-impl PeekStock for Store {
+impl PeekStock for Ports {
     async fn peek(&self, drop: &DropId, shopper: &ShopperId, keys: &[ShardKey]) -> Result<Peek, StoreError> {
-        self.read(
-            "peek",
-            true,
-            || format!("{} shards for {shopper}", keys.len()),
-            |memory| async move { memory.peek(drop, shopper, keys).await },
-        )
-        .await
+        let of = || format!("{} shards for {shopper}", keys.len());
+        let act = |memory: MemoryStore| async move { memory.peek(drop, shopper, keys).await };
+        self.read("peek", true, of, act).await
     }
 }
 
-impl ClaimStock for Store {
+impl ClaimStock for Ports {
     async fn claim(
         &self,
         key: &ShardKey,
         shopper: &ShopperId,
         claim: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
         let mut claim = claim.clone();
         if self.world().is_sabotaged(Sabotage::NewNonceOnRetry)
-            && self.process.watch.is_repeat(key, shopper, &claim)
+            && self.services.watch.is_repeat(key, shopper, &claim)
         {
             claim = sabotage::with_new_nonce(&claim, key, shopper);
         }
-        let told = claim.clone();
-        let act = {
-            let (key, shopper, world) = (key.clone(), shopper.clone(), self.world().clone());
-            move |memory: MemoryStore| async move {
-                let outcome = if world.is_sabotaged(Sabotage::SkipCondition) {
-                    sabotage::claim_without_condition(&memory, &key, &shopper, &claim)
-                } else {
-                    memory.claim(&key, &shopper, &claim).await
-                };
-                if matches!(outcome, Ok(Conditional::Done)) {
-                    world.note("claimed");
-                    watch.claimed(&memory, &key, &shopper, &claim);
-                }
-                outcome
+        let of = format!("{} for {shopper}, {}", place(key), claim.tell());
+        let (key, shopper) = (key.clone(), shopper.clone());
+        let act = move |on: Arc<Services>| async move {
+            let outcome = if on.world.is_sabotaged(Sabotage::SkipCondition) {
+                sabotage::claim_without_condition(&on.memory, &key, &shopper, &claim)
+            } else {
+                on.memory.claim(&key, &shopper, &claim).await
+            };
+            if matches!(outcome, Ok(Conditional::Done)) {
+                on.world.note("claimed");
+                on.watch.claimed(&key, &shopper, &claim);
             }
+            outcome
         };
-        let of = format!("{} for {shopper}, {}", place(key), told.tell());
         self.write("claim", false, of, act).await
     }
 
@@ -71,55 +64,45 @@ impl ClaimStock for Store {
         victim: &ShopperId,
         seen: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
-        let act = {
-            let (world, victim, seen) = (self.world().clone(), victim.clone(), seen.clone());
-            let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
-            move |memory: MemoryStore| async move {
-                let outcome = memory.take_over(&key, &shopper, &claim, &victim, &seen).await;
-                match &outcome {
-                    Ok(Conditional::Done) => {
-                        world.note("taken over");
-                        watch.returned(&memory, &key, &victim, &seen, false);
-                        watch.claimed(&memory, &key, &shopper, &claim);
-                    }
-                    Ok(Conditional::Refused(_)) => world.note("not taken over: others were faster"),
-                    Err(_) => {}
-                }
-                outcome
-            }
-        };
         let of = format!("{} for {shopper} from {victim}, {}", place(key), claim.tell());
+        let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
+        let (victim, seen) = (victim.clone(), seen.clone());
+        let act = move |on: Arc<Services>| async move {
+            let outcome = on.memory.take_over(&key, &shopper, &claim, &victim, &seen).await;
+            match &outcome {
+                Ok(Conditional::Done) => {
+                    on.world.note("taken over");
+                    on.watch.returned(&key, &victim, &seen, false);
+                    on.watch.claimed(&key, &shopper, &claim);
+                }
+                Ok(Conditional::Refused(_)) => on.world.note("not taken over: others were faster"),
+                Err(_) => {}
+            }
+            outcome
+        };
         self.write("take over", false, of, act).await
     }
 }
 
-impl GiveBackStock for Store {
+impl GiveBackStock for Ports {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
-        let by_shopper = self.process.function == crate::function::Function::Reserve;
-        let of = format!(
-            "{} of {}, {}",
-            place(&seen.shard),
-            seen.shopper,
-            seen.claim.tell()
-        );
-        let (world, seen) = (self.world().clone(), seen.clone());
-        let act = move |memory: MemoryStore| async move {
-            let outcome = memory.give_back(&seen).await;
-            if outcome == Ok(Conditional::Refused(())) && world.is_sabotaged(Sabotage::ReleaseTwice) {
-                sabotage::give_back_again(&memory, &seen);
-                watch.adds_up(&memory, &seen.shard);
+        let by_shopper = self.process.function == Function::Reserve;
+        let (of, seen) = (told(seen), seen.clone());
+        let act = move |on: Arc<Services>| async move {
+            let outcome = on.memory.give_back(&seen).await;
+            if outcome == Ok(Conditional::Refused(())) && on.world.is_sabotaged(Sabotage::ReleaseTwice) {
+                sabotage::give_back_again(&on.memory, &seen);
+                on.watch.adds_up(&seen.shard);
                 return Ok(Conditional::Done);
             }
             if outcome == Ok(Conditional::Done) {
-                world.note(match by_shopper {
+                on.world.note(match by_shopper {
                     true => "released",
                     false => "given back by the conductor",
                 });
-                let (key, shopper, claim) = (&seen.shard, &seen.shopper, &seen.claim);
-                watch.returned(&memory, key, shopper, claim, by_shopper);
-                watch.adds_up(&memory, key);
+                on.watch
+                    .returned(&seen.shard, &seen.shopper, &seen.claim, by_shopper);
+                on.watch.adds_up(&seen.shard);
             }
             outcome
         };
@@ -127,58 +110,52 @@ impl GiveBackStock for Store {
     }
 }
 
-impl CountLapse for Store {
+impl CountLapse for Ports {
     async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        let of = format!(
-            "{} of {}, {}",
-            place(&seen.shard),
-            seen.shopper,
-            seen.claim.tell()
-        );
-        let seen = seen.clone();
-        let act = move |memory: MemoryStore| async move { memory.count_lapse(&seen).await };
+        let (of, seen) = (told(seen), seen.clone());
+        let act = move |on: Arc<Services>| async move { on.memory.count_lapse(&seen).await };
         self.write("count lapse", false, of, act).await
     }
 }
 
-impl ReadClaim for Store {
+impl ReadClaim for Ports {
     async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
         let of = || format!("{} of {shopper}", place(key));
-        self.read("read claim", false, of, |memory| async move {
-            memory.read_claim(key, shopper).await
-        })
-        .await
+        let act = |memory: MemoryStore| async move { memory.read_claim(key, shopper).await };
+        self.read("read claim", false, of, act).await
     }
 }
 
-impl SurveyStock for Store {
+impl SurveyStock for Ports {
     async fn survey(
         &self,
         keys: &[ShardKey],
         consistency: Consistency,
     ) -> Result<Vec<(ShardKey, Shard)>, StoreError> {
-        self.read(
-            "survey",
-            consistency == Consistency::Eventual,
-            || format!("{} shards", keys.len()),
-            |memory| async move { memory.survey(keys, consistency).await },
-        )
-        .await
+        let may_lag = consistency == Consistency::Eventual;
+        let of = || format!("{} shards", keys.len());
+        let act = |memory: MemoryStore| async move { memory.survey(keys, consistency).await };
+        self.read("survey", may_lag, of, act).await
     }
 }
 
-impl AllocateStock for Store {
+impl AllocateStock for Ports {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
         let of = format!("{units} units to {}", place(key));
         let key = key.clone();
-        let act = move |memory: MemoryStore| async move {
-            let outcome = memory.allocate(&key, units).await;
-            watch.adds_up(&memory, &key);
+        let act = move |on: Arc<Services>| async move {
+            let outcome = on.memory.allocate(&key, units).await;
+            on.watch.adds_up(&key);
             outcome
         };
         self.write("allocate", false, of, act).await
     }
+}
+
+/// Describes a claim that was seen in a shard.
+fn told(seen: &SeenClaim) -> String {
+    let (shopper, claim) = (&seen.shopper, seen.claim.tell());
+    format!("{} of {shopper}, {claim}", place(&seen.shard))
 }
 
 /// Names a shard in the history.

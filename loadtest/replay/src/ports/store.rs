@@ -2,44 +2,21 @@
 //! hit it.
 
 use std::future::Future;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use memory::MemoryStore;
 use ports::StoreError;
 
 use crate::chance::keyed;
 use crate::faults::{Place, Stroke};
+use crate::lock::lock;
 use crate::ports::tell::Tell;
-use crate::process::Process;
-use crate::stream::Stream;
-use crate::world::World;
+use crate::ports::{Ports, Services};
 
 /// The longest time that a client waits for an answer that does not arrive, in milliseconds.
 const ANSWER_MS: i64 = 2_000;
 
-/// Every database port of one process.
-#[derive(Clone)]
-pub struct Store {
-    pub(super) process: Arc<Process>,
-    pub(super) memory: MemoryStore,
-    pub(super) stream: Arc<Stream>,
-}
-
-impl Store {
-    /// The database ports of `process`.
-    #[must_use]
-    pub fn new(process: &Arc<Process>, memory: &MemoryStore, stream: &Arc<Stream>) -> Self {
-        Self {
-            process: Arc::clone(process),
-            memory: memory.clone(),
-            stream: Arc::clone(stream),
-        }
-    }
-
-    pub(super) fn world(&self) -> &Arc<World> {
-        &self.process.world
-    }
-
+impl Ports {
     /// Makes a read. With `may_lag`, it may return an earlier state.
     pub(super) async fn read<T, F>(
         &self,
@@ -52,17 +29,17 @@ impl Store {
         T: Tell,
         F: Future<Output = Result<T, StoreError>> + Send,
     {
-        let arrival = self.process.arrive(Place::Read { may_lag });
+        let (stroke, after_ms) = self.process.arrive(Place::Read { may_lag }).await;
         let world = self.world();
-        world.sleep(arrival.before_ms).await;
-        let mut memory = self.memory.clone();
-        let failed = match arrival.stroke {
+        let mut memory = self.services.memory.clone();
+        let mut lag = "";
+        let failed = match stroke {
             Some(Stroke::Stale) => {
-                let before = world.before.lock().unwrap_or_else(PoisonError::into_inner);
-                let drawn = keyed(world.seed, self.process.id, world.now_ms().unsigned_abs());
-                let at = drawn.checked_rem(before.len() as u64).unwrap_or(0);
+                let before = lock(&world.before);
+                let at = self.drawn().checked_rem(before.len() as u64).unwrap_or(0);
                 let at = usize::try_from(at).unwrap_or(0);
                 memory = before.get(at).cloned().unwrap_or(memory);
+                lag = " (a moment ago)";
                 None
             }
             Some(Stroke::DiesBefore | Stroke::DiesAfter) => {
@@ -76,16 +53,10 @@ impl Store {
             None => act(memory).await,
         };
         if answer.is_news() {
-            self.process.tell(|| {
-                let lag = if arrival.stroke == Some(Stroke::Stale) {
-                    " (a moment ago)"
-                } else {
-                    ""
-                };
-                format!("{name}{lag} {} -> {}", of(), answer.tell())
-            });
+            self.process
+                .tell(|| format!("{name}{lag} {} -> {}", of(), answer.tell()));
         }
-        world.sleep(arrival.after_ms).await;
+        world.sleep(after_ms).await;
         answer
     }
 
@@ -95,18 +66,17 @@ impl Store {
         name: &'static str,
         transaction: bool,
         of: String,
-        act: impl FnOnce(MemoryStore) -> F + Send + 'static,
+        act: impl FnOnce(Arc<Services>) -> F + Send + 'static,
     ) -> Result<T, StoreError>
     where
         T: Tell + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let arrival = self.process.arrive(Place::Write { transaction });
-        let world = self.world();
-        world.sleep(arrival.before_ms).await;
-        let answer = match arrival.stroke {
+        let (stroke, after_ms) = self.process.arrive(Place::Write { transaction }).await;
+        let act = act(Arc::clone(&self.services));
+        let answer = match stroke {
             Some(Stroke::Late(ms)) => {
-                self.later(name, i64::from(ms), act(self.memory.clone()));
+                self.later(name, i64::from(ms), act);
                 Err(StoreError::Unknown)
             }
             Some(Stroke::DiesBefore) => {
@@ -114,29 +84,29 @@ impl Store {
                 Err(StoreError::Unknown)
             }
             Some(stroke @ (Stroke::UnknownAfter | Stroke::DiesAfter)) => {
-                let lost = act(self.memory.clone()).await;
+                let lost = act.await;
                 self.process
                     .tell(|| format!("{name} -> {}, which nobody learns", lost.tell()));
                 if stroke == Stroke::DiesAfter {
                     self.process.die().await;
                 }
-                world.sleep(self.silence_ms()).await;
+                self.world().sleep(self.silence_ms()).await;
                 Err(StoreError::Unknown)
             }
             stroke => match self.failure(stroke).await {
                 Some(error) => Err(error),
-                None => act(self.memory.clone()).await,
+                None => act.await,
             },
         };
         if answer.is_news() {
             self.process.tell(|| format!("{name} {of} -> {}", answer.tell()));
         }
-        world.sleep(arrival.after_ms).await;
+        self.world().sleep(after_ms).await;
         answer
     }
 
     /// Lets a write take effect after `ms` milliseconds, when its caller already has an unknown outcome.
-    pub(super) fn later<T: Tell>(
+    fn later<T: Tell>(
         &self,
         name: &'static str,
         ms: i64,
@@ -170,14 +140,15 @@ impl Store {
     /// The time that the caller waits for an answer that does not come, in milliseconds: below 60 if the
     /// connection breaks, and the client's time limit if the answer is missing.
     fn silence_ms(&self) -> i64 {
-        let drawn = keyed(
-            self.world().seed,
-            self.process.id,
-            self.world().now_ms().unsigned_abs(),
-        );
+        let drawn = self.drawn();
         match drawn % 4 {
             0 => ANSWER_MS,
             _ => i64::try_from(drawn % 60).unwrap_or(0),
         }
+    }
+
+    fn drawn(&self) -> u64 {
+        let now_ms = self.world().now_ms().unsigned_abs();
+        keyed(self.world().plan.seed, self.process.id, now_ms)
     }
 }

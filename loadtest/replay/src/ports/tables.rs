@@ -14,19 +14,15 @@ use ports::drops::{
 use ports::{Conditional, StoreError};
 
 use crate::function::Function;
-use crate::ports::store::Store;
 use crate::ports::tell::Tell as _;
+use crate::ports::{Ports, Services};
 use crate::sabotage::{self, Sabotage};
 
-impl ReadDrop for Store {
+impl ReadDrop for Ports {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
-        let mut read = self
-            .read("drop", false, String::new, |memory| async move {
-                memory.drop(id).await
-            })
-            .await;
-        let conducts = self.process.function == Function::ConductDrop;
-        if conducts
+        let act = |memory: MemoryStore| async move { memory.drop(id).await };
+        let mut read = self.read("drop", false, String::new, act).await;
+        if self.process.function == Function::ConductDrop
             && self.world().is_sabotaged(Sabotage::ReturnAllowedHolds)
             && let Ok(Some(drop)) = &mut read
         {
@@ -36,34 +32,30 @@ impl ReadDrop for Store {
     }
 
     async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
-        let read = self.read("drop", true, String::new, |memory| async move {
-            memory.copy(id, copy).await
-        });
+        let act = |memory: MemoryStore| async move { memory.copy(id, copy).await };
+        let read = self.read("drop", true, String::new, act);
         self.process.stale_drop(read).await
     }
 }
 
-impl ListDrops for Store {
+impl ListDrops for Ports {
     async fn published(&self, listing: Listing, most: u16) -> Result<Vec<ListedDrop>, StoreError> {
-        self.read("calendar", true, String::new, |memory| async move {
-            memory.published(listing, most).await
-        })
-        .await
+        let act = |memory: MemoryStore| async move { memory.published(listing, most).await };
+        self.read("calendar", true, String::new, act).await
     }
 }
 
-impl StoreDrop for Store {
+impl StoreDrop for Ports {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
         let of = drop.tell();
-        let (drop, world) = (drop.clone(), self.world().clone());
-        let act = move |memory: MemoryStore| async move {
-            let outcome = memory.store(&drop).await;
+        let drop = drop.clone();
+        let act = move |on: Arc<Services>| async move {
+            let outcome = on.memory.store(&drop).await;
             if outcome == Ok(Conditional::Done) {
                 if drop.state == DropState::Cancelled {
-                    world.note("a cancellation came to its end");
+                    on.world.note("a cancellation came to its end");
                 }
-                watch.drop_stored(&drop);
+                on.watch.drop_stored(&drop);
             }
             outcome
         };
@@ -71,33 +63,26 @@ impl StoreDrop for Store {
     }
 }
 
-impl ReadStatus for Store {
+impl ReadStatus for Ports {
     async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
-        self.read("status", true, String::new, |memory| async move {
-            memory.status(drop, replica).await
-        })
-        .await
+        let act = |memory: MemoryStore| async move { memory.status(drop, replica).await };
+        self.read("status", true, String::new, act).await
     }
 }
 
-impl ReadCounts for Store {
+impl ReadCounts for Ports {
     async fn counts(
         &self,
         drop: &DropId,
         sku: &SkuId,
         replica: u8,
     ) -> Result<Option<FreeCounts>, StoreError> {
-        self.read(
-            "counts",
-            true,
-            || sku.to_string(),
-            |memory| async move { memory.counts(drop, sku, replica).await },
-        )
-        .await
+        let act = |memory: MemoryStore| async move { memory.counts(drop, sku, replica).await };
+        self.read("counts", true, || sku.to_string(), act).await
     }
 }
 
-impl WriteStatus for Store {
+impl WriteStatus for Ports {
     async fn write_counts(
         &self,
         drop: &DropId,
@@ -105,19 +90,18 @@ impl WriteStatus for Store {
         counts: &FreeCounts,
         copies: u8,
     ) -> Result<Conditional<()>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
         let of = format!("{sku} {}", counts.tell());
-        let (drop, sku, counts, world) = (drop.clone(), sku.clone(), counts.clone(), self.world().clone());
-        let act = move |memory: MemoryStore| async move {
-            let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
-                memory.put_counts(&drop, &sku, &counts);
+        let (drop, sku, counts) = (drop.clone(), sku.clone(), counts.clone());
+        let act = move |on: Arc<Services>| async move {
+            let outcome = if on.world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
+                on.memory.put_counts(&drop, &sku, &counts);
                 Ok(Conditional::Done)
             } else {
-                memory.write_counts(&drop, &sku, &counts, copies).await
+                on.memory.write_counts(&drop, &sku, &counts, copies).await
             };
             match &outcome {
-                Ok(Conditional::Done) => watch.counts_written(&sku, &counts),
-                Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
+                Ok(Conditional::Done) => on.watch.counts_written(&sku, &counts),
+                Ok(Conditional::Refused(())) => on.world.note("an older conductor was fenced off"),
                 Err(_) => {}
             }
             outcome
@@ -126,23 +110,21 @@ impl WriteStatus for Store {
     }
 
     async fn write_status(&self, status: &DropStatus, copies: u8) -> Result<Conditional<()>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
         let mut status = status.clone();
-        let world = self.world().clone();
-        if world.is_sabotaged(Sabotage::CallHeldGone) {
+        if self.world().is_sabotaged(Sabotage::CallHeldGone) {
             sabotage::count_held_as_sold(&mut status);
         }
         let told = status.tell();
-        let act = move |memory: MemoryStore| async move {
-            let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
-                memory.put_status(&status);
+        let act = move |on: Arc<Services>| async move {
+            let outcome = if on.world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
+                on.memory.put_status(&status);
                 Ok(Conditional::Done)
             } else {
-                memory.write_status(&status, copies).await
+                on.memory.write_status(&status, copies).await
             };
             match &outcome {
-                Ok(Conditional::Done) => watch.status_written(&memory, &status),
-                Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
+                Ok(Conditional::Done) => on.watch.status_written(&status),
+                Ok(Conditional::Refused(())) => on.world.note("an older conductor was fenced off"),
                 Err(_) => {}
             }
             outcome
@@ -151,7 +133,7 @@ impl WriteStatus for Store {
     }
 }
 
-impl HoldLease for Store {
+impl HoldLease for Ports {
     async fn acquire(
         &self,
         drop: &DropId,
@@ -159,14 +141,13 @@ impl HoldLease for Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Lease, Lease>, StoreError> {
-        let watch = Arc::clone(&self.process.watch);
         let of = format!("for {holder}");
-        let (drop, holder, world) = (drop.clone(), holder.to_owned(), self.world().clone());
-        let act = move |memory: MemoryStore| async move {
-            let outcome = memory.acquire(&drop, &holder, now, until).await;
+        let (drop, holder) = (drop.clone(), holder.to_owned());
+        let act = move |on: Arc<Services>| async move {
+            let outcome = on.memory.acquire(&drop, &holder, now, until).await;
             match &outcome {
-                Ok(Ok(lease)) => watch.lease_held(lease.fencing),
-                Ok(Err(_)) => world.note("a conductor stood by"),
+                Ok(Ok(lease)) => on.watch.lease_held(lease.fencing),
+                Ok(Err(_)) => on.world.note("a conductor stood by"),
                 Err(_) => {}
             }
             outcome

@@ -13,6 +13,8 @@ use ports::mail::Contact;
 use ports::orders::{NotPlaced, OpenPage, OrderPage};
 use ports::stock::Peek;
 
+use crate::stream::short;
+
 /// A value with a short description.
 pub(crate) trait Tell {
     fn tell(&self) -> String;
@@ -92,12 +94,8 @@ impl Tell for Claim {
             ClaimState::Held => "held",
             ClaimState::Ordered => "ordered",
         };
-        format!(
-            "{state} x{} {} until {}",
-            self.units,
-            self.nonce,
-            seconds(self.deadline)
-        )
+        let (units, nonce, deadline) = (self.units, &self.nonce, seconds(self.deadline));
+        format!("{state} x{units} {nonce} until {deadline}")
     }
 }
 
@@ -109,18 +107,12 @@ pub(crate) fn seconds(at: domain::time::Timestamp) -> String {
 
 impl Tell for Shard {
     fn tell(&self) -> String {
-        let claims: Vec<String> = self
-            .claims
-            .iter()
+        let (free, sold, allocated) = (self.free, self.sold, self.allocated);
+        let claims = self.claims.iter();
+        let claims: Vec<String> = claims
             .map(|(shopper, claim)| format!("{shopper} {}", claim.tell()))
             .collect();
-        format!(
-            "{} free, {} sold of {} [{}]",
-            self.free,
-            self.sold,
-            self.allocated,
-            claims.join("; ")
-        )
+        format!("{free} free, {sold} sold of {allocated} [{}]", claims.join("; "))
     }
 }
 
@@ -186,12 +178,6 @@ impl Tell for Vec<OrderId> {
     }
 }
 
-/// The first seven characters of an order's id, as a label. They contain 30 bits of a hash, so the orders of one drop
-/// rarely share a label.
-pub(crate) fn short(id: &OrderId) -> &str {
-    id.as_str().get(..7).unwrap_or_default()
-}
-
 impl Tell for Drop {
     fn tell(&self) -> String {
         let paused = if self.paused { ", paused" } else { "" };
@@ -216,23 +202,15 @@ impl Tell for DropStatus {
             .iter()
             .map(|c| format!("{} {}/{}/{}/{}", c.sku, c.free, c.held, c.ordered, c.sold))
             .collect();
-        format!(
-            "{} as of {} under {}",
-            skus.join(", "),
-            seconds(self.as_of),
-            self.fencing
-        )
+        let (skus, as_of, fencing) = (skus.join(", "), seconds(self.as_of), self.fencing);
+        format!("{skus} as of {as_of} under {fencing}")
     }
 }
 
 impl Tell for FreeCounts {
     fn tell(&self) -> String {
-        format!(
-            "{:?} as of {} under {}",
-            self.free,
-            seconds(self.as_of),
-            self.fencing
-        )
+        let (as_of, fencing) = (seconds(self.as_of), self.fencing);
+        format!("{:?} as of {as_of} under {fencing}", self.free)
     }
 }
 
