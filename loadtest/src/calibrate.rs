@@ -9,6 +9,8 @@ use capacity::measured::Measured;
 use capacity::profile::CapacityProfile;
 use domain::drops::FieldError;
 
+use crate::files::{read, write};
+
 /// The measured drops to calibrate with, and the profiles to read and to write.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Calibrate {
@@ -33,23 +35,20 @@ impl Calibrate {
     pub fn run(&self) -> anyhow::Result<String> {
         let mut mistakes = Vec::new();
         let mut note = |path: &Path, found: Vec<FieldError>| {
-            for mistake in found {
-                mistakes.push(format!(
-                    "{}: {}: {}",
-                    path.display(),
-                    mistake.field,
-                    mistake.message
-                ));
-            }
+            let path = path.display();
+            mistakes.extend(
+                found
+                    .iter()
+                    .map(|m| format!("{path}: {}: {}", m.field, m.message)),
+            );
         };
-        let text = read(&self.profile)?;
-        let profile: CapacityProfile =
-            toml::from_str(&text).with_context(|| format!("in {}", self.profile.display()))?;
+        let profile = toml::from_str(&read(&self.profile)?);
+        let profile: CapacityProfile = profile.with_context(|| format!("in {}", self.profile.display()))?;
         note(&self.profile, profile.mistakes());
         let mut runs = Vec::new();
         for path in &self.from {
-            let run: Measured =
-                serde_json::from_str(&read(path)?).with_context(|| format!("in {}", path.display()))?;
+            let run = serde_json::from_str(&read(path)?);
+            let run: Measured = run.with_context(|| format!("in {}", path.display()))?;
             note(path, run.mistakes());
             runs.push(run);
         }
@@ -62,15 +61,10 @@ impl Calibrate {
             );
         }
         if let Some(out) = &self.out {
-            std::fs::write(out, document(&calibrated, &runs)?)
-                .with_context(|| format!("writing {}", out.display()))?;
+            write(out, document(&calibrated, &runs)?)?;
         }
         Ok(table(&calibrated))
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The profile as TOML. A comment at its top names the measured drops.
@@ -83,12 +77,10 @@ pub fn document(calibrated: &Calibrated, runs: &[Measured]) -> anyhow::Result<St
     );
     for run in runs {
         let sold = run.sold.map_or("?".to_owned(), |sold| sold.to_string());
+        let (source, shoppers, units) = (one_line(&run.source), run.shoppers, run.units);
         writeln!(
             text,
-            "# - {}: {} shoppers, {sold} of {} units sold",
-            one_line(&run.source),
-            run.shoppers,
-            run.units
+            "# - {source}: {shoppers} shoppers, {sold} of {units} units sold"
         )?;
     }
     if !calibrated.kept.is_empty() {
@@ -120,9 +112,8 @@ pub fn table(calibrated: &Calibrated) -> String {
             format!("{}..{}", figure(spread.least), figure(spread.largest)),
         ]
     };
-    let rows: Vec<[String; 5]> = std::iter::once(head)
-        .chain(calibrated.spread.iter().map(row))
-        .collect();
+    let mut rows = vec![head];
+    rows.extend(calibrated.spread.iter().map(row));
     let mut widths = [0; 5];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -131,14 +122,10 @@ pub fn table(calibrated: &Calibrated) -> String {
     }
     let mut text = String::new();
     for row in &rows {
-        let mut line = String::new();
-        for (n, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let padded = if n == 0 {
-                format!("{cell:<width$}")
-            } else {
-                format!("  {cell:>width$}")
-            };
-            line.push_str(&padded);
+        let ([number, figures @ ..], [number_width, widths @ ..]) = (row, widths);
+        let mut line = format!("{number:<number_width$}");
+        for (figure, width) in figures.iter().zip(widths) {
+            line.push_str(&format!("  {figure:>width$}"));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -146,9 +133,7 @@ pub fn table(calibrated: &Calibrated) -> String {
     if !calibrated.kept.is_empty() {
         text.push_str("not measured, as before:\n");
         for number in &calibrated.kept {
-            text.push_str("  ");
-            text.push_str(number);
-            text.push('\n');
+            text.push_str(&format!("  {number}\n"));
         }
     }
     text

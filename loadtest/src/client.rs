@@ -88,23 +88,22 @@ impl Call {
         self
     }
 
-    fn request(&self) -> Request<Full<Bytes>> {
-        let (body, kind) = match &self.body {
-            Some((body, kind)) => (body.clone(), Some(*kind)),
-            None => (Bytes::new(), None),
-        };
-        let mut request = Request::new(Full::new(body));
+    /// The HTTP request that sends this call.
+    #[must_use]
+    pub fn request(&self) -> Request<Full<Bytes>> {
+        let (body, kind) = self.body.clone().unzip();
+        let mut request = Request::new(Full::new(body.unwrap_or_default()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        if let Some(kind) = kind {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        }
-        if let Some(bearer) = &self.bearer {
-            headers.insert(AUTHORIZATION, bearer.clone());
-        }
-        if let Some(key) = &self.key {
-            headers.insert(IDEMPOTENCY_KEY, key.clone());
+        let headers = [
+            (CONTENT_TYPE, kind.map(HeaderValue::from_static)),
+            (AUTHORIZATION, self.bearer.clone()),
+            (IDEMPOTENCY_KEY, self.key.clone()),
+        ];
+        for (name, value) in headers {
+            if let Some(value) = value {
+                request.headers_mut().insert(name, value);
+            }
         }
         request
     }
@@ -138,28 +137,18 @@ impl Client {
     /// [`Silence`] when there is no answer.
     pub async fn send(&self, call: &Call) -> Result<Answer, Silence> {
         let exchange = async {
-            let response = self
-                .pool
-                .request(call.request())
-                .await
-                .map_err(|_| Silence::Connection)?;
-            let (head, body) = response.into_parts();
+            let response = self.pool.request(call.request()).await;
+            let (head, body) = response.map_err(|_| Silence::Connection)?.into_parts();
             let body = body.collect().await.map_err(|_| Silence::Connection)?.to_bytes();
-            let retry_after = head
-                .headers
-                .get(RETRY_AFTER)
-                .and_then(|v| v.to_str().ok())
-                .and_then(|v| v.parse().ok());
-            let modelled = head.headers.get(MODELLED).and_then(|v| v.to_str().ok());
+            let number = |name: HeaderName| head.headers.get(name)?.to_str().ok()?.parse::<u32>().ok();
             Ok(Answer {
                 status: head.status.as_u16(),
-                retry_after,
-                modelled_us: modelled.and_then(|us| us.parse().ok()).unwrap_or(0),
+                retry_after: number(RETRY_AFTER),
+                modelled_us: number(MODELLED).unwrap_or(0),
                 body,
             })
         };
-        tokio::time::timeout(self.timeout, exchange)
-            .await
-            .unwrap_or(Err(Silence::TimedOut))
+        let answer = tokio::time::timeout(self.timeout, exchange).await;
+        answer.unwrap_or(Err(Silence::TimedOut))
     }
 }

@@ -1,7 +1,7 @@
 //! Collects the audit's facts directly from the stores: DynamoDB, SQS, PostgreSQL and the gateway's log, never from the
 //! API.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -20,6 +20,7 @@ use tokio_postgres::Row;
 
 use crate::audit::overdue_after_ms;
 use crate::facts::{DropFacts, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact};
+use crate::files::read as read_file;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -66,14 +67,8 @@ impl Stores {
 
     async fn scan(&self, variable: &str) -> anyhow::Result<Vec<Item>> {
         let table = self.stack.table(variable)?;
-        let mut pages = self
-            .dynamodb
-            .scan()
-            .table_name(table)
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
+        let scan = self.dynamodb.scan().table_name(table).consistent_read(true);
+        let mut pages = scan.into_paginator().items().send();
         let mut items = Vec::new();
         while let Some(item) = pages.next().await {
             items.push(item.with_context(|| format!("reading the table {table}"))?);
@@ -88,12 +83,9 @@ impl Stores {
     pub async fn shards(&self, drop_id: &str) -> anyhow::Result<Read<ShardFact>> {
         let prefix = format!("{drop_id}#");
         Ok(read(self.scan("STOCK_TABLE").await?, |item| {
-            match text(item, "pk") {
-                Some(key) if key.starts_with(&prefix) => Some(
-                    shard(key, item).ok_or_else(|| format!("the stock item {key} is not a shard: {item:?}")),
-                ),
-                _ => None,
-            }
+            let key = text(item, "pk").filter(|key| key.starts_with(&prefix))?;
+            let shard = shard(key, item);
+            Some(shard.ok_or_else(|| format!("the stock item {key} is not a shard: {item:?}")))
         }))
     }
 
@@ -105,11 +97,8 @@ impl Stores {
         let prefix = format!("{drop_id}#");
         Ok(read(self.scan("PURCHASES_TABLE").await?, |item| {
             let shopper = text(item, "pk")?.strip_prefix(&prefix)?;
-            Some(
-                purchased(item)
-                    .map(|units| (shopper.to_owned(), units))
-                    .ok_or_else(|| format!("the purchase counter of {shopper} is not a number")),
-            )
+            let counted = purchased(item).map(|units| (shopper.to_owned(), units));
+            Some(counted.ok_or_else(|| format!("the purchase counter of {shopper} is not a number")))
         }))
     }
 
@@ -118,42 +107,39 @@ impl Stores {
     /// # Errors
     /// When the table cannot be read.
     pub async fn orders(&self, drop_id: &str) -> anyhow::Result<Read<OrderFact>> {
+        let mut orders = self.orders_of_all().await?;
+        orders.found.retain(|fact| is_of(fact, drop_id));
+        Ok(orders)
+    }
+
+    async fn orders_of_all(&self) -> anyhow::Result<Read<OrderFact>> {
         Ok(read(self.scan("ORDERS_TABLE").await?, |item| {
             let key = text(item, "pk").unwrap_or("?");
-            match order(item) {
-                Some(fact) if fact.order.reservation.shard.drop.as_str() == drop_id => Some(Ok(fact)),
-                Some(_) => None,
-                None => Some(Err(format!("the item {key} of the orders is not an order"))),
-            }
+            Some(order(item).ok_or_else(|| format!("the item {key} of the orders is not an order")))
         }))
     }
 
     async fn queues(&self) -> anyhow::Result<Vec<QueueFact>> {
         let mut facts = Vec::new();
         for (name, url) in &self.stack.queues {
-            let answer = self
-                .sqs
-                .get_queue_attributes()
-                .queue_url(url)
-                .attribute_names(QueueAttributeName::All)
-                .send()
-                .await
-                .with_context(|| format!("reading the queue {name}"))?;
+            let query = self.sqs.get_queue_attributes().queue_url(url);
+            let answer = query.attribute_names(QueueAttributeName::All).send().await;
+            let answer = answer.with_context(|| format!("reading the queue {name}"))?;
             let attributes = answer.attributes.unwrap_or_default();
-            let count = |attribute: QueueAttributeName| -> anyhow::Result<u64> {
-                let text = attributes
-                    .get(&attribute)
-                    .with_context(|| format!("{name} has no {attribute}"))?;
-                Ok(text.parse()?)
-            };
-            let messages = count(QueueAttributeName::ApproximateNumberOfMessages)?
-                + count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)?
-                + count(QueueAttributeName::ApproximateNumberOfMessagesDelayed)?;
-            let dead_letters = name.contains("dlq") || name.contains("parked");
+            let mut messages = 0;
+            for attribute in [
+                QueueAttributeName::ApproximateNumberOfMessages,
+                QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+                QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            ] {
+                let text = attributes.get(&attribute);
+                let text = text.with_context(|| format!("{name} has no {attribute}"))?;
+                messages += text.parse::<u64>()?;
+            }
             facts.push(QueueFact {
                 queue: name.clone(),
                 messages,
-                dead_letters,
+                dead_letters: name.contains("dlq") || name.contains("parked"),
             });
         }
         Ok(facts)
@@ -182,39 +168,29 @@ impl Stores {
     pub async fn facts(&self, drop: &DropFacts, journal: Vec<Entry>, at_ms: i64) -> anyhow::Result<Facts> {
         let shards = self.shards(&drop.drop_id).await?;
         let purchases = self.purchases(&drop.drop_id).await?;
-        let orders = self.orders(&drop.drop_id).await?;
+        let all_orders = self.orders_of_all().await?;
+        let of_drop = |fact: &OrderFact| is_of(fact, &drop.drop_id);
+        let (orders, others): (Vec<_>, Vec<_>) = all_orders.found.into_iter().partition(of_drop);
+        let foreign: BTreeSet<&str> = others.iter().map(|fact| fact.order.id.as_str()).collect();
         let ledger = self.ledger(&drop.drop_id).await?;
-        let of_drop: Vec<&str> = orders.found.iter().map(|o| o.order.id.as_str()).collect();
-        let foreign = self.orders_of_others(&drop.drop_id).await?;
-        let money = money(&self.stack.gateway_log)?
-            .into_iter()
-            .filter(|m| of_drop.contains(&m.order_id.as_str()) || !foreign.contains(&m.order_id))
-            .collect();
+        let mut money = money(&self.stack.gateway_log)?;
+        money.retain(|fact| !foreign.contains(fact.order_id.as_str()));
         Ok(Facts {
             drop: drop.clone(),
             at_ms,
             journal,
             shards: shards.found,
             purchases: purchases.found,
-            orders: orders.found,
+            orders,
             ledger,
             money,
             queues: self.queues().await?,
-            unreadable: [shards.unreadable, purchases.unreadable, orders.unreadable].concat(),
+            unreadable: [shards.unreadable, purchases.unreadable, all_orders.unreadable].concat(),
             trouble: !self.stack.faults.is_empty(),
             gateway_failed_ms: crate::gateway::calls(&self.stack).await?.refused_ms(),
             overdue_after_ms: overdue_after_ms(self.stack.faults.has(Fault::KillFunctions)),
             every_change_sampled: false,
         })
-    }
-
-    async fn orders_of_others(&self, drop_id: &str) -> anyhow::Result<std::collections::BTreeSet<String>> {
-        let items = self.scan("ORDERS_TABLE").await?;
-        let others = items
-            .iter()
-            .filter_map(order)
-            .filter(|o| o.order.reservation.shard.drop.as_str() != drop_id);
-        Ok(others.map(|o| o.order.id.to_string()).collect())
     }
 }
 
@@ -231,6 +207,10 @@ fn read<T>(items: Vec<Item>, mut one: impl FnMut(&Item) -> Option<Result<T, Stri
         }
     }
     read
+}
+
+fn is_of(fact: &OrderFact, drop_id: &str) -> bool {
+    fact.order.reservation.shard.drop.as_str() == drop_id
 }
 
 fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
@@ -301,8 +281,7 @@ pub(crate) async fn of_ledger(stack: &StackFile, query: &str, drop_id: &str) -> 
 /// # Errors
 /// When the log cannot be read or a line is malformed.
 pub fn money(log: &Path) -> anyhow::Result<Vec<MoneyFact>> {
-    let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
-    money_of(&text)
+    money_of(&read_file(log)?)
 }
 
 fn money_of(log: &str) -> anyhow::Result<Vec<MoneyFact>> {

@@ -8,7 +8,7 @@ use http::Method;
 use serde::de::DeserializeOwned;
 use stack_api::StackFile;
 
-use crate::client::{Call, Client};
+use crate::client::{Answer, Call, Client};
 
 /// The default time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When there is no answer, or the answer is not 200 or malformed.
 pub async fn get<T: DeserializeOwned>(stack: &StackFile, path: &str) -> anyhow::Result<T> {
-    send(stack, Method::GET, path, None, PATIENCE).await
+    get_from(&stack.control_url, path).await
 }
 
 /// The answer of the stack's control address to `POST path` within `patience`, parsed as JSON.
@@ -31,29 +31,18 @@ pub async fn post<T: DeserializeOwned>(
     body: Option<String>,
     patience: Duration,
 ) -> anyhow::Result<T> {
-    send(stack, Method::POST, path, body, patience).await
+    send(&stack.control_url, Method::POST, path, body, patience).await
 }
 
-/// The answer of another address of the stack to `GET path` within `patience`, parsed as JSON.
+/// The answer of another address of the stack to `GET path`, parsed as JSON.
 ///
 /// # Errors
-///
 /// When there is no answer, or the answer is not 200 or malformed.
-pub async fn get_from<T: DeserializeOwned>(url: &str, path: &str, patience: Duration) -> anyhow::Result<T> {
-    send_to(url, Method::GET, path, None, patience).await
+pub async fn get_from<T: DeserializeOwned>(url: &str, path: &str) -> anyhow::Result<T> {
+    send(url, Method::GET, path, None, PATIENCE).await
 }
 
 async fn send<T: DeserializeOwned>(
-    stack: &StackFile,
-    method: Method,
-    path: &str,
-    body: Option<String>,
-    patience: Duration,
-) -> anyhow::Result<T> {
-    send_to(&stack.control_url, method, path, body, patience).await
-}
-
-async fn send_to<T: DeserializeOwned>(
     url: &str,
     method: Method,
     path: &str,
@@ -66,13 +55,8 @@ async fn send_to<T: DeserializeOwned>(
         ..Call::get(format!("{url}{path}").parse()?)
     };
     let answer = Client::new(patience).send(&call).await;
-    let answer = answer.with_context(|| format!("the stack's {path}"))?;
-    let body = || String::from_utf8_lossy(&answer.body).into_owned();
-    ensure!(
-        answer.status == 200,
-        "the stack's {path}: {} {}",
-        answer.status,
-        body()
-    );
-    serde_json::from_slice(&answer.body).with_context(|| format!("the stack's {path} answered {}", body()))
+    let Answer { status, body, .. } = answer.with_context(|| format!("the stack's {path}"))?;
+    let text = String::from_utf8_lossy(&body);
+    ensure!(status == 200, "the stack's {path}: {status} {text}");
+    serde_json::from_slice(&body).with_context(|| format!("the stack's {path} answered {text}"))
 }

@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use api::moment::Moment;
-use capacity::measured::{
-    FunctionMeasured, Measured, QueueMeasured, TableMeasured, handling_p95_ms, percentile_95,
-};
+use capacity::measured::{FunctionMeasured, Measured, QueueMeasured, TableMeasured};
+use capacity::measured::{handling_p95_ms, percentile_95};
 use capacity::profile::ByPhase;
 use domain::time::Timestamp;
 use stack_api::{FunctionUse, Meter, RunTimes, StackFile, TableUse};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::collect::of_ledger;
 use crate::facts::DropFacts;
+use crate::files::write;
 use crate::usage::{float, meter};
 use crate::world::Opening;
 
@@ -42,7 +42,7 @@ async fn mark(stack: &StackFile) -> anyhow::Result<Mark> {
 #[derive(Debug)]
 pub struct Watch {
     stack: StackFile,
-    marks: JoinHandle<anyhow::Result<Vec<Mark>>>,
+    marks: JoinHandle<anyhow::Result<[Mark; 3]>>,
     left: oneshot::Sender<()>,
 }
 
@@ -66,39 +66,33 @@ impl Watch {
     /// When a read of the meter failed.
     pub async fn left(self) -> anyhow::Result<Left> {
         let _ = self.left.send(());
-        let mut marks = self.marks.await.context("watching the phases")??;
-        marks.push(mark(&self.stack).await?);
-        Ok(Left {
-            stack: self.stack,
-            marks,
-        })
+        let [published, opened, surged] = self.marks.await.context("watching the phases")??;
+        let marks = [published, opened, surged, mark(&self.stack).await?];
+        let stack = self.stack;
+        Ok(Left { stack, marks })
     }
 }
 
 async fn watch(
     stack: StackFile,
-    ends: [Instant; 2],
+    [opening, surge_end]: [Instant; 2],
     mut everyone_left: oneshot::Receiver<()>,
-) -> anyhow::Result<Vec<Mark>> {
-    let mut marks = vec![mark(&stack).await?];
-    let mut over = false;
-    for end in ends {
-        if !over {
-            tokio::select! {
-                () = tokio::time::sleep_until(end) => {}
-                _ = &mut everyone_left => over = true,
-            }
-        }
-        marks.push(mark(&stack).await?);
+) -> anyhow::Result<[Mark; 3]> {
+    let published = mark(&stack).await?;
+    let over = timeout_at(opening, &mut everyone_left).await.is_ok();
+    let opened = mark(&stack).await?;
+    if !over {
+        // The result does not matter: the surge ends at its time or with the last visit.
+        let _ = timeout_at(surge_end, everyone_left).await;
     }
-    Ok(marks)
+    Ok([published, opened, mark(&stack).await?])
 }
 
 /// The readings of the meter up to the end of the last visit.
 #[derive(Debug)]
 pub struct Left {
     stack: StackFile,
-    marks: Vec<Mark>,
+    marks: [Mark; 4],
 }
 
 impl Left {
@@ -106,20 +100,18 @@ impl Left {
     ///
     /// # Errors
     /// When the meter or the ledger could not be read.
-    pub async fn drained(mut self, drop: &DropFacts) -> anyhow::Result<Demand> {
-        self.marks.push(mark(&self.stack).await?);
+    pub async fn drained(self, drop: &DropFacts) -> anyhow::Result<Demand> {
+        let [published, opened, surged, left] = self.marks;
+        let marks = [published, opened, surged, left, mark(&self.stack).await?];
         let ledger_rows = ledger_rows(&self.stack, &drop.drop_id).await?;
-        Ok(Demand {
-            marks: self.marks,
-            ledger_rows,
-        })
+        Ok(Demand { marks, ledger_rows })
     }
 }
 
 /// The readings of the meter over the whole drop, and the number of ledger rows that the drop wrote.
 #[derive(Debug)]
 pub struct Demand {
-    marks: Vec<Mark>,
+    marks: [Mark; 5],
     ledger_rows: u64,
 }
 
@@ -155,9 +147,9 @@ impl Demand {
             queues: self.queues(),
             ledger_rows: Some(self.ledger_rows),
         };
-        let mistakes: Vec<String> = (measured.mistakes().into_iter())
-            .map(|mistake| format!("{}: {}", mistake.field, mistake.message))
-            .collect();
+        let mistakes = measured.mistakes().into_iter();
+        let mistakes = mistakes.map(|mistake| format!("{}: {}", mistake.field, mistake.message));
+        let mistakes: Vec<String> = mistakes.collect();
         anyhow::ensure!(mistakes.is_empty(), "what was measured: {}", mistakes.join("; "));
         Ok(measured)
     }
@@ -167,49 +159,37 @@ impl Demand {
     /// # Errors
     /// When the document cannot be written, and those of [`Demand::measured`].
     pub fn write(&self, folder: &Path, crowd: &Crowd<'_>) -> anyhow::Result<()> {
-        let path = folder.join("measured.json");
         let text = serde_json::to_vec_pretty(&self.measured(crowd)?)?;
-        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        write(&folder.join("measured.json"), text)
     }
 
-    fn at(&self, n: usize) -> Option<&Mark> {
-        self.marks.get(n)
-    }
-
-    fn phases<T>(&self, of: impl Fn(&Mark, &Mark) -> T, none: T) -> ByPhase<T>
-    where
-        T: Copy,
-    {
-        let phase = |n: usize| match (self.at(n), self.at(n + 1)) {
-            (Some(from), Some(to)) => of(from, to),
-            _ => none,
-        };
+    fn phases<T>(&self, of: impl Fn(&Mark, &Mark) -> T) -> ByPhase<T> {
+        let [published, opened, surged, left, drained] = &self.marks;
         ByPhase {
-            before: phase(0),
-            opening: phase(1),
-            sale: phase(2),
-            tail: phase(3),
+            before: of(published, opened),
+            opening: of(opened, surged),
+            sale: of(surged, left),
+            tail: of(left, drained),
         }
     }
 
     fn seconds(&self) -> ByPhase<f64> {
-        self.phases(|from, to| to.at.duration_since(from.at).as_secs_f64(), 0.0)
+        self.phases(|from, to| to.at.duration_since(from.at).as_secs_f64())
     }
 
     /// The first and the last reading of the meter, which span the whole drop.
-    fn whole(&self) -> Option<(&Meter, &Meter)> {
-        Some((&self.marks.first()?.meter, &self.marks.last()?.meter))
+    fn whole(&self) -> (&Meter, &Meter) {
+        let [first, .., last] = &self.marks;
+        (&first.meter, &last.meter)
     }
 
     fn functions(&self) -> Vec<FunctionMeasured> {
-        let Some((first, last)) = self.whole() else {
-            return Vec::new();
-        };
+        let (first, last) = self.whole();
         let mut names: Vec<&str> = last.functions.iter().map(|f| f.function.as_str()).collect();
         names.dedup();
         let measured = |name: &str| {
             let count = |meter: &Meter| sum(meter, |f| (f.function == name).then_some(f.invocations));
-            let invocations = self.phases(|from, to| count(&to.meter).saturating_sub(count(&from.meter)), 0);
+            let invocations = self.phases(|from, to| count(&to.meter).saturating_sub(count(&from.meter)));
             let ms = |meter: &Meter| -> f64 {
                 let mine = meter.functions.iter().filter(|f| f.function == name);
                 mine.map(|f| f.duration_ms).sum()
@@ -226,9 +206,7 @@ impl Demand {
     }
 
     fn tables(&self) -> Vec<TableMeasured> {
-        let Some((first, last)) = self.whole() else {
-            return Vec::new();
-        };
+        let (first, last) = self.whole();
         // Only usage by functions counts, also by invocations that had ended; reads of the audit and the sampler do
         // not.
         let used = |table: &str, of: fn(&TableUse) -> f64| -> f64 {
@@ -266,21 +244,19 @@ impl Demand {
     }
 
     fn queues(&self) -> Vec<QueueMeasured> {
-        let Some((first, last)) = self.whole() else {
-            return Vec::new();
-        };
+        let (first, last) = self.whole();
         let measured = |(name, count): (&String, &u64)| {
+            let messages = count.saturating_sub(first.messages.get(name).copied().unwrap_or(0));
             let route = format!("sqs:{name}");
             let handling = (last.functions.iter().find(|f| f.route == route)).and_then(|reader| {
                 let runs = |meter: &Meter| sum(meter, |f| (f.route == route).then_some(f.invocations));
                 let invocations = runs(last).saturating_sub(runs(first));
                 let p95_ms = percentile_95(&between(first, last, &reader.function))?;
-                let messages = count.saturating_sub(first.messages.get(name).copied().unwrap_or(0));
                 handling_p95_ms(p95_ms, invocations, messages)
             });
             QueueMeasured {
                 source: in_template(name, "Queue"),
-                messages: Some(count.saturating_sub(first.messages.get(name).copied().unwrap_or(0))),
+                messages: Some(messages),
                 handling_p95_ms: handling,
             }
         };
@@ -308,10 +284,8 @@ fn between(first: &Meter, last: &Meter, function: &str) -> Vec<(u64, u64)> {
 /// Converts `payments-dlq` to the template's `PaymentsDlqQueue`.
 fn in_template(name: &str, kind: &str) -> String {
     let capital = |word: &str| {
-        let mut letters = word.chars();
-        letters.next().map_or_else(String::new, |first| {
-            first.to_ascii_uppercase().to_string() + letters.as_str()
-        })
+        let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+        first.to_ascii_uppercase() + rest
     };
     name.split('-').map(capital).collect::<String>() + kind
 }
@@ -396,7 +370,7 @@ mod tests {
             )
         };
         let past: &[(u64, u64)] = &[(1_000, 500), (900_000, 5)];
-        let marks = vec![
+        let marks = [
             at(0, meter(vec![reserve(505, 7.0)], &[("reserve", past)], 3)),
             at(10, meter(vec![reserve(515, 7.0)], &[], 3)),
             at(35, meter(vec![reserve(575, 50.0)], &[], 3)),

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
+use crate::files::read;
+
 /// A whole drop file, as in `loadtest/drops/*.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,8 +163,7 @@ impl DropFile {
     /// # Errors
     /// When the file cannot be read, is malformed, or contradicts itself.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+        Self::parse(&read(path)?).with_context(|| format!("in {}", path.display()))
     }
 
     /// Parses and checks the text of a drop file.
@@ -183,22 +184,14 @@ impl DropFile {
 
     fn check(&self) -> anyhow::Result<()> {
         ensure!(!self.skus.is_empty(), "a drop sells at least one SKU");
-        ensure!(
-            self.skus.iter().all(|s| s.units > 0 && s.weight >= 0.0),
-            "every SKU needs units and a weight"
-        );
-        ensure!(
-            self.skus.iter().any(|s| s.weight > 0.0),
-            "some SKU must be wanted"
-        );
-        ensure!(
-            self.shoppers > 0 && self.per_shopper_limit > 0,
-            "shoppers and limit must be positive"
-        );
-        ensure!(
-            self.hold_seconds > 0 && self.payment_seconds > 0,
-            "hold and payment time must be positive"
-        );
+        let complete = self.skus.iter().all(|s| s.units > 0 && s.weight >= 0.0);
+        ensure!(complete, "every SKU needs units and a weight");
+        let wanted = self.skus.iter().any(|s| s.weight > 0.0);
+        ensure!(wanted, "some SKU must be wanted");
+        let counted = self.shoppers > 0 && self.per_shopper_limit > 0;
+        ensure!(counted, "shoppers and limit must be positive");
+        let timed = self.hold_seconds > 0 && self.payment_seconds > 0;
+        ensure!(timed, "hold and payment time must be positive");
         let wanted = u32::try_from(self.behaviour.quantity_weights.len())?;
         ensure!(
             (1..=self.per_shopper_limit).contains(&wanted),
@@ -211,19 +204,13 @@ impl DropFile {
             "the shares of the arrivals add up to {shares}, not to 1"
         );
         for phase in [p.before, p.surge, p.tail] {
-            ensure!(
-                phase.share >= 0.0 && phase.seconds > 0.0,
-                "a phase needs a share and a length"
-            );
+            let complete = phase.share >= 0.0 && phase.seconds > 0.0;
+            ensure!(complete, "a phase needs a share and a length");
         }
-        ensure!(
-            p.before.seconds <= f64::from(self.lead_seconds),
-            "arrivals before the opening do not fit into lead_seconds"
-        );
-        ensure!(
-            p.surge.seconds.max(p.tail.seconds) <= f64::from(self.open_seconds),
-            "arrivals do not fit into open_seconds"
-        );
+        let fits = p.before.seconds <= f64::from(self.lead_seconds);
+        ensure!(fits, "arrivals before the opening do not fit into lead_seconds");
+        let fits = p.surge.seconds.max(p.tail.seconds) <= f64::from(self.open_seconds);
+        ensure!(fits, "arrivals do not fit into open_seconds");
         let b = &self.behaviour;
         for chance in [
             b.opens_page,
@@ -242,16 +229,12 @@ impl DropFile {
         ] {
             ensure!((0.0..=1.0).contains(&chance), "probabilities lie between 0 and 1");
         }
-        ensure!(
-            b.abandons + b.releases <= 1.0,
-            "abandons and releases exclude one another"
-        );
+        let exclusive = b.abandons + b.releases <= 1.0;
+        ensure!(exclusive, "abandons and releases exclude one another");
         let [from, to] = b.checkout_after_seconds;
         ensure!(0.0 <= from && from <= to, "checkout_after_seconds is [from, to]");
-        ensure!(
-            to < f64::from(self.hold_seconds),
-            "checking out must fit into the hold"
-        );
+        let fits = to < f64::from(self.hold_seconds);
+        ensure!(fits, "checking out must fit into the hold");
         Ok(())
     }
 }

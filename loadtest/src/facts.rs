@@ -9,7 +9,7 @@ use domain::survey::Tally;
 use serde::{Deserialize, Serialize};
 
 /// The drop of the run, as the operator published it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropFacts {
     pub drop_id: String,
     /// Publication time, in ms since 1970.
@@ -280,7 +280,7 @@ pub struct QueueFact {
 }
 
 /// The contents of journal, tables, gateway, ledger and queues, which the audit compares.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub drop: DropFacts,
     /// The time at which the facts were collected, in ms since 1970.

@@ -1,15 +1,11 @@
 //! Computes figures of the calls to the payment gateway, from the gateway's own count.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use stack_api::StackFile;
 use stack_api::gateway_log::{Calls, Second};
 
 use crate::control;
 
-/// The time limit for the gateway's answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The share of the calls whose rate is compared with the limit. The first calls, with few orders yet, and
 /// the last calls, with few orders left, are excluded.
 const PACED: (f64, f64) = (0.05, 0.9);
@@ -39,7 +35,7 @@ pub struct GatewayFigures {
 ///
 /// When the gateway does not answer.
 pub async fn calls(stack: &StackFile) -> anyhow::Result<Calls> {
-    control::get_from(&stack.gateway_url, "/sandbox/calls", PATIENCE).await
+    control::get_from(&stack.gateway_url, "/sandbox/calls").await
 }
 
 impl GatewayFigures {
@@ -49,11 +45,8 @@ impl GatewayFigures {
     ///
     /// When the gateway does not answer.
     pub async fn read(stack: &StackFile, paid: usize) -> anyhow::Result<Self> {
-        Ok(Self::of(
-            &calls(stack).await?,
-            paid,
-            stack.gateway_calls_per_second,
-        ))
+        let calls = calls(stack).await?;
+        Ok(Self::of(&calls, paid, stack.gateway_calls_per_second))
     }
 
     #[allow(clippy::cast_precision_loss, reason = "calls of a run are far below 2^52")]
@@ -61,6 +54,7 @@ impl GatewayFigures {
         let admitted = calls.total(|second| second.admitted);
         let too_many = calls.total(|second| second.too_many);
         let paced_rps = paced(&calls.seconds, admitted);
+        let of_limit = |(paced, limit): (f64, u32)| paced / f64::from(limit);
         Self {
             calls: admitted,
             calls_per_paid_order: (paid > 0).then(|| admitted as f64 / paid as f64),
@@ -68,9 +62,7 @@ impl GatewayFigures {
             refused: calls.total(|second| second.refused),
             limit,
             paced_rps,
-            of_limit: paced_rps
-                .zip(limit)
-                .map(|(paced, limit)| paced / f64::from(limit)),
+            of_limit: paced_rps.zip(limit).map(of_limit),
         }
     }
 }

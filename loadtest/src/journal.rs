@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use crate::facts::{DropFacts, Entry};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pages {
     entries: Vec<Entry>,
     /// `None` for a journal that is only in memory.
@@ -17,7 +17,7 @@ struct Pages {
     failed: Option<std::io::Error>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Journal {
     pages: Mutex<Pages>,
 }
@@ -29,13 +29,8 @@ impl Journal {
     /// When the file cannot be created.
     pub fn create(path: &Path, drop: &DropFacts) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
-        let journal = Self {
-            pages: Mutex::new(Pages {
-                entries: Vec::new(),
-                file: Some(BufWriter::new(file)),
-                failed: None,
-            }),
-        };
+        let journal = Self::in_memory();
+        journal.pages().file = Some(BufWriter::new(file));
         journal.write(Entry::Drop(drop.clone()));
         Ok(journal)
     }
@@ -43,13 +38,7 @@ impl Journal {
     /// A journal without a file.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self {
-            pages: Mutex::new(Pages {
-                entries: Vec::new(),
-                file: None,
-                failed: None,
-            }),
-        }
+        Self::default()
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {

@@ -33,6 +33,7 @@ pub mod drain;
 pub mod drop_file;
 pub mod facts;
 pub mod faults;
+mod files;
 pub mod gateway;
 pub mod journal;
 pub mod load;

@@ -22,7 +22,7 @@ pub struct Arrival {
 }
 
 /// The unexpected answers and the unfinished visits of a load.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sent {
     /// Answers that the API does not document, with the number of visits that got them. Only the last answer of a
     /// visit counts; beyond 50 different answers all others count as `others`.
@@ -33,10 +33,11 @@ pub struct Sent {
 
 /// Starts all arrivals, which must be sorted by time, and waits until all visits have ended or `stop` turns true.
 pub async fn run(world: &Arc<World>, arrivals: Vec<Arrival>, mut stop: watch::Receiver<bool>) -> Sent {
-    let total = u64::try_from(arrivals.len()).unwrap_or(u64::MAX);
     let mut visits = JoinSet::new();
-    let mut sent = Sent::default();
-    let mut ended = 0;
+    let mut sent = Sent {
+        surprises: BTreeMap::new(),
+        unfinished: u64::try_from(arrivals.len()).unwrap_or(u64::MAX),
+    };
     for arrival in arrivals {
         let due = world.opening.plus_micros(arrival.at_us);
         tokio::select! {
@@ -46,7 +47,6 @@ pub async fn run(world: &Arc<World>, arrivals: Vec<Arrival>, mut stop: watch::Re
         }
         visits.spawn(Shopper::new(Arc::clone(world), arrival.plan, arrival.bearer).visit(due));
         while let Some(visit) = visits.try_join_next() {
-            ended += 1;
             note(&mut sent, visit);
         }
     }
@@ -55,24 +55,18 @@ pub async fn run(world: &Arc<World>, arrivals: Vec<Arrival>, mut stop: watch::Re
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
             visit = visits.join_next() => match visit {
-                Some(visit) => {
-                    ended += 1;
-                    note(&mut sent, visit);
-                }
+                Some(visit) => note(&mut sent, visit),
                 None => break,
             }
         }
     }
     visits.shutdown().await;
-    sent.unfinished = total.saturating_sub(ended);
     sent
 }
 
 fn note(sent: &mut Sent, visit: Result<Option<String>, tokio::task::JoinError>) {
-    let surprise = match visit {
-        Ok(surprise) => surprise,
-        Err(error) => Some(format!("a visit failed: {error}")),
-    };
+    sent.unfinished = sent.unfinished.saturating_sub(1);
+    let surprise = visit.unwrap_or_else(|error| Some(format!("a visit failed: {error}")));
     if let Some(surprise) = surprise {
         // The map keeps 50 different answers and counts all further ones as `others`, since every answer may
         // differ.

@@ -134,11 +134,9 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
         }
         Command::Compare(compare) => {
             let comparison = compare.run(stop_signal()?).await?;
+            let plot = compare.load.out.join("prescale.svg");
             print(&comparison.table())?;
-            print(&format!(
-                "  plot        {}",
-                compare.load.out.join("prescale.svg").display()
-            ))?;
+            print(&format!("  plot        {}", plot.display()))?;
             Ok(comparison.ok)
         }
         Command::Audit { stack, out } => {
@@ -167,33 +165,25 @@ async fn drop_on_own_stack(
     further: &[String],
 ) -> anyhow::Result<bool> {
     let stop = stop_signal()?;
-    std::fs::create_dir_all(&load.out)?;
-    let (folder, log) = (load.out.join("stack"), load.out.join("stack.log"));
     say("starting the stack");
     let further = [further, &room::arguments(faults)].concat();
     let start = Start {
         functions,
-        folder: &folder,
-        log: &log,
+        out: &load.out,
         seed: load.seed,
         faults,
         further: &further,
     };
-    let options = options(load, folder.join("keys"));
-    let ran = start
-        .run(stop.clone(), async |file| {
-            run(&file, &options, stop.clone()).await
-        })
-        .await?;
+    let options = options(load, load.out.join("stack/keys"));
+    let work = async |file: StackFile| run(&file, &options, stop.clone()).await;
+    let ran = start.run(stop.clone(), work).await?;
     finish(load, &ran.report)
 }
 
 fn finish(load: &Load, report: &Report) -> anyhow::Result<bool> {
+    let page = load.out.join("report.html");
     print(&report.summary())?;
-    print(&format!(
-        "  report      {}",
-        load.out.join("report.html").display()
-    ))?;
+    print(&format!("  report      {}", page.display()))?;
     Ok(report.ok)
 }
 

@@ -49,17 +49,8 @@ pub struct Sample {
 }
 
 #[derive(Debug, Default)]
-struct Books {
-    samples: Vec<Sample>,
-    outcomes: Vec<String>,
-    late_arrivals_us: Vec<u32>,
-    late_steps_us: Vec<u32>,
-    arrivals_ms: Vec<i32>,
-}
-
-#[derive(Debug, Default)]
 pub struct Recorder {
-    books: Mutex<Books>,
+    measured: Mutex<Measured>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -70,19 +61,6 @@ pub struct Percentiles {
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
-}
-
-/// The number and the latency of the requests to one endpoint in one second.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Second {
-    /// The second, relative to the opening.
-    pub second: i32,
-    /// Requests that should have been sent in this second.
-    pub count: u64,
-    /// Median latency in ms.
-    pub p50: f64,
-    /// 99th percentile of the latency in ms.
-    pub p99: f64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -100,20 +78,20 @@ pub struct Measured {
 }
 
 impl Recorder {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that a shopper was due at `intended_ms` and sent its first request `late` after that.
     pub fn arrival(&self, intended_ms: i32, late: Duration) {
-        let mut books = self.books();
-        books.arrivals_ms.push(intended_ms);
-        books.late_arrivals_us.push(micros(late));
+        let mut measured = self.measured();
+        measured.arrivals_ms.push(intended_ms);
+        measured.late_arrivals_us.push(micros(late));
     }
 
     /// Records that a request was sent `late` after the end of a think time.
     pub fn step(&self, late: Duration) {
-        self.books().late_steps_us.push(micros(late));
+        self.measured().late_steps_us.push(micros(late));
     }
 
     /// Records a finished request.
@@ -130,104 +108,77 @@ impl Recorder {
         modelled_us: u32,
         outcome: &str,
     ) {
-        let mut books = self.books();
-        let index = match books.outcomes.iter().position(|known| known == outcome) {
-            Some(index) => index,
-            None => {
-                books.outcomes.push(outcome.to_owned());
-                books.outcomes.len() - 1
-            }
-        };
-        let outcome = u16::try_from(index).unwrap_or(u16::MAX);
-        books.samples.push(Sample {
+        let mut measured = self.measured();
+        let known = measured.outcomes.iter().position(|known| known == outcome);
+        let index = known.unwrap_or(measured.outcomes.len());
+        if known.is_none() {
+            measured.outcomes.push(outcome.to_owned());
+        }
+        measured.samples.push(Sample {
             intended_ms,
             latency_us: micros(latency),
             modelled_us,
             endpoint,
-            outcome,
+            outcome: u16::try_from(index).unwrap_or(u16::MAX),
         });
     }
 
     /// The number of finished requests so far.
     pub fn requests(&self) -> usize {
-        self.books().samples.len()
+        self.measured().samples.len()
     }
 
     /// Takes all measurements.
     pub fn finish(&self) -> Measured {
-        let books = std::mem::take(&mut *self.books());
-        Measured {
-            samples: books.samples,
-            outcomes: books.outcomes,
-            late_arrivals_us: books.late_arrivals_us,
-            late_steps_us: books.late_steps_us,
-            arrivals_ms: books.arrivals_ms,
-        }
+        std::mem::take(&mut *self.measured())
     }
 }
 
 impl Measured {
     #[must_use]
     pub fn latencies(&self) -> BTreeMap<Endpoint, Percentiles> {
-        self.by(|_| true)
+        self.by(|s| Some(s.endpoint))
     }
 
     /// Percentiles by endpoint of the requests intended before (`false`) or after (`true`) the opening.
     #[must_use]
     pub fn latencies_of_phase(&self, open: bool) -> BTreeMap<Endpoint, Percentiles> {
-        self.by(|s| (s.intended_ms >= 0) == open)
+        self.by(|s| ((s.intended_ms >= 0) == open).then_some(s.endpoint))
     }
 
-    fn by(&self, wanted: impl Fn(&Sample) -> bool) -> BTreeMap<Endpoint, Percentiles> {
-        let mut values: BTreeMap<Endpoint, Vec<u32>> = BTreeMap::new();
-        for sample in self.samples.iter().filter(|s| wanted(s)) {
-            values.entry(sample.endpoint).or_default().push(sample.latency_us);
+    /// Percentiles of one endpoint by second, relative to the opening, in which the request should have been sent.
+    #[must_use]
+    pub fn seconds(&self, endpoint: Endpoint) -> BTreeMap<i32, Percentiles> {
+        self.by(|s| (s.endpoint == endpoint).then(|| s.intended_ms.div_euclid(1_000)))
+    }
+
+    /// Percentiles of the requests for which `key` is not `None`, by key.
+    fn by<K: Ord>(&self, key: impl Fn(&Sample) -> Option<K>) -> BTreeMap<K, Percentiles> {
+        let mut values: BTreeMap<K, Vec<u32>> = BTreeMap::new();
+        for sample in &self.samples {
+            if let Some(key) = key(sample) {
+                values.entry(key).or_default().push(sample.latency_us);
+            }
         }
-        values
-            .into_iter()
-            .map(|(endpoint, values)| (endpoint, percentiles(&values)))
-            .collect()
+        let found = values.into_iter();
+        found.map(|(key, values)| (key, percentiles(&values))).collect()
+    }
+
+    /// The name of a sample's outcome.
+    pub(crate) fn outcome(&self, sample: &Sample) -> &str {
+        let name = self.outcomes.get(usize::from(sample.outcome));
+        name.map_or("?", String::as_str)
     }
 
     #[must_use]
     pub fn counts(&self) -> BTreeMap<Endpoint, BTreeMap<String, u64>> {
         let mut counts: BTreeMap<Endpoint, BTreeMap<String, u64>> = BTreeMap::new();
         for sample in &self.samples {
-            let name = self
-                .outcomes
-                .get(usize::from(sample.outcome))
-                .map_or("?", String::as_str);
-            *counts
-                .entry(sample.endpoint)
-                .or_default()
-                .entry(name.to_owned())
-                .or_default() += 1;
+            let of_endpoint = counts.entry(sample.endpoint).or_default();
+            let outcome = self.outcome(sample).to_owned();
+            *of_endpoint.entry(outcome).or_default() += 1;
         }
         counts
-    }
-
-    /// Count, p50 and p99 of one endpoint by second.
-    #[must_use]
-    pub fn seconds(&self, endpoint: Endpoint) -> Vec<Second> {
-        let mut values: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-        for sample in self.samples.iter().filter(|s| s.endpoint == endpoint) {
-            values
-                .entry(sample.intended_ms.div_euclid(1_000))
-                .or_default()
-                .push(sample.latency_us);
-        }
-        values
-            .into_iter()
-            .map(|(second, values)| {
-                let found = percentiles(&values);
-                Second {
-                    second,
-                    count: found.count,
-                    p50: found.p50,
-                    p99: found.p99,
-                }
-            })
-            .collect()
     }
 }
 
@@ -238,24 +189,14 @@ pub fn percentiles(values_us: &[u32]) -> Percentiles {
     for value in values_us {
         histogram.saturating_record(u64::from(*value).max(1));
     }
-    let at = |quantile: f64| {
-        if values_us.is_empty() {
-            0.0
-        } else {
-            to_ms(histogram.value_at_quantile(quantile).min(histogram.max()))
-        }
-    };
+    let at = |quantile: f64| to_ms(histogram.value_at_quantile(quantile).min(histogram.max()));
     Percentiles {
         count: histogram.len(),
         p50: at(0.5),
         p90: at(0.9),
         p99: at(0.99),
         p999: at(0.999),
-        max: if values_us.is_empty() {
-            0.0
-        } else {
-            to_ms(histogram.max())
-        },
+        max: to_ms(histogram.max()),
     }
 }
 
@@ -322,7 +263,7 @@ mod tests {
         let seconds: Vec<(i32, u64)> = measured
             .seconds(Endpoint::Reserve)
             .iter()
-            .map(|s| (s.second, s.count))
+            .map(|(second, found)| (*second, found.count))
             .collect();
         assert_eq!(seconds, [(-1, 1), (0, 2)]);
         assert_eq!(measured.latencies_of_phase(false).len(), 1);

@@ -74,14 +74,11 @@ pub async fn publish(
     let path = format!("/operator/drops/{drop_id}");
     let body = serde_json::to_vec(&body)?;
     let scheduled = async {
-        operator
-            .call(Method::PUT, &path, Some(body))
-            .await
-            .context("putting the drop")?;
-        operator
-            .call(Method::POST, &format!("{path}/publish"), None)
-            .await
-            .context("publishing the drop")?;
+        let put = operator.call(Method::PUT, &path, Some(body)).await;
+        put.context("putting the drop")?;
+        let publish = format!("{path}/publish");
+        let published = operator.call(Method::POST, &publish, None).await;
+        published.context("publishing the drop")?;
         let mut interval = tokio::time::interval(Duration::from_millis(100));
         loop {
             interval.tick().await;
@@ -92,10 +89,8 @@ pub async fn publish(
             }
         }
     };
-    let scheduled = tokio::time::timeout(within, scheduled)
-        .await
-        .context("the drop was not scheduled in time")
-        .flatten();
+    let scheduled = tokio::time::timeout(within, scheduled).await;
+    let scheduled = scheduled.context("the drop was not scheduled in time").flatten();
     if let Err(error) = scheduled {
         if insists {
             // The drop must not open, so it is cancelled. A failed cancellation does no harm: no shopper knows the
@@ -106,6 +101,10 @@ pub async fn publish(
         }
         return Err(error);
     }
+    let skus = file.skus.iter().map(|line| SkuFacts {
+        sku: line.sku.clone(),
+        units: line.units,
+    });
     Ok(DropFacts {
         drop_id,
         published_at_ms: now_ms,
@@ -114,14 +113,7 @@ pub async fn publish(
         hold_seconds: file.hold_seconds,
         payment_seconds: file.payment_seconds,
         per_shopper_limit: file.per_shopper_limit,
-        skus: file
-            .skus
-            .iter()
-            .map(|s| SkuFacts {
-                sku: s.sku.clone(),
-                units: s.units,
-            })
-            .collect(),
+        skus: skus.collect(),
     })
 }
 
@@ -152,23 +144,16 @@ impl Operator {
             ..Call::get(format!("{}{path}", self.base).parse()?)
         };
         let answer = loop {
-            let passing = match self.client.send(&call).await {
-                Ok(answer) if answer.status >= 500 || answer.status == 429 => Ok(answer),
-                Err(silence) => Err(silence),
-                Ok(answer) => break answer,
-            };
-            if !self.insists {
-                break passing?;
+            let answer = self.client.send(&call).await;
+            let passing = |answer: &Answer| answer.status >= 500 || answer.status == 429;
+            if !self.insists || answer.as_ref().is_ok_and(|answer| !passing(answer)) {
+                break answer?;
             }
             tokio::time::sleep(PAUSE).await;
         };
-        if !(200..300).contains(&answer.status) {
-            bail!(
-                "{} {path} was answered {}: {}",
-                call.method,
-                answer.status,
-                String::from_utf8_lossy(&answer.body)
-            );
+        let (status, text) = (answer.status, String::from_utf8_lossy(&answer.body));
+        if !(200..300).contains(&status) {
+            bail!("{} {path} was answered {status}: {text}", call.method);
         }
         Ok(answer)
     }
@@ -177,21 +162,14 @@ impl Operator {
 /// An id that no earlier run on the same stack had: the drop file's name, and the time in tenths of a second in
 /// base 36.
 fn drop_id(name: &str, now_ms: i64) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut rest = u64::try_from(now_ms / 100).unwrap_or_default();
-    let mut moment = Vec::new();
-    for _ in 0..7 {
-        let digit = usize::try_from(rest % 36).unwrap_or_default();
-        moment.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
-        rest /= 36;
-    }
-    let name: String = name
-        .chars()
-        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-')
-        .take(12)
-        .collect();
-    let name = if name.is_empty() { "drop".to_owned() } else { name };
-    format!("{name}-{}", moment.iter().rev().collect::<String>())
+    let tenths = u64::try_from(now_ms / 100).unwrap_or_default();
+    let digit = |place| u32::try_from(tenths / 36_u64.pow(place) % 36).ok();
+    let digits = (0..7).rev().filter_map(digit);
+    let moment: String = digits.filter_map(|digit| char::from_digit(digit, 36)).collect();
+    let allowed = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
+    let name: String = name.chars().filter(allowed).take(12).collect();
+    let name = if name.is_empty() { "drop" } else { name.as_str() };
+    format!("{name}-{moment}")
 }
 
 #[cfg(test)]

@@ -27,12 +27,16 @@ const BETWEEN_RUNS: Duration = Duration::from_secs(31);
 /// The largest number of runs until capacity is reduced.
 const MOST_RUNS: u32 = 12;
 
-/// Pre-scales drops on a stack that has control planes.
+/// Pre-scales one drop on a stack that has control planes.
 #[derive(Debug, Clone)]
-pub struct Prescaling {
+pub struct Prescaling<'a> {
     ssm: aws_sdk_ssm::Client,
     /// The path of the documents in Parameter Store.
-    path: String,
+    path: &'a str,
+    stack: &'a StackFile,
+    drop: &'a DropFacts,
+    file: &'a DropFile,
+    shoppers: u32,
 }
 
 /// The time and the cost of making a drop's capacity ready.
@@ -45,21 +49,15 @@ pub struct Prepared {
 }
 
 /// The part of the answer of `prescale` that this module uses.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Outcome {
-    #[serde(default)]
     standby_for: Option<String>,
-    #[serde(default)]
     drops: Vec<Value>,
-    #[serde(default)]
     warnings: Vec<Value>,
-    #[serde(default)]
     steps: Vec<Value>,
-    #[serde(default)]
     withheld: Vec<Value>,
-    #[serde(default)]
     readiness: Vec<Readiness>,
-    #[serde(default)]
     plans: Vec<Plan>,
 }
 
@@ -91,12 +89,17 @@ struct Cost {
     unscaled_usd: f64,
 }
 
-impl Prescaling {
-    /// Uses the control planes of a stack.
+impl<'a> Prescaling<'a> {
+    /// Uses the control planes of a stack. `shoppers` is the number of expected shoppers.
     ///
     /// # Errors
     /// When the stack has no control planes.
-    pub fn new(stack: &StackFile) -> anyhow::Result<Self> {
+    pub fn new(
+        stack: &'a StackFile,
+        drop: &'a DropFacts,
+        file: &'a DropFile,
+        shoppers: u32,
+    ) -> anyhow::Result<Self> {
         let url = stack.control_planes_url.as_ref();
         let url = url.context("the stack has no control planes")?;
         let path = stack.environment.get("DOCUMENTS_PATH");
@@ -109,7 +112,11 @@ impl Prescaling {
             .build();
         Ok(Self {
             ssm: aws_sdk_ssm::Client::from_conf(config),
-            path: path.context("the stack has no DOCUMENTS_PATH")?.clone(),
+            path: path.context("the stack has no DOCUMENTS_PATH")?,
+            stack,
+            drop,
+            file,
+            shoppers,
         })
     }
 
@@ -118,33 +125,27 @@ impl Prescaling {
     ///
     /// # Errors
     /// When the drop is not ready in time, or a call fails.
-    pub async fn make_ready(
-        &self,
-        stack: &StackFile,
-        drop: &DropFacts,
-        file: &DropFile,
-        shoppers: u32,
-        by: Instant,
-    ) -> anyhow::Result<Prepared> {
-        self.put(drop, file, shoppers, "scheduled").await?;
+    pub async fn make_ready(&self, by: Instant) -> anyhow::Result<Prepared> {
+        let drop_id = &self.drop.drop_id;
+        self.put("scheduled").await?;
         let mut began = None;
-        let plan = self.run(stack, "plan").await?;
-        let plan = plan.plans.into_iter().find(|plan| plan.drop == drop.drop_id);
+        let plan = self.run("plan").await?;
+        let plan = plan.plans.into_iter().find(|plan| &plan.drop == drop_id);
         let cost = plan.context("the drop has no plan")?.cost;
         let mut told = String::new();
         loop {
-            let outcome = self.run(stack, "apply").await?;
-            let of = outcome.readiness.into_iter().find(|r| r.drop == drop.drop_id);
+            let outcome = self.run("apply").await?;
+            let of = outcome.readiness.into_iter().find(|r| &r.drop == drop_id);
             if of.is_some() {
                 began.get_or_insert_with(Instant::now);
             }
             if of.as_ref().is_some_and(|readiness| readiness.ready) {
                 break;
             }
-            let missing = of.map_or_else(
-                || "its time has not come yet".to_owned(),
-                |readiness| missing(&readiness.parts),
-            );
+            let missing = match of {
+                Some(readiness) => missing(&readiness.parts),
+                None => "its time has not come yet".to_owned(),
+            };
             if Instant::now() + PAUSE >= by {
                 bail!("the drop was not ready when the crowd began to gather: {missing}");
             }
@@ -170,22 +171,16 @@ impl Prescaling {
     ///
     /// # Errors
     /// When capacity is left after 12 runs, or a call fails.
-    pub async fn give_back(
-        &self,
-        stack: &StackFile,
-        drop: &DropFacts,
-        file: &DropFile,
-        shoppers: u32,
-    ) -> anyhow::Result<Duration> {
+    pub async fn give_back(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        self.put(drop, file, shoppers, "drained").await?;
+        self.put("drained").await?;
         for _ in 0..MOST_RUNS {
-            let outcome = self.run(stack, "apply").await?;
+            let outcome = self.run("apply").await?;
             let back = outcome.standby_for.is_none()
                 && outcome.drops.is_empty()
                 && outcome.steps.is_empty()
                 && outcome.withheld.is_empty();
-            let held: usize = processes(stack).await?.iter().map(|p| p.ahead).sum();
+            let held: usize = processes(self.stack).await?.iter().map(|p| p.ahead).sum();
             if back && held == 0 {
                 return Ok(began.elapsed());
             }
@@ -196,7 +191,8 @@ impl Prescaling {
     }
 
     /// Writes the drop's entry in the calendar.
-    async fn put(&self, drop: &DropFacts, file: &DropFile, shoppers: u32, state: &str) -> anyhow::Result<()> {
+    async fn put(&self, state: &str) -> anyhow::Result<()> {
+        let (drop, file) = (self.drop, self.file);
         let moment = |ms| Moment(Timestamp::from_millis(ms));
         let arrivals = &file.arrivals;
         let entry = json!({
@@ -204,7 +200,7 @@ impl Prescaling {
             "state": state,
             "starts_at": moment(drop.starts_at_ms),
             "ends_at": moment(drop.ends_at_ms),
-            "shoppers": shoppers,
+            "shoppers": self.shoppers,
             "units": file.allocated(),
             "sold_within_seconds": file.sold_within_seconds,
             "before": {"seconds": whole(arrivals.before.seconds), "peak_factor": 1},
@@ -224,9 +220,9 @@ impl Prescaling {
         Ok(())
     }
 
-    async fn run(&self, stack: &StackFile, mode: &str) -> anyhow::Result<Outcome> {
+    async fn run(&self, mode: &str) -> anyhow::Result<Outcome> {
         let event = json!({"mode": mode}).to_string();
-        control::post(stack, "/functions/prescale/invoke", Some(event), RUN_LIMIT).await
+        control::post(self.stack, "/functions/prescale/invoke", Some(event), RUN_LIMIT).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Makes a whole run against a stack: publishes, sends the load, drains, audits, reports.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,13 +17,14 @@ use crate::behaviour::plan;
 use crate::client::Client;
 use crate::collect::Stores;
 use crate::demand::{Crowd, Demand, Watch};
-use crate::drain::{Drained, drain};
+use crate::drain::drain;
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, Entry, OrderFact};
-use crate::faults::{self, Allowance, FaultReport};
+use crate::faults::{self, Allowance};
+use crate::files::{create_folder, write};
 use crate::gateway::GatewayFigures;
 use crate::journal::Journal;
-use crate::load::{Arrival, Sent};
+use crate::load::Arrival;
 use crate::measure::{Measured, Recorder};
 use crate::operator::{self, PUBLISH_LIMIT};
 use crate::prescaling::{Prepared, Prescaling};
@@ -70,7 +72,7 @@ pub struct Options {
     pub patience: Duration,
 }
 
-/// The report of a run, its measurements, and its drop.
+/// The report of a run, its measurements, and its drop file.
 #[derive(Debug)]
 pub struct Ran {
     /// The report, which the run also wrote into its folder.
@@ -82,7 +84,6 @@ pub struct Ran {
     pub processes: Vec<Processes>,
     /// The time and the cost of pre-scaling; `None` in a run without it.
     pub prepared: Option<Prepared>,
-    pub drop: DropFacts,
     pub file: DropFile,
 }
 
@@ -91,9 +92,8 @@ pub struct Ran {
 /// # Errors
 /// When the clock is before 1970.
 pub fn wall_ms() -> anyhow::Result<i64> {
-    Ok(i64::try_from(
-        SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
-    )?)
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(since_epoch.as_millis())?)
 }
 
 /// Runs a drop against `stack` and writes `journal.jsonl`, `report.json` and `report.html`.
@@ -112,7 +112,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         stores: Stores::new(stack),
         allowance: Allowance::of(stack),
     };
-    std::fs::create_dir_all(&load.out).with_context(|| format!("creating {}", load.out.display()))?;
+    create_folder(&load.out)?;
     // All shoppers are drawn before the drop is published, since drawing takes CPU time that the run needs.
     let crowd = run.draw(&file)?;
     let earliest_us = crowd.first().map_or(0, |first| first.at_us.min(0));
@@ -124,15 +124,15 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         true => Some(run.prescale(&file, earliest_us, &published).await?),
     };
     let before_crowd = processes(stack).await?;
-    let over = run.send(file, crowd, &published, stop).await?;
-    let accounts = run.account(&published, &over, &before).await?;
+    let over = run.send(file, crowd, published, stop).await?;
+    let file = over.world.file.clone();
+    let (report, measured, after) = run.account(over, &before).await?;
     Ok(Ran {
-        report: accounts.report,
-        measured: accounts.measured,
-        processes: subtract_processes(&before_crowd, &accounts.after.processes),
+        report,
+        measured,
+        processes: subtract_processes(&before_crowd, &after.processes),
         prepared,
-        drop: published.drop,
-        file: over.world.file.clone(),
+        file,
     })
 }
 
@@ -157,20 +157,8 @@ struct Published {
 /// A run whose visits and drain have ended.
 struct Over {
     world: Arc<World>,
-    sent: Sent,
-    drained: Drained,
     demand: Demand,
-    failed_samples: u64,
-    faults: FaultReport,
-    duration_s: f64,
-    drain_s: f64,
-}
-
-/// The report, the measurements, and the last reading of the stack's figures.
-struct Accounts {
-    report: Report,
-    measured: Measured,
-    after: Snapshot,
+    facts: RunFacts,
 }
 
 impl Run<'_> {
@@ -179,19 +167,15 @@ impl Run<'_> {
         let (seed, shoppers) = (self.options.load.seed, self.shoppers);
         let plans: Vec<_> = (0..shoppers).map(|index| plan(file, seed, index)).collect();
         let key = shopper_key(&self.options.keys)?;
-        let bearers = sign_all(
-            &key,
-            plans.iter().map(|p| p.subject.as_str()),
-            wall_ms()?.div_euclid(1_000),
-        )?;
+        let subjects = plans.iter().map(|p| p.subject.as_str());
+        let bearers = sign_all(&key, subjects, wall_ms()?.div_euclid(1_000))?;
         let times = arrivals::schedule(&file.arrivals, shoppers, seed);
         let places = arrivals::places(shoppers, seed);
         let mut people: Vec<_> = places.into_iter().zip(plans.into_iter().zip(bearers)).collect();
         people.sort_unstable_by_key(|(place, _)| *place);
         let crowd = times.into_iter().zip(people);
-        Ok(crowd
-            .map(|(at_us, (_, (plan, bearer)))| Arrival { at_us, plan, bearer })
-            .collect())
+        let crowd = crowd.map(|(at_us, (_, (plan, bearer)))| Arrival { at_us, plan, bearer });
+        Ok(crowd.collect())
     }
 
     /// Publishes a drop. In a run with faults a drop may not be scheduled in time; then another drop is published.
@@ -231,10 +215,9 @@ impl Run<'_> {
         earliest_us: i64,
         published: &Published,
     ) -> anyhow::Result<Prepared> {
-        let prescaling = Prescaling::new(self.stack)?;
+        let prescaling = Prescaling::new(self.stack, &published.drop, file, self.shoppers)?;
         let by = published.opening.plus_micros(earliest_us);
-        let ready = prescaling.make_ready(self.stack, &published.drop, file, self.shoppers, by);
-        let prepared = ready.await?;
+        let prepared = prescaling.make_ready(by).await?;
         say(&format!("ready after {:.1} s", prepared.took.as_secs_f64()));
         Ok(prepared)
     }
@@ -244,15 +227,15 @@ impl Run<'_> {
         &self,
         file: DropFile,
         crowd: Vec<Arrival>,
-        published: &Published,
+        published: Published,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Over> {
-        let (stack, drop) = (self.stack, &published.drop);
+        let (stack, load, drop) = (self.stack, &self.options.load, published.drop);
         let demand = Watch::begin(stack, published.opening, file.arrivals.surge.seconds);
         let world = Arc::new(World {
             reach: Arc::new(Client::new(REQUEST_TIMEOUT)),
             addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
-            journal: Journal::create(&self.options.load.out.join("journal.jsonl"), drop)?,
+            journal: Journal::create(&load.out.join("journal.jsonl"), &drop)?,
             facts: drop.clone(),
             file,
             opening: published.opening,
@@ -277,44 +260,42 @@ impl Run<'_> {
         say("everyone has left; waiting for what is still under way");
         let patience = self.allowance.drain + self.options.patience;
         let mut stopped = stop.clone();
-        let drained = tokio::select! {
-            drained = drain(stack, &self.stores, drop, patience) => drained?,
+        let left_undone = tokio::select! {
+            left = drain(stack, &self.stores, &drop, patience) => left?,
             _ = stopped.wait_for(|stop| *stop) => bail!("stopped"),
         };
-        let (duration_s, drain_s) = (
-            published.at.elapsed().as_secs_f64(),
-            left_at.elapsed().as_secs_f64(),
-        );
+        let duration_s = published.at.elapsed().as_secs_f64();
+        let drain_s = left_at.elapsed().as_secs_f64();
         end_watchers.send_replace(true);
         let failed_samples = sampling.await?;
         showing.await?;
         // Everything after this reads the stores, which the faults would make unreachable.
         let faults = faults::end(stack).await?;
-        Ok(Over {
-            world,
-            sent,
-            drained,
-            demand: demand.drained(drop).await?,
-            failed_samples,
-            faults,
+        let demand = demand.drained(&drop).await?;
+        let facts = RunFacts {
+            drop_file: self.name.to_owned(),
+            title: world.file.title.clone(),
+            seed: load.seed,
+            shoppers: u64::from(self.shoppers),
+            drop,
+            machine: machine().await,
             duration_s,
             drain_s,
-        })
+            left_undone,
+            unfinished: sent.unfinished,
+            surprises: sent.surprises,
+            failed_samples,
+            faults,
+        };
+        Ok(Over { world, demand, facts })
     }
 
-    /// Audits the drop and writes the report.
-    async fn account(
-        &self,
-        published: &Published,
-        over: &Over,
-        before: &Snapshot,
-    ) -> anyhow::Result<Accounts> {
-        let (stack, load, drop) = (self.stack, &self.options.load, &published.drop);
-        let journal = over.world.journal.finish()?;
-        let facts = self
-            .stores
-            .facts(drop, journal, published.opening.now_ms())
-            .await?;
+    /// Audits the drop and writes the report. Also returns the last reading of the stack's figures.
+    async fn account(&self, over: Over, before: &Snapshot) -> anyhow::Result<(Report, Measured, Snapshot)> {
+        let (stack, load, world) = (self.stack, &self.options.load, over.world);
+        let journal = world.journal.finish()?;
+        let facts = self.stores.facts(&world.facts, journal, world.opening.now_ms());
+        let facts = facts.await?;
         let findings = audit(&facts);
         let after = snapshot(stack).await?;
         let sold = Sold {
@@ -322,41 +303,22 @@ impl Run<'_> {
             orders: u64::try_from(facts.orders.len())?,
             units: findings.paid,
         };
-        let prices = prices()?;
-        let usage = Usage::between(before, &after, stack.table("STOCK_TABLE")?, sold, &prices);
-        let measured = over.world.recorder.finish();
+        let usage = Usage::between(before, &after, stack.table("STOCK_TABLE")?, sold, &prices()?);
+        let measured = world.recorder.finish();
         let crowd = Crowd {
             run: format!("local run of {}.toml, seed {}", self.name, load.seed),
-            drop,
+            drop: &world.facts,
             shoppers: self.shoppers,
             sold: findings.paid,
         };
         over.demand.write(&load.out, &crowd)?;
-        let run = RunFacts {
-            drop_file: self.name.to_owned(),
-            title: over.world.file.title.clone(),
-            seed: load.seed,
-            shoppers: u64::from(self.shoppers),
-            drop: drop.clone(),
-            machine: machine().await,
-            duration_s: over.duration_s,
-            drain_s: over.drain_s,
-            left_undone: over.drained.left.clone(),
-            unfinished: over.sent.unfinished,
-            surprises: over.sent.surprises.clone(),
-            failed_samples: over.failed_samples,
-            faults: over.faults.clone(),
-            prices_as_of: prices.as_of,
-        };
-        let mut report = Report::new(run, findings, &measured, &facts.journal, usage);
+        let mut report = Report::new(over.facts, findings, &measured, &facts.journal, usage);
         let paid = |fact: &&OrderFact| fact.order.status == OrderStatus::Paid;
         report.gateway = GatewayFigures::read(stack, facts.orders.iter().filter(paid).count()).await?;
-        write(&load.out, &report, &render(&report, &measured, &facts))?;
-        Ok(Accounts {
-            report,
-            measured,
-            after,
-        })
+        write(&load.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
+        let page = render(&report, &measured, &facts);
+        write(&load.out.join("report.html"), page)?;
+        Ok((report, measured, after))
     }
 }
 
@@ -390,23 +352,12 @@ async fn open(
     Ok(Published { drop, opening, at })
 }
 
-fn write(out: &Path, report: &Report, page: &str) -> anyhow::Result<()> {
-    let json = out.join("report.json");
-    std::fs::write(&json, serde_json::to_vec_pretty(report)?)
-        .with_context(|| format!("writing {}", json.display()))?;
-    let html = out.join("report.html");
-    std::fs::write(&html, page).with_context(|| format!("writing {}", html.display()))
-}
-
 fn reservations(journal: &[Entry]) -> u64 {
-    let ids: std::collections::BTreeSet<&str> = journal
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Reserved(reserved) => Some(reserved.reservation_id.as_str()),
-            _ => None,
-        })
-        .collect();
-    u64::try_from(ids.len()).unwrap_or(u64::MAX)
+    let ids = journal.iter().filter_map(|entry| match entry {
+        Entry::Reserved(reserved) => Some(reserved.reservation_id.as_str()),
+        _ => None,
+    });
+    u64::try_from(ids.collect::<BTreeSet<_>>().len()).unwrap_or(u64::MAX)
 }
 
 async fn machine() -> Machine {
@@ -414,13 +365,10 @@ async fn machine() -> Machine {
         .args(["rev-parse", "--short=12", "HEAD"])
         .output()
         .await;
-    let git_revision = git
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map(|text| text.trim().to_owned());
+    let told = git.ok().filter(|output| output.status.success());
+    let revision = told.and_then(|output| String::from_utf8(output.stdout).ok());
     Machine {
         cores: std::thread::available_parallelism().map_or(0, usize::from),
-        git_revision,
+        git_revision: revision.map(|text| text.trim().to_owned()),
     }
 }

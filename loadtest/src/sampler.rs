@@ -31,25 +31,15 @@ pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bo
         let began_ms = world.opening.now_ms();
         match stores.shards(&world.facts.drop_id).await {
             Ok(read) => {
-                let broken = read
-                    .found
-                    .iter()
-                    .filter(|fact| !fact.shard.adds_up())
-                    .map(describe);
-                let keyed: Vec<(ShardKey, &Shard)> = read
-                    .found
-                    .iter()
-                    .filter_map(|fact| Some((fact.key.parse().ok()?, &fact.shard)))
-                    .collect();
+                let shards = read.found.iter();
+                let broken = shards.clone().filter(|fact| !fact.shard.adds_up()).map(describe);
+                let keyed = shards.filter_map(|fact| Some((fact.key.parse().ok()?, &fact.shard)));
+                let keyed: Vec<(ShardKey, &Shard)> = keyed.collect();
+                let skus = world.facts.skus.iter();
                 let sampled = Sampled {
                     overdue: overdue(keyed.iter().map(|(key, shard)| (key, *shard)), began_ms),
                     at_ms: world.opening.now_ms(),
-                    skus: world
-                        .facts
-                        .skus
-                        .iter()
-                        .map(|sku| count_units(&read.found, &sku.sku))
-                        .collect(),
+                    skus: skus.map(|sku| count_units(&read.found, &sku.sku)).collect(),
                     broken: broken.chain(read.unreadable).collect(),
                 };
                 world.note(Entry::Sampled(sampled));

@@ -14,6 +14,8 @@ use tokens::SigningKey;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
+use crate::files::{create_folder, read};
+
 /// The time limit from the start of the stack until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// The time that the stack has to stop before it is killed.
@@ -43,8 +45,7 @@ pub fn go_first() -> bool {
 /// When the file does not exist or is not a key.
 pub fn shopper_key(keys: &Path) -> anyhow::Result<SigningKey> {
     let path = keys.join("shopper.jwk");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    SigningKey::from_jwk(&text).with_context(|| format!("in {}", path.display()))
+    SigningKey::from_jwk(&read(&path)?).with_context(|| format!("in {}", path.display()))
 }
 
 /// The settings with which the local stack is started as a child process.
@@ -52,9 +53,8 @@ pub fn shopper_key(keys: &Path) -> anyhow::Result<SigningKey> {
 pub struct Start<'a> {
     /// The folder of the functions' and the stack's binaries.
     pub functions: &'a Path,
-    pub folder: &'a Path,
-    /// The file for the stack's output.
-    pub log: &'a Path,
+    /// The folder that gets the stack's folder `stack` and the stack's output, `stack.log`.
+    pub out: &'a Path,
     /// The seed of all random numbers of the stack.
     pub seed: u64,
     /// The injected faults.
@@ -73,53 +73,41 @@ impl Start<'_> {
         mut stop: watch::Receiver<bool>,
         work: impl AsyncFnOnce(StackFile) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let mut stack = OwnStack::start(self)?;
+        let mut stack = self.spawn()?;
         let ready = tokio::select! {
-            ready = stack.ready() => ready,
+            ready = self.ready(&mut stack) => ready,
             Ok(_) = stop.wait_for(|stop| *stop) => Err(anyhow!("stopped")),
         };
         let done = match ready {
             Ok(file) => tokio::select! {
                 done = work(file) => done,
-                ended = stack.child.wait() => Err(anyhow!(
+                ended = stack.wait() => Err(anyhow!(
                     "the stack ended by itself ({}); see {}",
                     ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
-                    self.log.display()
+                    self.log().display()
                 )),
             },
             Err(error) => Err(error),
         };
-        stack.stop().await;
+        stop_child(stack).await;
         done
     }
-}
 
-/// A stack that this process started.
-#[derive(Debug)]
-struct OwnStack {
-    child: Child,
-    stack_file: PathBuf,
-    log: PathBuf,
-}
+    fn log(&self) -> PathBuf {
+        self.out.join("stack.log")
+    }
 
-impl OwnStack {
-    fn start(how: &Start<'_>) -> anyhow::Result<Self> {
-        let Start {
-            functions,
-            folder,
-            log,
-            seed,
-            faults,
-            further,
-        } = how;
-        let binary = functions.join("stampede-local");
+    fn spawn(&self) -> anyhow::Result<Child> {
+        let binary = self.functions.join("stampede-local");
         if !binary.exists() {
             bail!(
                 "{} is not there; build it with `cargo build --release`",
                 binary.display()
             );
         }
-        let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
+        create_folder(self.out)?;
+        let log = self.log();
+        let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         // `setpriv` ends the stack when this process dies, even after SIGKILL. `nice` lowers the stack's priority below
         // the generator's, or back to normal if the generator's priority was raised. Both programs replace themselves
         // by the stack, which keeps the process id.
@@ -133,17 +121,17 @@ impl OwnStack {
         command
             .arg("up")
             .arg("--functions-dir")
-            .arg(functions)
+            .arg(self.functions)
             .arg("--out")
-            .arg(folder)
+            .arg(self.out.join("stack"))
             .args(["--function-log", "warn", "--seed"])
-            .arg(seed.to_string())
+            .arg(self.seed.to_string())
             .arg("--fault-seed")
-            .arg(seed.to_string())
+            .arg(self.seed.to_string())
             // An empty value is passed, too: without the argument, the stack would read it from the generator's
             // environment.
-            .arg(format!("--faults={faults}"))
-            .args(*further)
+            .arg(format!("--faults={}", self.faults))
+            .args(self.further)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -151,53 +139,49 @@ impl OwnStack {
             // stack.
             .process_group(0)
             .kill_on_drop(true);
-        let child = command
+        command
             .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
-        Ok(Self {
-            child,
-            stack_file: folder.join("stack.json"),
-            log: log.to_path_buf(),
-        })
+            .with_context(|| format!("starting {}", binary.display()))
     }
 
     /// Waits until the stack is ready.
-    async fn ready(&mut self) -> anyhow::Result<StackFile> {
-        match tokio::time::timeout(START_LIMIT, self.announced()).await {
+    async fn ready(&self, stack: &mut Child) -> anyhow::Result<StackFile> {
+        match tokio::time::timeout(START_LIMIT, self.announced(stack)).await {
             Ok(Ok(file)) => Ok(file),
-            Ok(Err(error)) => Err(error.context(format!("the stack did not start:\n{}", tail(&self.log)))),
+            Ok(Err(error)) => Err(error.context(format!("the stack did not start:\n{}", tail(&self.log())))),
             Err(_) => bail!(
                 "the stack was not ready within {} s:\n{}",
                 START_LIMIT.as_secs(),
-                tail(&self.log)
+                tail(&self.log())
             ),
         }
     }
 
-    async fn announced(&mut self) -> anyhow::Result<StackFile> {
+    async fn announced(&self, stack: &mut Child) -> anyhow::Result<StackFile> {
+        let path = self.out.join("stack/stack.json");
         let mut interval = tokio::time::interval(Duration::from_millis(50));
         loop {
             interval.tick().await;
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = stack.try_wait()? {
                 bail!("it ended with {status}");
             }
-            if let Ok(file) = StackFile::load(&self.stack_file)
-                && Some(file.pid) == self.child.id()
+            if let Ok(file) = StackFile::load(&path)
+                && Some(file.pid) == stack.id()
             {
                 return Ok(file);
             }
         }
     }
+}
 
-    /// Asks the stack to stop and waits; kills it after the time limit.
-    async fn stop(mut self) {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // An error means that the stack has already ended.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-        }
+/// Asks the stack to stop and waits; kills it after the time limit.
+async fn stop_child(mut stack: Child) {
+    if let Some(pid) = stack.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // An error means that the stack has already ended.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    if tokio::time::timeout(STOP_LIMIT, stack.wait()).await.is_err() {
+        let _ = stack.kill().await;
     }
 }
 
@@ -209,8 +193,6 @@ fn on_path(program: &str) -> bool {
 fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines
-        .get(lines.len().saturating_sub(15)..)
-        .unwrap_or_default()
-        .join("\n")
+    let (_, last) = lines.split_at(lines.len().saturating_sub(15));
+    last.join("\n")
 }

@@ -7,6 +7,7 @@ use capacity::prices::Prices;
 use serde::Serialize;
 use stack_api::{FunctionUse, Meter, Processes, StackFile, TableUse};
 
+use crate::audit::share;
 use crate::control;
 
 /// The list prices of reports: the list of pre-scaling, compiled in.
@@ -79,6 +80,8 @@ pub struct Usage {
     pub read_units_per_rejection: Option<f64>,
     /// The list price of everything metered, in US dollars ÷ orders.
     pub usd_per_order: Option<f64>,
+    /// The date of the list prices.
+    pub prices_as_of: String,
     /// The list price of each billed part, in US dollars. Their sum ÷ orders is `usd_per_order`.
     pub usd: BTreeMap<String, f64>,
     /// The whole usage of each table, including running invocations and callers that are not functions.
@@ -98,73 +101,41 @@ pub struct Sold {
     pub units: u64,
 }
 
-/// The amounts that AWS bills, in the units of its prices.
-struct Billed {
-    http_requests: u64,
-    invocations: u64,
-    seconds: f64,
-    write_units: f64,
-    read_units: f64,
-    sqs_requests: u64,
-}
-
-impl Billed {
-    fn between(before: &Snapshot, after: &Snapshot, functions: &[FunctionUse]) -> Self {
-        let units = |of: fn(&TableUse) -> f64| -> f64 {
-            let unattributed = |m: &Meter| m.unattributed.values().map(of).sum::<f64>();
-            let of_functions = functions.iter().flat_map(|f| f.tables.values()).map(of);
-            of_functions.sum::<f64>() + (unattributed(&after.meter) - unattributed(&before.meter))
-        };
-        let invocations = |of: fn(&FunctionUse) -> bool| -> u64 {
-            let used = functions.iter().filter(|f| of(f));
-            used.map(|f| f.invocations).sum()
-        };
-        let sqs_before = &before.meter.sqs_requests;
-        let sqs_requests = after.meter.sqs_requests.iter();
-        Self {
-            http_requests: invocations(|f| is_http(&f.route)),
-            invocations: invocations(|_| true),
-            seconds: functions.iter().map(|f| f.duration_ms / 1e3).sum(),
-            write_units: units(|t| t.wcu),
-            read_units: units(|t| t.rcu),
-            sqs_requests: sqs_requests
-                .map(|(action, n)| n.saturating_sub(sqs_before.get(action).copied().unwrap_or(0)))
-                .sum(),
-        }
-    }
-
-    /// The list price of each billed part, in US dollars.
-    fn usd(&self, prices: &Prices) -> BTreeMap<String, f64> {
-        let of_a_million = |units: f64, usd: f64| units * usd / MILLION;
-        [
-            (
-                "http_api",
-                of_a_million(float(self.http_requests), prices.api_per_million),
-            ),
-            (
-                "lambda_requests",
-                of_a_million(float(self.invocations), prices.invocations_per_million),
-            ),
-            (
-                "lambda_gb_seconds",
-                self.seconds * FUNCTION_GB * prices.on_demand_gb_second,
-            ),
-            (
-                "dynamodb_writes",
-                of_a_million(self.write_units, prices.write_units_per_million),
-            ),
-            (
-                "dynamodb_reads",
-                of_a_million(self.read_units, prices.read_units_per_million),
-            ),
-            (
-                "sqs",
-                of_a_million(float(self.sqs_requests), prices.sqs_requests_per_million),
-            ),
-        ]
-        .map(|(part, usd)| (part.to_owned(), usd))
-        .into()
-    }
+/// The list price of each billed part of a use between two snapshots, in US dollars.
+fn list_prices(
+    before: &Meter,
+    after: &Meter,
+    functions: &[FunctionUse],
+    prices: &Prices,
+) -> BTreeMap<String, f64> {
+    let units = |of: fn(&TableUse) -> f64| -> f64 {
+        let unattributed = |m: &Meter| m.unattributed.values().map(of).sum::<f64>();
+        let of_functions = functions.iter().flat_map(|f| f.tables.values()).map(of);
+        of_functions.sum::<f64>() + (unattributed(after) - unattributed(before))
+    };
+    let invocations = |of: fn(&FunctionUse) -> bool| -> u64 {
+        let used = functions.iter().filter(|f| of(f));
+        used.map(|f| f.invocations).sum()
+    };
+    let seconds: f64 = functions.iter().map(|f| f.duration_ms / 1e3).sum();
+    let gb_seconds = seconds * FUNCTION_GB;
+    let past = |action: &String| before.sqs_requests.get(action).copied().unwrap_or(0);
+    let since = |(action, n): (&String, &u64)| n.saturating_sub(past(action));
+    let sqs: u64 = after.sqs_requests.iter().map(since).sum();
+    let http = float(invocations(|f| is_http(&f.route)));
+    let all = float(invocations(|_| true));
+    let (writes, reads) = (units(|t| t.wcu), units(|t| t.rcu));
+    let million = |units: f64, usd: f64| units * usd / MILLION;
+    [
+        ("http_api", million(http, prices.api_per_million)),
+        ("lambda_requests", million(all, prices.invocations_per_million)),
+        ("lambda_gb_seconds", gb_seconds * prices.on_demand_gb_second),
+        ("dynamodb_writes", million(writes, prices.write_units_per_million)),
+        ("dynamodb_reads", million(reads, prices.read_units_per_million)),
+        ("sqs", million(float(sqs), prices.sqs_requests_per_million)),
+    ]
+    .map(|(part, usd)| (part.to_owned(), usd))
+    .into()
 }
 
 impl Usage {
@@ -182,35 +153,27 @@ impl Usage {
         let invocations: u64 = processes.iter().map(|p| p.invocations).sum();
         let waited: u64 = processes.iter().map(|p| p.waited_for_cold_start).sum();
         let reserving = |granted: bool| {
-            functions
-                .iter()
-                .filter(move |f| f.route == RESERVE && (f.status == 201) == granted)
+            let of_route = functions.iter().filter(|f| f.route == RESERVE);
+            of_route.filter(move |f| (f.status == 201) == granted)
         };
         let stock_wcu = |f: &FunctionUse| f.tables.get(stock_table).map_or(0.0, |t| t.wcu);
         let reads = |f: &FunctionUse| f.tables.values().map(|t| t.rcu).sum::<f64>();
         let rejected: u64 = reserving(false).map(|f| f.invocations).sum();
-        let stray_stock = {
-            let wcu = |m: &Meter| m.unattributed.get(stock_table).map_or(0.0, |t| t.wcu);
-            wcu(&after.meter) - wcu(&before.meter)
-        };
-        let usd = Billed::between(before, after, &functions).usd(prices);
+        let stray = |m: &Meter| m.unattributed.get(stock_table).map_or(0.0, |t| t.wcu);
+        let stray_stock = stray(&after.meter) - stray(&before.meter);
+        let stock_sum = functions.iter().map(stock_wcu).sum::<f64>() + stray_stock;
+        let usd = list_prices(&before.meter, &after.meter, &functions, prices);
         Self {
             cold_starts: processes.iter().map(|p| p.cold_starts).sum(),
-            cold_request_share: if invocations == 0 {
-                0.0
-            } else {
-                float(waited) / float(invocations)
-            },
+            cold_request_share: share(waited, invocations).unwrap_or(0.0),
             throttles: processes.iter().map(|p| p.throttles).sum(),
             wcu_per_reservation: ratio(reserving(true).map(stock_wcu).sum(), sold.reservations),
             wcu_per_rejection: ratio(reserving(false).map(stock_wcu).sum(), rejected),
-            stock_wcu_per_sold_unit: ratio(
-                functions.iter().map(stock_wcu).sum::<f64>() + stray_stock,
-                sold.units,
-            ),
+            stock_wcu_per_sold_unit: ratio(stock_sum, sold.units),
             read_units_per_reservation: ratio(reserving(true).map(reads).sum(), sold.reservations),
             read_units_per_rejection: ratio(reserving(false).map(reads).sum(), rejected),
             usd_per_order: ratio(usd.values().sum(), sold.orders),
+            prices_as_of: prices.as_of.clone(),
             usd,
             tables: subtract_tables(&before.meter, &after.meter),
             functions,
@@ -220,11 +183,9 @@ impl Usage {
 }
 
 fn subtract_tables(before: &Meter, after: &Meter) -> BTreeMap<String, TableUse> {
-    let past = |table| before.tables.get(table).copied().unwrap_or_default();
-    let tables = after.tables.iter();
-    tables
-        .map(|(table, used)| (table.clone(), used.since(&past(table))))
-        .collect()
+    let past = |table: &String| before.tables.get(table).copied().unwrap_or_default();
+    let since = |(table, used): (&String, &TableUse)| (table.clone(), used.since(&past(table)));
+    after.tables.iter().map(since).collect()
 }
 
 pub(crate) fn is_http(route: &str) -> bool {
@@ -242,21 +203,17 @@ pub(crate) fn float(count: u64) -> f64 {
 }
 
 fn subtract(before: &[FunctionUse], after: &[FunctionUse]) -> Vec<FunctionUse> {
-    let rest = after.iter().map(|f| match before.iter().find(|b| b.is_like(f)) {
-        Some(past) => f.since(past),
-        None => f.clone(),
-    });
+    let nothing = FunctionUse::default();
+    let past = |f: &FunctionUse| before.iter().find(|b| b.is_like(f)).unwrap_or(&nothing);
+    let rest = after.iter().map(|f| f.since(past(f)));
     rest.filter(|f| f.invocations > 0).collect()
 }
 
 pub(crate) fn subtract_processes(before: &[Processes], after: &[Processes]) -> Vec<Processes> {
-    let rest = after
-        .iter()
-        .map(|p| match before.iter().find(|b| b.function == p.function) {
-            Some(past) => p.since(past),
-            None => p.clone(),
-        });
-    rest.collect()
+    let nothing = Processes::default();
+    let past = |p: &Processes| before.iter().find(|b| b.function == p.function);
+    let since = |p: &Processes| p.since(past(p).unwrap_or(&nothing));
+    after.iter().map(since).collect()
 }
 
 #[cfg(test)]

@@ -129,17 +129,17 @@ impl Addresses {
     /// When `base` is not a URL.
     pub fn new(base: &str, drop_id: &str) -> anyhow::Result<Self> {
         let base = base.trim_end_matches('/').to_owned();
-        let at = |path: String| -> anyhow::Result<Uri> {
-            format!("{base}{path}")
-                .parse()
-                .with_context(|| format!("the address {base}"))
+        let at = |path: &str| -> anyhow::Result<Uri> {
+            let address = format!("{base}{path}").parse();
+            address.with_context(|| format!("the address {base}"))
         };
+        let of_drop = |path: &str| at(&format!("/drops/{drop_id}{path}"));
         Ok(Self {
-            list: at("/drops".to_owned())?,
-            drop: at(format!("/drops/{drop_id}"))?,
-            status: at(format!("/drops/{drop_id}/status"))?,
-            reservations: at(format!("/drops/{drop_id}/reservations"))?,
-            orders: at("/orders".to_owned())?,
+            list: at("/drops")?,
+            drop: of_drop("")?,
+            status: of_drop("/status")?,
+            reservations: of_drop("/reservations")?,
+            orders: at("/orders")?,
             base,
         })
     }

@@ -21,6 +21,10 @@ const SHARDS: u16 = 16;
 /// The number of calls for each shard after the first call, which reads the shard. So few calls leave the shard
 /// half full, and no call reads the shard again.
 const EACH: usize = 12;
+/// The number of measured calls in a block of reservations.
+pub const BLOCK: usize = SHARDS as usize * EACH;
+/// The route of reservations.
+const RESERVATIONS: &str = "POST /drops/{drop_id}/reservations";
 /// The number of calls in a block of reservations that read before they write.
 const PEEKS: u16 = 256;
 /// The number of blocks for the warm-up of Node.js, which are about two thousand invocations.
@@ -41,7 +45,6 @@ pub struct Rounds {
     /// A reservation on Node.js, as in `reserve`.
     pub node: Vec<f64>,
     pub checkout: Vec<f64>,
-    pub block: usize,
     /// Blocks that were repeated because cached data became stale.
     pub disturbed: usize,
 }
@@ -51,12 +54,6 @@ struct Outcome {
     us: f64,
     replies: Vec<Reply>,
     used: Used,
-}
-
-/// The CPU time of a reservation, in microseconds, and the answer to each shopper of the block.
-struct Claimed {
-    us: f64,
-    made: Vec<(String, Reply)>,
 }
 
 /// Runs measurement rounds one after another and keeps their values.
@@ -102,13 +99,13 @@ impl<'a> Bench<'a> {
     pub async fn round(&mut self) -> anyhow::Result<()> {
         let baseline = self.baseline().await?;
         self.rounds.baseline.push(baseline);
-        let reserved = self.claims(RESERVE).await?;
-        self.rounds.reserve.push(reserved.us);
-        let node = self.claims(NODE).await?;
-        self.rounds.node.push(node.us);
+        let (reserve, reservations) = self.claims(RESERVE).await?;
+        self.rounds.reserve.push(reserve);
+        let (node, _) = self.claims(NODE).await?;
+        self.rounds.node.push(node);
         let peeked = self.peeks().await?;
         self.rounds.reserve_with_peek.push(peeked);
-        let checkout = self.checkouts(&reserved.made).await?;
+        let checkout = self.checkouts(&reservations).await?;
         self.rounds.checkout.push(checkout);
         Ok(())
     }
@@ -120,20 +117,13 @@ impl<'a> Bench<'a> {
     /// When a call is not answered as expected.
     pub async fn profiled(&mut self) -> anyhow::Result<()> {
         let (calls, _) = self.claim_scene(RESERVE).await?;
-        for call in calls {
-            let reply = self.host.call(RESERVE, call).await?;
-            ensure!(reply.status_code == 201, "{RESERVE} answered {reply:?}");
-        }
-        Ok(())
+        self.claim(RESERVE, calls).await
     }
 
     /// Returns the values of all rounds after the warm-up.
     #[must_use]
     pub fn finish(self) -> Rounds {
-        Rounds {
-            block: usize::from(SHARDS) * EACH,
-            ..self.rounds
-        }
+        self.rounds
     }
 
     async fn scene(&mut self, shards: u16) -> anyhow::Result<Scene> {
@@ -165,32 +155,27 @@ impl<'a> Bench<'a> {
         let path = format!("/drops/{}/reservations", scene.drop.id);
         let body = json!({"sku": SKU, "quantity": 1});
         let now_s = now()?.as_seconds();
-        shoppers
-            .iter()
-            .map(|shopper| {
-                Ok(event(&Call {
-                    route: "POST /drops/{drop_id}/reservations",
-                    path: &path,
-                    bearer: &self.host.bearer(shopper, now_s)?,
-                    key: &format!("bench-{shopper}"),
-                    drop_id: Some(scene.drop.id.as_str()),
-                    body: &body,
-                }))
-            })
-            .collect()
+        let call = |shopper: &String| -> anyhow::Result<Bytes> {
+            Ok(event(&Call {
+                route: RESERVATIONS,
+                path: &path,
+                bearer: &self.host.bearer(shopper, now_s)?,
+                key: &format!("bench-{shopper}"),
+                drop_id: Some(scene.drop.id.as_str()),
+                body: &body,
+            }))
+        };
+        shoppers.iter().map(call).collect()
     }
 
     /// Measures reservations on shards that the process has just read and that have many units: each makes
-    /// one write and no read.
-    async fn claims(&mut self, function: &'static str) -> anyhow::Result<Claimed> {
+    /// one write and no read. Also returns the answer to each shopper.
+    async fn claims(&mut self, function: &'static str) -> anyhow::Result<(f64, Vec<(String, Reply)>)> {
         for _ in 0..TRIES {
             let (calls, shoppers) = self.claim_scene(function).await?;
             let outcome = self.run(function, &calls, 201).await?;
             if outcome.used == Used::writes(calls.len())? {
-                return Ok(Claimed {
-                    us: outcome.us,
-                    made: shoppers.into_iter().zip(outcome.replies).collect(),
-                });
+                return Ok((outcome.us, shoppers.into_iter().zip(outcome.replies).collect()));
             }
             self.rounds.disturbed += 1;
         }
@@ -206,11 +191,17 @@ impl<'a> Bench<'a> {
         // in the meantime.
         let looks = self.reserve_calls(&scene, &shoppers)?;
         let calls = self.reserve_calls(&scene, &rest)?;
-        for call in looks {
+        self.claim(function, looks).await?;
+        Ok((calls, rest))
+    }
+
+    /// Makes reservations that are not measured.
+    async fn claim(&self, function: &'static str, calls: Vec<Bytes>) -> anyhow::Result<()> {
+        for call in calls {
             let reply = self.host.call(function, call).await?;
             ensure!(reply.status_code == 201, "{function} answered {reply:?}");
         }
-        Ok((calls, rest))
+        Ok(())
     }
 
     /// Measures reservations on shards that the process has not read: each makes one read of two tables and
@@ -247,7 +238,7 @@ impl<'a> Bench<'a> {
         for (n, shopper) in scene.by_shard(EACH)?.iter().enumerate() {
             let shard = n % usize::from(SHARDS);
             calls.push(event(&Call {
-                route: "POST /drops/{drop_id}/reservations",
+                route: RESERVATIONS,
                 path: &format!("/drops/{}/reservations", scene.drop.id),
                 bearer: &self.host.bearer(shopper, now()?.as_seconds())?,
                 key: shopper,
@@ -259,11 +250,8 @@ impl<'a> Bench<'a> {
             self.start(BASELINE).await?;
         }
         let outcome = self.run(BASELINE, &calls, 201).await?;
-        ensure!(
-            outcome.used == Used::writes(calls.len())?,
-            "the baseline used {:?}",
-            outcome.used
-        );
+        let used = outcome.used;
+        ensure!(used == Used::writes(calls.len())?, "the baseline used {used:?}");
         Ok(outcome.us)
     }
 

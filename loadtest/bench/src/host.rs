@@ -64,10 +64,8 @@ pub fn environment(
     key: &SigningKey,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let known = model.functions.get(function);
-    let mut variables = known
-        .with_context(|| format!("the template has no function {function}"))?
-        .environment
-        .clone();
+    let known = known.with_context(|| format!("the template has no function {function}"))?;
+    let mut variables = known.environment.clone();
     let issuers = Issuers::own(Audience::Shopper, KeySet::of(&[key])?);
     // The stand-ins read this variable; the project's functions read the document in the table.
     variables.insert("SHOPPER_KEYS".to_owned(), issuers.to_json());
@@ -136,6 +134,11 @@ impl Host {
             ..Tables::default()
         };
         std::fs::create_dir_all(&logs)?;
+        let variables = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_SESSION_TOKEN", "local"),
+        ];
         let settings = Settings {
             binaries: programs,
             logs,
@@ -143,14 +146,9 @@ impl Host {
             on_demand: stampede_local::runtime::OnDemand::default(),
             account_concurrency: 1,
             faults: Arc::default(),
-            environment: [
-                ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
-                ("AWS_SECRET_ACCESS_KEY", "local"),
-                ("AWS_SESSION_TOKEN", "local"),
-            ]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+            environment: variables
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         };
         let measured = Model { functions, ..model };
         let permissions = Arc::new(Permissions::of(&measured)?);
@@ -200,19 +198,13 @@ impl Host {
     #[must_use]
     pub fn used(&self) -> Used {
         let report = self.meter.report();
-        let stock = report
-            .tables
-            .get(&self.tables.stock)
-            .copied()
-            .unwrap_or_else(TableUse::default);
+        let stock = report.tables.get(&self.tables.stock).copied().unwrap_or_default();
+        let all = report.tables.values();
+        let refused = |table: &TableUse| table.refused_writes + table.cancelled_transactions;
         Used {
             stock_writes: stock.writes,
-            refused: report
-                .tables
-                .values()
-                .map(|t| t.refused_writes + t.cancelled_transactions)
-                .sum(),
-            reads: report.tables.values().map(|t| t.reads).sum(),
+            refused: all.clone().map(refused).sum(),
+            reads: all.map(|table| table.reads).sum(),
             transactions: stock.transactions,
         }
     }
@@ -225,7 +217,7 @@ impl Host {
 }
 
 /// The number of requests of each kind to the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Used {
     /// Applied single-item writes on the stock table.
     pub stock_writes: u64,
@@ -245,9 +237,7 @@ impl Used {
     pub fn writes(n: usize) -> anyhow::Result<Self> {
         Ok(Self {
             stock_writes: u64::try_from(n)?,
-            refused: 0,
-            reads: 0,
-            transactions: 0,
+            ..Self::default()
         })
     }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Request};
+use http::HeaderValue;
+use http::header::HOST;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use loadtest::client::{Answer, Call, IDEMPOTENCY_KEY};
+use loadtest::client::{Answer, Call};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -49,11 +49,9 @@ impl Phase {
     /// The number of requests that were answered as expected.
     #[must_use]
     pub fn good(&self) -> u64 {
-        self.answers
-            .iter()
-            .filter(|((kind, status), _)| *status == kind.wanted())
-            .map(|(_, n)| n)
-            .sum()
+        let answers = self.answers.iter();
+        let good = answers.filter(|((kind, status), _)| *status == kind.wanted());
+        good.map(|(_, n)| n).sum()
     }
 
     /// The number of all answered requests.
@@ -108,22 +106,9 @@ impl Connection {
     }
 
     async fn send(&mut self, call: &Call) -> anyhow::Result<Answer> {
-        let (body, kind) = call.body.clone().unzip();
-        let mut request = Request::new(Full::new(body.unwrap_or_default()));
-        *request.method_mut() = call.method.clone();
+        let mut request = call.request();
         *request.uri_mut() = call.uri.path_and_query().map_or("/", |p| p.as_str()).parse()?;
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
-        let fields = [
-            (CONTENT_TYPE, kind.map(HeaderValue::from_static)),
-            (AUTHORIZATION, call.bearer.clone()),
-            (IDEMPOTENCY_KEY, call.key.clone()),
-        ];
-        for (name, value) in fields {
-            if let Some(value) = value {
-                headers.insert(name, value);
-            }
-        }
+        request.headers_mut().insert(HOST, self.host.clone());
         self.sender.ready().await?;
         let (head, body) = self.sender.send_request(request).await?.into_parts();
         Ok(Answer {

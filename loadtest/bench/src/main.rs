@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bench::cold::{first_next_ms, standard};
-use bench::cpu::Bench;
+use bench::cpu::{BLOCK, Bench};
 use bench::host::{BASELINE, HELLO, Host, NODE, RESERVE, environment, model};
 use bench::stage::{self, Plan};
 use bench::summary::{Summary, mb};
@@ -171,15 +171,14 @@ fn programs(cli: &Cli, model: &Model) -> anyhow::Result<PathBuf> {
     let folder = cli.out.join("programs");
     std::fs::create_dir_all(&folder)?;
     let functions = model.functions.keys().map(String::as_str);
-    let packaged = functions
-        .chain([BASELINE, HELLO])
-        .map(|name| (name, &cli.functions_dir));
+    let packaged = functions.chain([BASELINE, HELLO]);
+    let packaged = packaged.map(|name| (name, &cli.functions_dir));
     let others = [(NODE, &cli.node_dir), (STACK, &cli.stack_dir)];
     for (name, place) in packaged.chain(others) {
-        let program = place.join(name);
-        let program = program
-            .canonicalize()
-            .with_context(|| format!("{} is not there; `make bench` builds it", program.display()))?;
+        let path = place.join(name);
+        let program = path.canonicalize();
+        let program =
+            program.with_context(|| format!("{} is not there; `make bench` builds it", path.display()))?;
         let link = folder.join(name);
         if link.symlink_metadata().is_ok() {
             std::fs::remove_file(&link)?;
@@ -197,10 +196,8 @@ fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> 
     let mut sizes = Vec::new();
     for name in model.functions.keys() {
         let path = cli.functions_dir.join(name);
-        let bytes = path
-            .metadata()
-            .with_context(|| format!("{}", path.display()))?
-            .len();
+        let file = path.metadata().with_context(|| format!("{}", path.display()))?;
+        let bytes = file.len();
         if APART.contains(&name.as_str()) {
             summary.value(&format!("{}_binary_mb", name.replace('-', "_")), mb(bytes));
         } else {
@@ -263,23 +260,17 @@ async fn cpu_times(cli: &Cli, programs: &Path, summary: &mut Summary) -> anyhow:
     summary.rounds("reserve_cpu_us", &rounds.reserve);
     summary.rounds("baseline_cpu_us", &rounds.baseline);
     summary.rounds("node_reserve_cpu_us", &rounds.node);
-    let peeks: Vec<f64> = rounds
-        .reserve_with_peek
-        .iter()
-        .zip(&rounds.reserve)
-        .map(|(with, without)| with - without)
-        .collect();
+    let peeks = rounds.reserve_with_peek.iter().zip(&rounds.reserve);
+    let peeks: Vec<f64> = peeks.map(|(with, without)| with - without).collect();
     summary.rounds("reserve_peek_cpu_us", &peeks);
     let checkout_ms: Vec<f64> = rounds.checkout.iter().map(|us| us / 1e3).collect();
     summary.rounds("checkout_cpu_ms", &checkout_ms);
     summary.ratio("reserve_cpu_over_baseline", &rounds.reserve, &rounds.baseline);
     summary.ratio("reserve_cpu_over_node", &rounds.reserve, &rounds.node);
+    let disturbed = rounds.disturbed;
     summary.note(
         "cpu",
-        format!(
-            "{} invocations a round; {} blocks were disturbed and taken again",
-            rounds.block, rounds.disturbed
-        ),
+        format!("{BLOCK} invocations a round; {disturbed} blocks were disturbed and taken again"),
     );
     Ok(())
 }

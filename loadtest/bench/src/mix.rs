@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use loadtest::client::{Answer, Call};
 use loadtest::shopper::checkout_body;
 use loadtest::world::{Addresses, sign_all};
@@ -54,10 +54,8 @@ pub const TURN: usize = 40;
 /// The kinds of requests of one round, in an order that `seed` determines.
 #[must_use]
 pub fn turn(seed: u64) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = SHARES
-        .iter()
-        .flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times))
-        .collect();
+    let kinds = SHARES.map(|(kind, times)| std::iter::repeat_n(kind, times));
+    let mut kinds: Vec<Kind> = kinds.into_iter().flatten().collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut kinds);
     kinds
 }
@@ -125,21 +123,13 @@ impl Mix {
     /// When no shoppers are left.
     pub fn next(&self) -> anyhow::Result<Next> {
         let n = self.asked.fetch_add(1, Ordering::Relaxed);
-        match self
-            .turn
-            .get(n % self.turn.len().max(1))
-            .copied()
-            .unwrap_or(Kind::Browse)
-        {
-            Kind::Browse => {
-                let uri = if (n / TURN + n).is_multiple_of(10) {
-                    &self.addresses.list
-                } else {
-                    &self.addresses.drop
-                };
-                Ok(public(Kind::Browse, Call::get(uri.clone())))
-            }
-            Kind::Status => Ok(public(Kind::Status, Call::get(self.addresses.status.clone()))),
+        let kind = self.turn.get(n % self.turn.len().max(1));
+        match kind.copied().unwrap_or(Kind::Browse) {
+            Kind::Browse => Ok(match (n / TURN + n).is_multiple_of(10) {
+                true => public(Kind::Browse, &self.addresses.list),
+                false => public(Kind::Browse, &self.addresses.drop),
+            }),
+            Kind::Status => Ok(public(Kind::Status, &self.addresses.status)),
             Kind::Reserve => self.reserve(),
             Kind::Checkout => match lock(&self.held).pop_front() {
                 Some(held) => self.checkout(held),
@@ -157,10 +147,8 @@ impl Mix {
 
     fn reserve(&self) -> anyhow::Result<Next> {
         let shopper = self.shoppers.fetch_add(1, Ordering::Relaxed);
-        let sku = self
-            .skus
-            .get(shopper % self.skus.len().max(1))
-            .context("no SKU")?;
+        let sku = self.skus.get(shopper % self.skus.len().max(1));
+        let sku = sku.context("no SKU")?;
         let body = json!({"sku": sku, "quantity": 1}).to_string();
         let call = Call::post(self.addresses.reservations.clone()).json(body);
         self.by(shopper, Kind::Reserve, Some(format!("reserve-{shopper}")), call)
@@ -173,11 +161,9 @@ impl Mix {
     }
 
     fn order(&self, shopper: usize, id: &str) -> anyhow::Result<Next> {
-        let uri = self
-            .addresses
-            .at(&format!("/orders/{id}"))
-            .context("an order's address")?;
-        self.by(shopper, Kind::Order, None, Call::get(uri))
+        let uri = self.addresses.at(&format!("/orders/{id}"));
+        let call = Call::get(uri.context("an order's address")?);
+        self.by(shopper, Kind::Order, None, call)
     }
 
     fn by(&self, shopper: usize, kind: Kind, key: Option<String>, call: Call) -> anyhow::Result<Next> {
@@ -217,10 +203,11 @@ impl Mix {
     }
 }
 
-fn public(kind: Kind, call: Call) -> Next {
+/// A GET that needs no token.
+fn public(kind: Kind, uri: &Uri) -> Next {
     Next {
         kind,
-        call,
+        call: Call::get(uri.clone()),
         shopper: 0,
     }
 }

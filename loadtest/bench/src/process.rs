@@ -1,6 +1,7 @@
 //! Reads CPU time, memory and parent of other processes from the kernel.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -34,26 +35,21 @@ fn started_as(command_line: &[u8]) -> Option<String> {
 pub fn children(of: u32) -> anyhow::Result<Vec<(Pid, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("reading /proc")? {
-        let folder = entry?.path();
-        let Some(pid) = folder
-            .file_name()
-            .and_then(|n| n.to_str())
-            .and_then(|n| n.parse().ok())
-        else {
-            continue;
-        };
         // A process that has ended in the meantime does not count.
-        let Ok(stat) = fs::read_to_string(folder.join("stat")) else {
-            continue;
-        };
-        if parent(&stat) != Some(of) {
-            continue;
-        }
-        if let Some(name) = fs::read(folder.join("cmdline")).ok().and_then(|c| started_as(&c)) {
-            found.push((Pid::from_raw(pid), name));
-        }
+        found.extend(child(&entry?.path(), of));
     }
     Ok(found)
+}
+
+/// The process of a folder in `/proc` and the name of its program, if it is a child of the process `of`.
+fn child(folder: &Path, of: u32) -> Option<(Pid, String)> {
+    let pid = folder.file_name()?.to_str()?.parse().ok()?;
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    if parent(&stat)? != of {
+        return None;
+    }
+    let command_line = fs::read(folder.join("cmdline")).ok()?;
+    Some((Pid::from_raw(pid), started_as(&command_line)?))
 }
 
 /// The only child of this process that runs the program `name`. A new child may not have its name yet, so call this
@@ -77,9 +73,8 @@ pub fn only_child(name: &str) -> anyhow::Result<Pid> {
 /// When the process has ended.
 pub fn cpu(pid: Pid) -> anyhow::Result<Duration> {
     let clock = clock_getcpuclockid(pid).with_context(|| format!("the CPU clock of process {pid}"))?;
-    Ok(clock_gettime(clock)
-        .with_context(|| format!("the CPU time of process {pid}"))?
-        .into())
+    let time = clock_gettime(clock).with_context(|| format!("the CPU time of process {pid}"))?;
+    Ok(time.into())
 }
 
 /// The peak resident memory of a process, in bytes.
@@ -89,13 +84,10 @@ pub fn cpu(pid: Pid) -> anyhow::Result<Duration> {
 pub fn peak_rss_bytes(pid: Pid) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("the memory of process {pid}"))?;
-    let kilobytes: u64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|digits| digits.parse().ok())
-        .with_context(|| format!("the memory of process {pid}"))?;
-    Ok(kilobytes * 1024)
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let digits = peak.and_then(|rest| rest.split_whitespace().next());
+    let kilobytes: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+    Ok(1024 * kilobytes.with_context(|| format!("the memory of process {pid}"))?)
 }
 
 #[cfg(test)]

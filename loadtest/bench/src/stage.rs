@@ -2,7 +2,7 @@
 //! it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use loadtest::client::{Call, Client};
 use loadtest::collect::Stores;
 use loadtest::control;
 use loadtest::drop_file::DropFile;
+use loadtest::facts::ShardFact;
 use loadtest::operator::{PUBLISH_LIMIT, publish};
 use loadtest::progress::say;
 use loadtest::run::wall_ms;
@@ -35,6 +36,9 @@ const OPEN: usize = 128;
 const SHOPPERS: usize = 24_000;
 /// The time limit for the work that a closed loop left in the stack.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The CPU time of processes, by process id and name.
+type CpuTimes = BTreeMap<(i32, String), Duration>;
 
 /// The settings of the measurements of whole stacks.
 #[derive(Debug, Clone)]
@@ -72,78 +76,45 @@ pub struct Load {
     pub rss_bytes: BTreeMap<String, u64>,
 }
 
-impl Load {
-    /// Adds the values of another round.
-    fn add(&mut self, round: Self) {
-        self.requests_per_second.extend(round.requests_per_second);
-        self.half_load.extend(round.half_load);
-        self.p50_ms.extend(round.p50_ms);
-        self.p99_ms.extend(round.p99_ms);
-        for (name, values) in round.cpu_us_per_request {
-            self.cpu_us_per_request.entry(name).or_default().extend(values);
-        }
-        for (name, bytes) in round.rss_bytes {
-            let most = self.rss_bytes.entry(name).or_default();
-            *most = bytes.max(*most);
-        }
-    }
-}
-
 /// Starts a fresh stack in each round, loads it, checks the result, and stops it. A fresh stack is needed because the
 /// embedded DynamoDB scans all changes in a table's stream with every write, so a used stack is slower.
 ///
 /// # Errors
 /// When a request is refused unexpectedly, or the tables disagree with the answers.
 pub async fn run(plan: &Plan, model: &Model) -> anyhow::Result<Load> {
-    std::fs::create_dir_all(&plan.folder)?;
-    let folder = plan.folder.join("stack");
-    let log = plan.folder.join("stack.log");
     let mut load = Load::default();
     let (_running, stop) = watch::channel(false);
     for round in 1..=plan.rounds {
         let start = Start {
             functions: &plan.binaries,
-            folder: &folder,
-            log: &log,
+            out: &plan.folder,
             seed: plan.seed,
             faults: &FaultPlan::default(),
             further: &[],
         };
-        let round = start.run(stop.clone(), async |file| {
-            on(&file, &folder, plan, model, round).await
-        });
-        load.add(round.await?);
+        let work = async |file: StackFile| on(&file, plan, model, round, &mut load).await;
+        start.run(stop.clone(), work).await?;
     }
     Ok(load)
 }
 
+/// Adds the values of one round to `load`.
 async fn on(
     stack: &StackFile,
-    folder: &Path,
     plan: &Plan,
     model: &Model,
     round: usize,
-) -> anyhow::Result<Load> {
+    load: &mut Load,
+) -> anyhow::Result<()> {
     let file = DropFile::load(&plan.drop)?;
-    let facts = publish(
-        stack,
-        "bench",
-        &file,
-        wall_ms()?,
-        file.lead_seconds,
-        PUBLISH_LIMIT,
-        false,
-    )
-    .await?;
-    let opens_in = facts.starts_at_ms - wall_ms()?;
-    tokio::time::sleep(Duration::from_millis(
-        u64::try_from(opens_in).unwrap_or_default() + 50,
-    ))
-    .await;
+    let (now_ms, lead) = (wall_ms()?, file.lead_seconds);
+    let facts = publish(stack, "bench", &file, now_ms, lead, PUBLISH_LIMIT, false).await?;
+    let opens_in_ms = u64::try_from(facts.starts_at_ms - wall_ms()?).unwrap_or_default();
+    tokio::time::sleep(Duration::from_millis(opens_in_ms + 50)).await;
     let mix = Arc::new(Mix::new(
         Addresses::new(&stack.api_url, &facts.drop_id)?,
         file.skus.iter().map(|s| s.sku.clone()).collect(),
-        &shopper_key(&folder.join("keys"))?,
+        &shopper_key(&plan.folder.join("stack/keys"))?,
         SHOPPERS,
         wall_ms()?.div_euclid(1_000),
         if plan.reserves_only {
@@ -152,58 +123,49 @@ async fn on(
             turn(plan.seed)
         },
     )?);
-    let api = stack
-        .api_url
-        .strip_prefix("http://")
-        .context("the API's address")?
-        .trim_end_matches('/');
+    let api = stack.api_url.strip_prefix("http://");
+    let api = api.context("the API's address")?.trim_end_matches('/');
     let mut reserved = 0;
-    let mut load = Load::default();
     let warm = load::closed(api, &mix, CLOSED, plan.closed_seconds.min(3.0)).await?;
     reserved += check(&warm)?;
     idle(stack).await?;
     let before = processes(stack)?;
     let closed = load::closed(api, &mix, CLOSED, plan.closed_seconds).await?;
-    note_cpu(&mut load, &before, &processes(stack)?, closed.all());
+    note_cpu(load, &before, &processes(stack)?, closed.all());
     reserved += check(&closed)?;
     idle(stack).await?;
     let rate = closed.rate() / 2.0;
     let seed = plan.seed + u64::try_from(round)?;
     let open = load::open(api, &mix, OPEN, rate, plan.open_seconds, seed).await?;
     reserved += check(&open)?;
+    let (most, half) = (closed.rate(), open.rate());
+    let (p50, p99) = (open.latency_ms(0.5), open.latency_ms(0.99));
     say(&format!(
-        "load {}/{}: {:.0} requests/s; at {:.0}/s p50 {:.1} ms, p99 {:.1} ms",
-        round,
-        plan.rounds,
-        closed.rate(),
-        open.rate(),
-        open.latency_ms(0.5),
-        open.latency_ms(0.99)
+        "load {round}/{}: {most:.0} requests/s; at {half:.0}/s p50 {p50:.1} ms, p99 {p99:.1} ms",
+        plan.rounds
     ));
-    load.requests_per_second.push(closed.rate());
-    load.half_load.push(open.rate());
-    load.p50_ms.push(open.latency_ms(0.5));
-    load.p99_ms.push(open.latency_ms(0.99));
+    load.requests_per_second.push(most);
+    load.half_load.push(half);
+    load.p50_ms.push(p50);
+    load.p99_ms.push(p99);
     // A path without a route starts the one function that has not been called yet, whose memory is measured,
     // too.
     let client = Client::new(Duration::from_secs(10));
-    client
-        .send(&Call::get(format!("{}/nowhere", stack.api_url).parse()?))
-        .await?;
+    let nowhere = format!("{}/nowhere", stack.api_url).parse()?;
+    client.send(&Call::get(nowhere)).await?;
     if !plan.reserves_only {
-        note_memory(&mut load, stack, model)?;
+        note_memory(load, stack, model)?;
     }
-    claimed(stack, &facts.drop_id, reserved).await?;
-    Ok(load)
+    claimed(stack, &facts.drop_id, reserved).await
 }
 
 /// Fails if any request of the phase was refused; returns the number of reservations.
 fn check(phase: &Phase) -> anyhow::Result<u64> {
     let (good, all) = (phase.good(), phase.all());
+    let answers = &phase.answers;
     ensure!(
         good == all && all > 0,
-        "not every request was answered as it should be: {:?}",
-        phase.answers
+        "not every request was answered as it should be: {answers:?}"
     );
     let reserved = phase.answers.get(&(Kind::Reserve, 201));
     Ok(reserved.copied().unwrap_or_default())
@@ -212,13 +174,8 @@ fn check(phase: &Phase) -> anyhow::Result<u64> {
 /// Checks that the tables contain every reservation that was answered 201 (held, ordered or sold), and no other.
 async fn claimed(stack: &StackFile, drop_id: &str, reserved: u64) -> anyhow::Result<()> {
     let shards = Stores::new(stack).shards(drop_id).await?.found;
-    let taken: u64 = shards
-        .iter()
-        .map(|fact| {
-            let held: u32 = fact.shard.claims.values().map(|claim| claim.units).sum();
-            u64::from(held + fact.shard.sold)
-        })
-        .sum();
+    let taken = |fact: &ShardFact| u64::from(fact.shard.claimed() + fact.shard.sold);
+    let taken: u64 = shards.iter().map(taken).sum();
     ensure!(
         taken == reserved,
         "{reserved} reservations were answered 201, and {taken} units are taken"
@@ -241,7 +198,7 @@ async fn idle(stack: &StackFile) -> anyhow::Result<()> {
 }
 
 /// The CPU time so far of the generator, the stack, and the stack's children.
-fn processes(stack: &StackFile) -> anyhow::Result<BTreeMap<(i32, String), Duration>> {
+fn processes(stack: &StackFile) -> anyhow::Result<CpuTimes> {
     let pid = |id: u32| -> anyhow::Result<Pid> { Ok(Pid::from_raw(i32::try_from(id)?)) };
     let mut all = vec![
         (pid(std::process::id())?, "bench".to_owned()),
@@ -252,20 +209,13 @@ fn processes(stack: &StackFile) -> anyhow::Result<BTreeMap<(i32, String), Durati
         all.extend(backends.into_iter().map(|(pid, _)| (pid, name.clone())));
         all.push((child, name));
     }
-    Ok(all
-        .into_iter()
-        // A process that has just ended is left out.
-        .filter_map(|(pid, name)| Some(((pid.as_raw(), name), cpu(pid).ok()?)))
-        .collect())
+    // A process that has just ended is left out.
+    let alive = |(pid, name): (Pid, String)| Some(((pid.as_raw(), name), cpu(pid).ok()?));
+    Ok(all.into_iter().filter_map(alive).collect())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn note_cpu(
-    load: &mut Load,
-    before: &BTreeMap<(i32, String), Duration>,
-    after: &BTreeMap<(i32, String), Duration>,
-    requests: u64,
-) {
+fn note_cpu(load: &mut Load, before: &CpuTimes, after: &CpuTimes, requests: u64) {
     let mut spent: BTreeMap<&str, Duration> = BTreeMap::new();
     for (process, until) in after {
         let from = before.get(process).copied().unwrap_or_default();
@@ -273,10 +223,8 @@ fn note_cpu(
     }
     for (name, time) in spent {
         let us = time.as_secs_f64() * 1e6 / requests.max(1) as f64;
-        load.cpu_us_per_request
-            .entry(name.to_owned())
-            .or_default()
-            .push(us);
+        let rounds = load.cpu_us_per_request.entry(name.to_owned()).or_default();
+        rounds.push(us);
     }
 }
 
@@ -290,12 +238,10 @@ fn note_memory(load: &mut Load, stack: &StackFile, model: &Model) -> anyhow::Res
         }
     }
     // This stack runs without control planes, so functions that need them never run.
-    let unseen: Vec<&String> = model
-        .functions
-        .iter()
-        .filter(|(name, function)| !function.needs_control_planes() && !load.rss_bytes.contains_key(*name))
-        .map(|(name, _)| name)
-        .collect();
+    let functions = model.functions.iter();
+    let called = functions.filter(|(_, function)| !function.needs_control_planes());
+    let names = called.map(|(name, _)| name);
+    let unseen: Vec<&String> = names.filter(|name| !load.rss_bytes.contains_key(*name)).collect();
     ensure!(unseen.is_empty(), "no process of {unseen:?} ran");
     Ok(())
 }

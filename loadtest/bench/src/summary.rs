@@ -21,7 +21,7 @@ pub struct Summary {
     /// Remarks on the measurements, by name.
     notes: BTreeMap<String, String>,
     #[serde(skip)]
-    lines: Vec<(String, Option<f64>)>,
+    lines: Vec<(String, f64)>,
 }
 
 /// The limits of some measurements; the table marks a measurement that misses its limit.
@@ -43,11 +43,13 @@ enum Target {
 }
 
 impl Target {
-    fn met(self, value: f64) -> bool {
-        match self {
-            Self::AtLeast(bound) => value >= bound,
-            Self::AtMost(bound) => value <= bound,
-        }
+    /// The limit in words, and a mark if `value` misses it.
+    fn judge(self, value: f64) -> String {
+        let (limit, met) = match self {
+            Self::AtLeast(bound) => (format!(">= {bound}"), value >= bound),
+            Self::AtMost(bound) => (format!("<= {bound}"), value <= bound),
+        };
+        if met { limit } else { limit + "  MISSED" }
     }
 }
 
@@ -68,7 +70,7 @@ impl Summary {
     /// Adds a figure without rounds.
     pub fn value(&mut self, name: &str, value: f64) {
         self.values.insert(name.to_owned(), value);
-        self.lines.push((name.to_owned(), Some(value)));
+        self.lines.push((name.to_owned(), value));
     }
 
     /// Adds a remark on the measurement.
@@ -99,31 +101,14 @@ impl Summary {
             "figure", "median", "min", "max", "n", "target"
         );
         for (name, value) in &self.lines {
-            let Some(value) = value else { continue };
-            let target = TARGETS
-                .iter()
-                .find(|(of, _)| of == name)
-                .map(|(_, target)| *target);
-            let said = match target {
-                None => String::new(),
-                Some(target) => {
-                    let bound = match target {
-                        Target::AtLeast(bound) => format!(">= {bound}"),
-                        Target::AtMost(bound) => format!("<= {bound}"),
-                    };
-                    format!("{bound}{}", if target.met(*value) { "" } else { "  MISSED" })
-                }
+            let target = TARGETS.iter().find(|(of, _)| of == name);
+            let said = target.map_or_else(String::new, |(_, target)| target.judge(*value));
+            let (min, max, n) = match self.spread.get(name) {
+                Some(figure) => (short(figure.min), short(figure.max), figure.n),
+                None => (String::new(), String::new(), 1),
             };
-            let spread = match self.spread.get(name) {
-                Some(figure) => format!(
-                    "{:>9} {:>9} {:>3}",
-                    short(figure.min),
-                    short(figure.max),
-                    figure.n
-                ),
-                None => format!("{:>9} {:>9} {:>3}", "", "", 1),
-            };
-            let line = format!("{name:<38} {:>9} {spread}  {said}", short(*value));
+            let value = short(*value);
+            let line = format!("{name:<38} {value:>9} {min:>9} {max:>9} {n:>3}  {said}");
             // Writing to a `String` does not fail.
             let _ = writeln!(text, "{}", line.trim_end());
         }

@@ -33,14 +33,11 @@ impl Tokens {
     pub fn read() -> anyhow::Result<Self> {
         let made: Value = serde_json::from_str(MADE)?;
         let keys = made.get("keys").and_then(Value::as_array).context("keys")?;
-        let usable: Vec<&Value> = keys
-            .iter()
-            .filter(|key| {
-                ALGORITHMS
-                    .iter()
-                    .any(|algorithm| key.get("alg") == Some(&json!(algorithm)))
-            })
-            .collect();
+        let usable = |key: &&Value| {
+            let algorithm = key.get("alg").and_then(Value::as_str);
+            algorithm.is_some_and(|algorithm| ALGORITHMS.contains(&algorithm))
+        };
+        let usable: Vec<&Value> = keys.iter().filter(usable).collect();
         let entry = json!({
             "issuer": made.get("issuer"), "audiences": ["drops"], "algorithms": ALGORITHMS, "max_life_seconds": 3_600, "keys": usable,
         });

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::claim::ClaimState;
 use domain::ids::{Nonce, ShopperId};
+use domain::order::OrderStatus;
 
 use super::journal_index::JournalIndex;
-use super::orders::units_by_shopper;
+use super::orders::{orders_by_id, units_by_shopper};
 use super::stock::count_units;
-use crate::facts::{Ending, Facts};
+use crate::facts::{Ending, Facts, OrderFact};
 
 /// Describes each disagreement between the stores in one line.
 pub(super) fn inconsistencies(facts: &Facts, journal: &JournalIndex<'_>) -> Vec<String> {
@@ -29,12 +30,8 @@ pub(super) fn inconsistencies(facts: &Facts, journal: &JournalIndex<'_>) -> Vec<
 
 fn allocation(facts: &Facts, lines: &mut Vec<String>) {
     for sku in &facts.drop.skus {
-        let allocated: u64 = facts
-            .shards
-            .iter()
-            .filter(|s| s.sku == sku.sku)
-            .map(|s| u64::from(s.shard.allocated))
-            .sum();
+        let shards = facts.shards.iter().filter(|s| s.sku == sku.sku);
+        let allocated: u64 = shards.map(|s| u64::from(s.shard.allocated)).sum();
         if allocated != u64::from(sku.units) {
             lines.push(format!(
                 "{}: the shards were allocated {allocated} units, not {}",
@@ -52,24 +49,19 @@ fn allocation(facts: &Facts, lines: &mut Vec<String>) {
 fn sold(facts: &Facts, lines: &mut Vec<String>) {
     for sku in &facts.drop.skus {
         let units = count_units(&facts.shards, &sku.sku);
-        let of = |wanted: &dyn Fn(&crate::facts::OrderFact) -> bool| -> u64 {
-            let orders = facts
-                .orders
-                .iter()
-                .filter(|o| o.order.reservation.shard.sku.as_str() == sku.sku);
-            orders
-                .filter(|o| wanted(o))
-                .map(|o| u64::from(o.order.units))
-                .sum()
+        let of_sku = |o: &&OrderFact| o.order.reservation.shard.sku.as_str() == sku.sku;
+        let of = |wanted: fn(&OrderFact) -> bool| -> u64 {
+            let orders = facts.orders.iter().filter(of_sku).filter(|o| wanted(o));
+            orders.map(|o| u64::from(o.order.units)).sum()
         };
-        let paid = of(&|o| o.is_sold());
+        let paid = of(OrderFact::is_sold);
         if paid != units.sold {
             lines.push(format!(
                 "{}: {paid} units in paid orders, {} sold in the shards",
                 sku.sku, units.sold
             ));
         }
-        let open = of(&|o| o.order.status.is_open());
+        let open = of(|o| o.order.status.is_open());
         if open != units.ordered {
             lines.push(format!(
                 "{}: {open} units in open orders, {} ordered in the shards",
@@ -82,13 +74,8 @@ fn sold(facts: &Facts, lines: &mut Vec<String>) {
         .map(|o| (&o.order.shopper, &o.order.reservation.nonce))
         .collect();
     for fact in &facts.shards {
-        for (shopper, claim) in fact
-            .shard
-            .claims
-            .iter()
-            .filter(|(_, c)| c.state == ClaimState::Ordered)
-        {
-            if !open.contains(&(shopper, &claim.nonce)) {
+        for (shopper, claim) in &fact.shard.claims {
+            if claim.state == ClaimState::Ordered && !open.contains(&(shopper, &claim.nonce)) {
                 lines.push(format!(
                     "{}: {shopper}'s ordered claim belongs to no open order",
                     fact.key
@@ -119,10 +106,8 @@ fn open_index(facts: &Facts, lines: &mut Vec<String>) {
     for fact in &facts.orders {
         if fact.indexed_open != fact.order.status.is_open() {
             let (id, status) = (&fact.order.id, fact.order.status.as_str());
-            lines.push(format!(
-                "{id} is {status} and {} the index of open orders",
-                if fact.indexed_open { "in" } else { "not in" }
-            ));
+            let place = if fact.indexed_open { "in" } else { "not in" };
+            lines.push(format!("{id} is {status} and {place} the index of open orders"));
         }
     }
 }
@@ -138,34 +123,20 @@ fn ledger(facts: &Facts, lines: &mut Vec<String>) {
         match rows.remove(id).as_deref() {
             None => lines.push(format!("{id} has no row in the ledger")),
             Some([row]) => {
-                let same = (row.version, row.status.as_str(), row.quantity, row.amount_minor)
-                    == (
-                        order.version,
-                        order.status.as_str(),
-                        order.units,
-                        order.amount.amount_minor,
-                    );
-                if !same {
+                let (status, amount) = (order.status.as_str(), order.amount.amount_minor);
+                let told = (order.version, status, order.units, amount);
+                if (row.version, row.status.as_str(), row.quantity, row.amount_minor) != told {
                     lines.push(format!(
-                        "{id} is {} at version {} with {} units for {}, in the ledger {} at {} with {} for {}",
-                        order.status.as_str(),
-                        order.version,
-                        order.units,
-                        order.amount.amount_minor,
-                        row.status,
-                        row.version,
-                        row.quantity,
-                        row.amount_minor
+                        "{id} is {status} at version {} with {} units for {amount}, in the ledger {} at {} with {} for {}",
+                        order.version, order.units, row.status, row.version, row.quantity, row.amount_minor
                     ));
                 }
             }
             Some(several) => lines.push(format!("{id} has {} rows in the ledger", several.len())),
         }
     }
-    lines.extend(
-        rows.keys()
-            .map(|id| format!("the ledger has a row of {id}, which is no order")),
-    );
+    let strange = rows.keys();
+    lines.extend(strange.map(|id| format!("the ledger has a row of {id}, which is no order")));
 }
 
 fn money(facts: &Facts, lines: &mut Vec<String>) {
@@ -176,68 +147,47 @@ fn money(facts: &Facts, lines: &mut Vec<String>) {
     for fact in &facts.orders {
         let order = &fact.order;
         let kept = net.remove(order.id.as_str()).unwrap_or_default();
-        let due = if order.status == domain::order::OrderStatus::Paid {
-            order.amount.amount_minor
-        } else {
-            0
+        let (id, status) = (&order.id, order.status.as_str());
+        let due = match order.status {
+            OrderStatus::Paid => order.amount.amount_minor,
+            _ => 0,
         };
         if kept != due {
-            lines.push(format!(
-                "{} is {}: the gateway kept {kept}, due is {due}",
-                order.id,
-                order.status.as_str()
-            ));
+            lines.push(format!("{id} is {status}: the gateway kept {kept}, due is {due}"));
         }
     }
-    lines.extend(
-        net.into_iter()
-            .filter(|(_, kept)| *kept != 0)
-            .map(|(id, kept)| format!("the gateway kept {kept} for {id:?}, which is no order")),
-    );
+    let strange = net.into_iter().filter(|(_, kept)| *kept != 0);
+    lines.extend(strange.map(|(id, kept)| format!("the gateway kept {kept} for {id:?}, which is no order")));
 }
 
 fn told(facts: &Facts, journal: &JournalIndex<'_>, lines: &mut Vec<String>) {
-    let orders: BTreeMap<&str, _> = facts
-        .orders
-        .iter()
-        .map(|o| (o.order.id.as_str(), &o.order))
-        .collect();
+    let orders = orders_by_id(facts);
     for ordered in &journal.ordered {
-        if let Some(order) = orders.get(ordered.order_id.as_str())
-            && (order.shopper.as_str(), order.reservation.to_string().as_str())
-                != (ordered.shopper.as_str(), ordered.reservation_id.as_str())
-        {
-            lines.push(format!(
-                "{} is not the order {} was told of",
-                order.id, ordered.shopper
-            ));
+        let Some(order) = orders.get(ordered.order_id.as_str()) else {
+            continue;
+        };
+        let (shopper, reservation) = (&ordered.shopper, &ordered.reservation_id);
+        if order.shopper.as_str() != shopper || order.reservation.to_string() != *reservation {
+            lines.push(format!("{} is not the order {shopper} was told of", order.id));
         }
     }
-    for fact in &facts.orders {
-        let reservation = fact.order.reservation.to_string();
+    for order in facts.orders.iter().map(|fact| &fact.order) {
+        let (id, reservation) = (&order.id, order.reservation.to_string());
+        let stored = (order.shopper.as_str(), order.units, order.amount.amount_minor);
         if let Some(reserved) = journal.reserved.get(reservation.as_str())
             && (
                 reserved.shopper.as_str(),
                 reserved.quantity,
                 reserved.amount_minor,
-            ) != (
-                fact.order.shopper.as_str(),
-                fact.order.units,
-                fact.order.amount.amount_minor,
-            )
+            ) != stored
         {
-            lines.push(format!(
-                "{} differs from its reservation {reservation}",
-                fact.order.id
-            ));
+            lines.push(format!("{id} differs from its reservation {reservation}"));
         }
     }
-    let mut bought: BTreeMap<&str, u64> = BTreeMap::new();
-    for ended in journal.ended.iter().filter(|e| e.ending == Ending::Bought) {
-        *bought.entry(&ended.shopper).or_default() += 1;
-    }
+    let bought = journal.ended.iter().filter(|e| e.ending == Ending::Bought);
+    let bought: BTreeSet<&str> = bought.map(|e| e.shopper.as_str()).collect();
     let owners = units_by_shopper(facts);
-    for shopper in bought.keys().filter(|s| !owners.contains_key(*s)) {
+    for shopper in bought.iter().filter(|s| !owners.contains_key(*s)) {
         lines.push(format!(
             "{shopper} got the answer that the order is paid, and owns nothing"
         ));
@@ -249,7 +199,6 @@ mod tests {
     use super::super::{audit, fixture};
     use super::*;
     use crate::facts::{Entry, LedgerFact, MoneyFact, Ordered};
-    use domain::order::OrderStatus;
 
     /// Makes the clean run inconsistent with `plant`, and expects a line of the audit that contains all `words`.
     fn finds(plant: impl FnOnce(&mut Facts), words: &[&str]) {

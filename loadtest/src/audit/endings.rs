@@ -1,6 +1,6 @@
 //! Checks whether the gateway's log or a person's action justifies the end of each accepted order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use domain::limits::CLOCK_SKEW_MS;
 use domain::order::{EndReason, Order, OrderStatus};
@@ -28,11 +28,10 @@ pub(super) fn endings(facts: &Facts, journal: &JournalIndex<'_>) -> Endings {
         all.actions += money.actions;
         all.cancels += money.cancels;
     }
-    let accepted: BTreeSet<&str> = journal.ordered.iter().map(|o| o.order_id.as_str()).collect();
     let orders = facts.orders.iter().map(|fact| &fact.order);
     let nothing = MoneyFact::default();
     let mut found = Endings::default();
-    for order in orders.filter(|order| accepted.contains(order.id.as_str())) {
+    for order in orders.filter(|order| journal.accepted.contains(order.id.as_str())) {
         let log = logged.get(order.id.as_str()).unwrap_or(&nothing);
         let by_deadline = order.reason == Some(EndReason::PaymentDeadline);
         found.by_deadline += u64::from(by_deadline);
@@ -59,10 +58,8 @@ pub(super) fn endings(facts: &Facts, journal: &JournalIndex<'_>) -> Endings {
         found.unjustified.add(u64::from(unjustified.is_some()), || {
             let reason = order.reason.map_or("no reason", EndReason::as_str);
             let (id, status) = (&order.id, order.status.as_str());
-            format!(
-                "{id} is {status} for {reason}: {}",
-                unjustified.unwrap_or_default()
-            )
+            let why = unjustified.unwrap_or_default();
+            format!("{id} is {status} for {reason}: {why}")
         });
     }
     found

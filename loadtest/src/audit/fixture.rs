@@ -60,43 +60,40 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
     let told = reserved(shopper, sku, units, &id);
     let reservation: ReservationId = id.parse().unwrap();
     let at = Timestamp::from_millis(START + 3_000);
-    let claim = Claim::held(
-        units,
-        Timestamp::from_millis(told.expires_at_ms),
-        reservation.nonce.clone(),
-    )
-    .ordered(at, at.plus_seconds(30))
-    .unwrap();
-    let placed = Order::place(
-        Placement {
-            reservation,
-            shopper: shopper.parse().unwrap(),
-            claim,
-            amount: Money {
-                amount_minor: told.amount_minor,
-                currency: "EUR".parse().unwrap(),
-            },
-            payment_method: "pm_card_visa".into(),
-            fingerprint: Fingerprint::of_request(format!("{shopper}-o1").as_bytes(), b"f"),
-            terms: Terms {
-                payment_seconds: 30,
-                retry_seconds: 20,
-                gateway_wait_seconds: 60,
-                cards: 3,
-            },
+    let deadline = Timestamp::from_millis(told.expires_at_ms);
+    let held = Claim::held(units, deadline, reservation.nonce.clone());
+    let key = format!("{shopper}-o1");
+    let placement = Placement {
+        reservation,
+        shopper: shopper.parse().unwrap(),
+        claim: held.ordered(at, at.plus_seconds(30)).unwrap(),
+        amount: Money {
+            amount_minor: told.amount_minor,
+            currency: "EUR".parse().unwrap(),
         },
-        at,
-    );
-    let paying = placed
-        .with_payment(format!("pi_{shopper}").parse().unwrap(), at)
-        .unwrap()
-        .order;
-    let last = if paid {
-        paying.settle(at)
-    } else {
-        paying.undo(EndReason::PaymentDeclined, at)
+        payment_method: "pm_card_visa".into(),
+        fingerprint: Fingerprint::of_request(key.as_bytes(), b"f"),
+        terms: Terms {
+            payment_seconds: 30,
+            retry_seconds: 20,
+            gateway_wait_seconds: 60,
+            cards: 3,
+        },
+    };
+    let payment = format!("pi_{shopper}").parse().unwrap();
+    let paying = Order::place(placement, at).with_payment(payment, at).unwrap();
+    let last = match paid {
+        true => paying.order.settle(at),
+        false => paying.order.undo(EndReason::PaymentDeclined, at),
     };
     let order = last.unwrap().order;
+    let charged = if paid { order.amount.amount_minor } else { 0 };
+    let counted = if paid { i64::from(units) } else { 0 };
+    let ending = if paid {
+        Ending::Bought
+    } else {
+        Ending::PaymentFailed
+    };
     let order_id = order.id.to_string();
     facts.ledger.push(LedgerFact {
         order_id: order_id.clone(),
@@ -108,17 +105,15 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
     facts.money.push(MoneyFact {
         order_id: order_id.clone(),
         charges: u32::from(paid),
-        charged_minor: if paid { order.amount.amount_minor } else { 0 },
+        charged_minor: charged,
         declines: u32::from(!paid),
         ..MoneyFact::default()
     });
-    facts
-        .purchases
-        .push((shopper.into(), if paid { i64::from(units) } else { 0 }));
+    facts.purchases.push((shopper.into(), counted));
     facts.journal.push(Entry::Ordered(Ordered {
         at_ms: START + 3_010,
         shopper: shopper.into(),
-        key: format!("{shopper}-o1"),
+        key,
         reservation_id: told.reservation_id.clone(),
         order_id,
     }));
@@ -127,21 +122,20 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
         order,
         indexed_open: false,
     });
-    end(
-        facts,
-        shopper,
-        sku,
-        units,
-        if paid {
-            Ending::Bought
-        } else {
-            Ending::PaymentFailed
-        },
-    );
+    end(facts, shopper, sku, units, ending);
 }
 
 /// The facts of the clean run.
 pub(super) fn clean() -> Facts {
+    let sku = |sku: &str, units: u32| SkuFacts {
+        sku: sku.into(),
+        units,
+    };
+    let queue = |queue: &str, dead_letters: bool| QueueFact {
+        queue: queue.into(),
+        messages: 0,
+        dead_letters,
+    };
     let shard = |sku: &str, units: u32, sold: u32| ShardFact {
         sku: sku.into(),
         key: format!("{DROP}#{sku}#0"),
@@ -160,41 +154,13 @@ pub(super) fn clean() -> Facts {
             hold_seconds: 15,
             payment_seconds: 30,
             per_shopper_limit: 2,
-            skus: vec![
-                SkuFacts {
-                    sku: "A".into(),
-                    units: 6,
-                },
-                SkuFacts {
-                    sku: "B".into(),
-                    units: 4,
-                },
-            ],
+            skus: vec![sku("A", 6), sku("B", 4)],
         },
         at_ms: START + 90_000,
-        journal: Vec::new(),
         shards: vec![shard("A", 6, 3), shard("B", 4, 0)],
-        purchases: Vec::new(),
-        orders: Vec::new(),
-        ledger: Vec::new(),
-        money: Vec::new(),
-        queues: vec![
-            QueueFact {
-                queue: "payments".into(),
-                messages: 0,
-                dead_letters: false,
-            },
-            QueueFact {
-                queue: "payments-dlq".into(),
-                messages: 0,
-                dead_letters: true,
-            },
-        ],
-        unreadable: Vec::new(),
-        trouble: false,
-        gateway_failed_ms: Vec::new(),
+        queues: vec![queue("payments", false), queue("payments-dlq", true)],
         overdue_after_ms: super::overdue_after_ms(false),
-        every_change_sampled: false,
+        ..Facts::default()
     };
     order(&mut facts, "ada", "A", 2, true);
     order(&mut facts, "bob", "A", 1, true);

@@ -16,6 +16,8 @@ pub(super) struct JournalIndex<'a> {
     pub(super) released: BTreeSet<&'a str>,
     /// Every answer 202 to a checkout.
     pub(super) ordered: Vec<&'a Ordered>,
+    /// The orders in the answers 202.
+    pub(super) accepted: BTreeSet<&'a str>,
     /// Orders whose cancellation the shoppers requested.
     pub(super) cancel_asked: BTreeSet<&'a str>,
     /// Orders whose end an operator requested.
@@ -51,7 +53,10 @@ impl<'a> JournalIndex<'a> {
                 Entry::Released { reservation_id, .. } => {
                     journal.released.insert(reservation_id);
                 }
-                Entry::Ordered(ordered) => journal.ordered.push(ordered),
+                Entry::Ordered(ordered) => {
+                    journal.ordered.push(ordered);
+                    journal.accepted.insert(&ordered.order_id);
+                }
                 Entry::CancelAsked { order_id, .. } => {
                     journal.cancel_asked.insert(order_id);
                 }

@@ -32,21 +32,22 @@ pub(super) fn units_by_shopper(facts: &Facts) -> BTreeMap<&str, u32> {
     units
 }
 
+/// The orders in the table, by id.
+pub(super) fn orders_by_id(facts: &Facts) -> BTreeMap<&str, &Order> {
+    let orders = facts.orders.iter().map(|fact| &fact.order);
+    orders.map(|order| (order.id.as_str(), order)).collect()
+}
+
 /// Reservations with two orders, in the table or in the answers to shoppers, and accepted keys with two open or
 /// paid orders.
 pub(super) fn duplicate_orders(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let mut orders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for fact in &facts.orders {
-        orders
-            .entry(fact.order.reservation.to_string())
-            .or_default()
-            .insert(fact.order.id.as_str());
-    }
-    for ordered in &journal.ordered {
-        orders
-            .entry(ordered.reservation_id.clone())
-            .or_default()
-            .insert(&ordered.order_id);
+    let stored = facts.orders.iter().map(|fact| &fact.order);
+    let stored = stored.map(|order| (order.reservation.to_string(), order.id.as_str()));
+    let told = journal.ordered.iter();
+    let told = told.map(|ordered| (ordered.reservation_id.clone(), ordered.order_id.as_str()));
+    for (reservation, id) in stored.chain(told) {
+        orders.entry(reservation).or_default().insert(id);
     }
     let mut found = Count::default();
     for (reservation, ids) in orders {
@@ -105,30 +106,19 @@ pub(super) fn duplicate_charges(facts: &Facts) -> Count {
 /// (201) whose checkout was refused before they expired.
 pub(super) fn lost_requests(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let mut found = Count::default();
-    let orders: BTreeMap<&str, _> = facts
-        .orders
-        .iter()
-        .map(|o| (o.order.id.as_str(), &o.order))
-        .collect();
-    let rows: BTreeMap<&str, _> = facts
-        .ledger
-        .iter()
-        .map(|row| (row.order_id.as_str(), row))
-        .collect();
-    let accepted: BTreeSet<&str> = journal.ordered.iter().map(|o| o.order_id.as_str()).collect();
-    for id in &accepted {
+    let orders = orders_by_id(facts);
+    let rows = facts.ledger.iter().map(|row| (row.order_id.as_str(), row));
+    let rows: BTreeMap<&str, _> = rows.collect();
+    for id in &journal.accepted {
         let Some(order) = orders.get(id) else {
             found.add(1, || format!("{id} was accepted and is no order"));
             continue;
         };
-        found.add(u64::from(order.status.is_open()), || {
-            format!("{id} is still {}", order.status.as_str())
-        });
-        let in_ledger = rows
-            .get(id)
-            .is_some_and(|row| row.status == order.status.as_str());
-        found.add(u64::from(!order.status.is_open() && !in_ledger), || {
-            format!("{id} is {} and is not in the ledger", order.status.as_str())
+        let (open, status) = (order.status.is_open(), order.status.as_str());
+        found.add(u64::from(open), || format!("{id} is still {status}"));
+        let in_ledger = rows.get(id).is_some_and(|row| row.status == status);
+        found.add(u64::from(!open && !in_ledger), || {
+            format!("{id} is {status} and is not in the ledger")
         });
     }
     let units = units_by_shopper(facts);
@@ -138,19 +128,15 @@ pub(super) fn lost_requests(facts: &Facts, journal: &JournalIndex<'_>) -> Count 
             continue;
         };
         let in_time = refused.at_ms < reserved.expires_at_ms - CLOCK_SKEW_MS;
+        let owned = units.get(refused.shopper.as_str());
         let over_limit = refused.code == Some(Code::LimitReached)
-            && units
-                .get(refused.shopper.as_str())
-                .is_some_and(|u| u + reserved.quantity > facts.drop.per_shopper_limit);
-        let given_up =
-            journal.released.contains(refused.reservation_id.as_str()) || replaced(journal, reserved);
-        if in_time && !given_up && !over_limit && counted.insert(&refused.reservation_id) {
+            && owned.is_some_and(|u| u + reserved.quantity > facts.drop.per_shopper_limit);
+        let id = refused.reservation_id.as_str();
+        let given_up = journal.released.contains(id) || replaced(journal, reserved);
+        if in_time && !given_up && !over_limit && counted.insert(id) {
+            let code = refused.code.map_or("none", Code::as_str);
             found.add(1, || {
-                format!(
-                    "{} was refused at checkout ({}) before it expired",
-                    refused.reservation_id,
-                    refused.code.map_or("none", Code::as_str)
-                )
+                format!("{id} was refused at checkout ({code}) before it expired")
             });
         }
     }
@@ -182,11 +168,8 @@ pub(super) fn fold_mismatches(facts: &Facts) -> Count {
     let mut found = Count::default();
     for order in facts.orders.iter().map(|fact| &fact.order) {
         found.add(u64::from(!order.follows_from_history()), || {
-            let status = order.status.as_str();
-            format!(
-                "{} is {status}, {}, after {}",
-                order.id, order.turn, order.history
-            )
+            let (id, status) = (&order.id, order.status.as_str());
+            format!("{id} is {status}, {}, after {}", order.turn, order.history)
         });
     }
     found

@@ -38,20 +38,14 @@ pub(super) struct Repeats {
 /// Counts repeats from the answers that shoppers received. A repeat that was refused, or whose first answer was
 /// lost, does not count: the journal contains only answers 201.
 pub(super) fn repeats(facts: &Facts, journal: &JournalIndex<'_>) -> Repeats {
-    let mut first: BTreeMap<(&str, &str, &str), &Reserved> = BTreeMap::new();
+    let mut first: BTreeMap<_, &Reserved> = BTreeMap::new();
     let mut repeats = Repeats::default();
-    for entry in &facts.journal {
-        let Entry::Reserved(reserved) = entry else {
-            continue;
-        };
-        if reserved.key.is_empty() {
-            continue;
-        }
-        let key = (
-            reserved.shopper.as_str(),
-            reserved.sku.as_str(),
-            reserved.key.as_str(),
-        );
+    let with_key = facts.journal.iter().filter_map(|entry| match entry {
+        Entry::Reserved(reserved) if !reserved.key.is_empty() => Some(reserved),
+        _ => None,
+    });
+    for reserved in with_key {
+        let key = (&reserved.shopper, &reserved.sku, &reserved.key);
         if let Some(earlier) = first.get(&key)
             && reserved.at_ms < earlier.expires_at_ms
             && !journal.released.contains(earlier.reservation_id.as_str())

@@ -95,11 +95,9 @@ pub(super) fn oversold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
         }
         for (sku, units) in facts.drop.skus.iter().zip(&sampled.skus) {
             let taken = units.held + units.ordered + units.sold;
-            found.add(taken.saturating_sub(u64::from(sku.units)), || {
-                format!(
-                    "at {} {}: {taken} units claimed or sold of {}",
-                    sampled.at_ms, sku.sku, sku.units
-                )
+            let (at_ms, name, allocated) = (sampled.at_ms, &sku.sku, sku.units);
+            found.add(taken.saturating_sub(allocated.into()), || {
+                format!("at {at_ms} {name}: {taken} units claimed or sold of {allocated}")
             });
         }
     }
@@ -108,14 +106,10 @@ pub(super) fn oversold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
 
 /// Describes in one line a shard that does not add up.
 pub(crate) fn describe(fact: &ShardFact) -> String {
-    let s = &fact.shard;
+    let (s, claims) = (&fact.shard, fact.shard.claimed());
     format!(
-        "{}: allocated {} but free {} + sold {} + claims {}",
-        fact.key,
-        s.allocated,
-        s.free,
-        s.sold,
-        s.claimed()
+        "{}: allocated {} but free {} + sold {} + claims {claims}",
+        fact.key, s.allocated, s.free, s.sold
     )
 }
 
@@ -135,31 +129,23 @@ pub(super) fn undersold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     for (index, sku) in facts.drop.skus.iter().enumerate() {
         let free = count_units(&facts.shards, &sku.sku).free;
         let least = least_spare(facts, journal, index, &sku.sku);
-        let mut wishes: Vec<u32> = journal
-            .ended
-            .iter()
-            .filter(|e| e.sku == sku.sku && u64::from(e.quantity) <= free)
-            .filter(|e| match e.ending {
-                Ending::Gone => true,
-                Ending::Impatient if own_hold_in_the_way(journal, e) => false,
-                Ending::Impatient => {
-                    let from_ms = e.at_ms - known_for_ms;
-                    let first = journal.sampled.partition_point(|s| s.at_ms < from_ms);
-                    least
-                        .get(first)
-                        .is_some_and(|least| *least >= u64::from(e.quantity))
-                }
-                _ => false,
-            })
-            .map(|e| e.quantity)
-            .collect();
-        wishes.sort_unstable();
-        let refused = u64::try_from(wishes.len()).unwrap_or(u64::MAX);
+        let refused = |ended: &Ended| match ended.ending {
+            Ending::Gone => true,
+            Ending::Impatient if own_hold_in_the_way(journal, ended) => false,
+            Ending::Impatient => {
+                let from_ms = ended.at_ms - known_for_ms;
+                let first = journal.sampled.partition_point(|s| s.at_ms < from_ms);
+                let least = least.get(first).copied();
+                least.is_some_and(|least| least >= u64::from(ended.quantity))
+            }
+            _ => false,
+        };
+        let wanted = |ended: &Ended| ended.sku == sku.sku && u64::from(ended.quantity) <= free;
+        let ended = journal.ended.iter();
+        let refused = ended.filter(|ended| wanted(ended) && refused(ended)).count();
+        let (name, refused) = (&sku.sku, u64::try_from(refused).unwrap_or(u64::MAX));
         found.add(free.min(refused), || {
-            format!(
-                "{}: {free} units are free, {refused} shoppers were refused",
-                sku.sku
-            )
+            format!("{name}: {free} units are free, {refused} shoppers were refused")
         });
     }
     found

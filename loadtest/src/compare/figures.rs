@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use stack_api::Processes;
 
+use crate::audit::share;
+use crate::files::read;
 use crate::measure::{Endpoint, Measured, Sample, percentiles};
 use crate::run::Ran;
-use crate::usage::{float, is_http};
+use crate::usage::is_http;
 
 /// The message that `project-ledger` logs when events waited for a database connection.
 const DELAYED: &str = "ledger writes waited for a connection";
@@ -66,19 +67,13 @@ impl Figures {
         let invocations = sum(&front, |p| p.invocations);
         let waited = sum(&front, |p| p.waited_for_cold_start);
         let first = latencies(&ran.measured, 1_000, |s| s.latency_us);
-        let measured = latencies(&ran.measured, 1_000, |s| {
-            s.latency_us.saturating_sub(s.modelled_us)
-        });
+        let without_model = |s: &Sample| s.latency_us.saturating_sub(s.modelled_us);
+        let measured = latencies(&ran.measured, 1_000, without_model);
         let ten = latencies(&ran.measured, 10_000, |s| s.latency_us);
-        let all: Vec<&Processes> = ran.processes.iter().collect();
         Self {
             cold_starts: sum(&front, |p| p.cold_starts),
             cold_starts_elsewhere: sum(&back, |p| p.cold_starts),
-            cold_request_share: if invocations == 0 {
-                0.0
-            } else {
-                float(waited) / float(invocations)
-            },
+            cold_request_share: share(waited, invocations).unwrap_or(0.0),
             first_second_p99_ms: percentiles(&first).p99,
             first_10s_p999_ms: percentiles(&ten).p999,
             first_second_p99_ms_measured_part: percentiles(&measured).p99,
@@ -86,10 +81,10 @@ impl Figures {
             errors: errors(&ran.measured),
             spill_over: sum(&front, |p| p.spill_over),
             spill_over_elsewhere: sum(&back, |p| p.spill_over),
-            held_ahead: sum(&all, |p| p.ahead as u64),
+            held_ahead: ran.processes.iter().map(|p| p.ahead as u64).sum(),
             sold_out_after_ms: ran.report.sold_out_after_ms,
             orders_delayed_by_database: delayed,
-            drain_ms: whole_ms(ran.report.drain_s),
+            drain_ms: whole_ms(ran.report.run.drain_s),
             usd_prescale: ran.prepared.map_or(0.0, |prepared| prepared.usd),
             failures: ran.report.failures.clone(),
         }
@@ -113,8 +108,7 @@ fn latencies(measured: &Measured, ms: i32, of: impl Fn(&Sample) -> u32) -> Vec<u
 
 fn errors(measured: &Measured) -> u64 {
     let failed = |s: &&Sample| {
-        let outcome = measured.outcomes.get(usize::from(s.outcome));
-        let outcome = outcome.map_or("", String::as_str);
+        let outcome = measured.outcome(s);
         // A request that the shopper aborted by a reload is sent again and is not an error.
         s.endpoint != Endpoint::Bank && outcome != "reloaded" && !outcome.starts_with(['2', '3', '4'])
     };
@@ -136,15 +130,12 @@ pub(super) fn delayed_by_database(logs: &Path) -> anyhow::Result<u64> {
     if !path.exists() {
         return Ok(0);
     }
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(delayed(&text))
+    Ok(delayed(&read(&path)?))
 }
 
 fn delayed(log: &str) -> u64 {
-    let lines = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let about = lines.filter(|line| line.message == DELAYED);
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let about = lines.filter(|line: &Line| line.message == DELAYED);
     about.filter_map(|line| line.delayed_events).sum()
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 pub use figures::Figures;
 
+use crate::files::write;
 use crate::prescaling::Prescaling;
 use crate::progress::say;
 use crate::run::{Load, Options, Ran, run};
@@ -89,21 +90,16 @@ impl Compare {
     /// When a run does not complete, or was stopped. A broken promise is not an error: the comparison reports it.
     pub async fn run(&self, stop: watch::Receiver<bool>) -> anyhow::Result<Comparison> {
         say("1 of 3: without pre-scaling");
-        let (off, _) = self.once("off", self.platform_ms, false, &stop).await?;
+        let off = self.once("off", self.platform_ms, false, &stop).await?;
         say("2 of 3: without pre-scaling, the platform's share of a cold start left out");
-        let (bare, _) = self.once("off-bare", 0, false, &stop).await?;
+        let bare = self.once("off-bare", 0, false, &stop).await?;
         say("3 of 3: with pre-scaling");
-        let (on, back) = self.once("on", self.platform_ms, true, &stop).await?;
-        let comparison = self.compare(&off, &bare, &on, back.unwrap_or_default());
-        let write = |name: &str, text: String| {
-            let path = self.load.out.join(name);
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
-        };
-        write("prescale.json", serde_json::to_string_pretty(&comparison)?)?;
-        write(
-            "prescale.svg",
-            plot::first_seconds(&off.0.measured, &on.0.measured)?,
-        )?;
+        let on = self.once("on", self.platform_ms, true, &stop).await?;
+        let plot = plot::first_seconds(&off.ran.measured, &on.ran.measured);
+        let comparison = self.compare(off.figures, bare.figures, on);
+        let text = serde_json::to_string_pretty(&comparison)?;
+        write(&self.load.out.join("prescale.json"), text)?;
+        write(&self.load.out.join("prescale.svg"), plot?)?;
         Ok(comparison)
     }
 
@@ -113,10 +109,8 @@ impl Compare {
         platform_ms: u64,
         prescaled: bool,
         stop: &watch::Receiver<bool>,
-    ) -> anyhow::Result<((Ran, u64), Option<Duration>)> {
+    ) -> anyhow::Result<Once> {
         let out = self.load.out.join(name);
-        std::fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
-        let folder = out.join("stack");
         let further = [
             "--control-planes".to_owned(),
             self.documents.display().to_string(),
@@ -124,20 +118,18 @@ impl Compare {
             format!("--concurrency={PROCESSES}"),
             format!("--account-concurrency={ACCOUNT}"),
         ];
-        let log = out.join("stack.log");
         let options = Options {
             load: Load {
                 out: out.clone(),
                 ..self.load.clone()
             },
-            keys: folder.join("keys"),
+            keys: out.join("stack/keys"),
             prescaled,
             patience: PATIENCE,
         };
         let start = Start {
             functions: &self.functions,
-            folder: &folder,
-            log: &log,
+            out: &out,
             seed: self.load.seed,
             faults: &FaultPlan::default(),
             further: &further,
@@ -150,55 +142,59 @@ impl Compare {
             }
         });
         let (ran, back) = done.await.with_context(|| format!("the run {name}"))?;
-        let delayed = figures::delayed_by_database(&folder.join("logs"))?;
+        let delayed = figures::delayed_by_database(&out.join("stack/logs"))?;
         say(&ran.report.summary());
-        Ok(((ran, delayed), back))
+        let figures = Figures::of(&ran, delayed);
+        Ok(Once { ran, figures, back })
     }
 
-    fn compare(&self, off: &(Ran, u64), bare: &(Ran, u64), on: &(Ran, u64), back: Duration) -> Comparison {
-        let figures = |(ran, delayed): &(Ran, u64)| Figures::of(ran, *delayed);
-        let (ran, _) = on;
+    fn compare(&self, off: Figures, bare: Figures, on: Once) -> Comparison {
+        let prepared = on.ran.prepared;
+        let run = on.ran.report.run;
+        let with = on.figures.first_second_p99_ms.max(f64::MIN_POSITIVE);
         let mut comparison = Comparison {
             ok: false,
             failures: Vec::new(),
-            drop_file: ran.report.drop_file.clone(),
+            drop_file: run.drop_file,
             seed: self.load.seed,
-            shoppers: ran.report.shoppers,
+            shoppers: run.shoppers,
             platform_share_ms: self.platform_ms,
-            off: figures(off),
-            on: figures(on),
-            off_without_platform_share: figures(bare),
-            first_second_p99_ratio: 0.0,
-            first_second_p99_ratio_measured: 0.0,
-            ready_after_ms: ran.prepared.map_or(0, |prepared| ms(prepared.took)),
-            given_back_after_ms: ms(back),
+            first_second_p99_ratio: off.first_second_p99_ms / with,
+            first_second_p99_ratio_measured: bare.first_second_p99_ms / with,
+            off,
+            on: on.figures,
+            off_without_platform_share: bare,
+            ready_after_ms: prepared.map_or(0, |prepared| ms(prepared.took)),
+            given_back_after_ms: ms(on.back),
         };
-        let with = comparison.on.first_second_p99_ms.max(f64::MIN_POSITIVE);
-        comparison.first_second_p99_ratio = comparison.off.first_second_p99_ms / with;
-        comparison.first_second_p99_ratio_measured =
-            comparison.off_without_platform_share.first_second_p99_ms / with;
         comparison.failures = comparison.judge();
         comparison.ok = comparison.failures.is_empty();
         comparison
     }
 }
 
+/// One of the compared runs.
+struct Once {
+    ran: Ran,
+    figures: Figures,
+    /// The time from the end of the run until all capacity was returned; zero without pre-scaling.
+    back: Duration,
+}
+
 async fn on_stack(
     stack: &StackFile,
     options: &Options,
     stop: watch::Receiver<bool>,
-) -> anyhow::Result<(Ran, Option<Duration>)> {
+) -> anyhow::Result<(Ran, Duration)> {
     let ran = run(stack, options, stop).await?;
     if !options.prescaled {
-        return Ok((ran, None));
+        return Ok((ran, Duration::ZERO));
     }
     say("the drop is over; waiting until capacity is given back");
-    let prescaling = Prescaling::new(stack)?;
-    let shoppers = u32::try_from(ran.report.shoppers)?;
-    let back = prescaling
-        .give_back(stack, &ran.drop, &ran.file, shoppers)
-        .await?;
-    Ok((ran, Some(back)))
+    let shoppers = u32::try_from(ran.report.run.shoppers)?;
+    let prescaling = Prescaling::new(stack, &ran.report.run.drop, &ran.file, shoppers)?;
+    let back = prescaling.give_back().await?;
+    Ok((ran, back))
 }
 
 impl Comparison {

@@ -1,12 +1,16 @@
 //! Draws plots as inline SVG. The page's style sheet replaces the colours of axes, grid and text, so that one plot
 //! works on light and dark backgrounds.
 
+use std::collections::BTreeMap;
+
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 pub use plotters::style::RGBColor;
 
 use crate::facts::UnitCounts;
-use crate::measure::Second;
+use crate::measure::Percentiles;
+use crate::usage::float;
 
 /// The placeholder for the colour of axes and text, which the style sheet replaces.
 pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
@@ -50,6 +54,8 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 /// A colour and the height of its layer.
 type Layer = (RGBColor, fn(&UnitCounts) -> u64);
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// A chart with two linear axes.
+type Linear<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 fn draw(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Drawn) -> String {
     let mut svg = String::new();
@@ -63,26 +69,39 @@ fn draw(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Drawn) -> String {
     }
 }
 
+/// A chart on the whole area, with space for the labels of both axes.
+fn builder<'c, 'a>(area: &'c Area<'a>) -> ChartBuilder<'c, 'c, SVGBackend<'a>> {
+    let mut builder = ChartBuilder::on(area);
+    builder.margin(8).x_label_area_size(42).y_label_area_size(66);
+    builder
+}
+
+/// Draws a plot whose vertical axis is linear, from 0 to `top`, with about `labels` numbers of `digits` decimals.
+fn linear(
+    y: &str,
+    time: (f64, f64),
+    top: f64,
+    labels: usize,
+    digits: usize,
+    paint: impl FnOnce(&mut Linear<'_>) -> Drawn,
+) -> String {
+    draw(SIZE, |area| {
+        let mut chart = builder(area).build_cartesian_2d(time.0..time.1, 0.0..top)?;
+        mesh!(chart, y, labels, |y: &f64| format!("{y:.digits$}"));
+        paint(&mut chart)
+    })
+}
+
 fn label() -> TextStyle<'static> {
     ("sans-serif", 13).into_font().color(&INK)
 }
 
 /// Plots the number of shoppers who arrive in each second.
-pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
-    draw(SIZE, |area| {
-        let (from, to) = time_range(by_second.iter().map(|(s, _)| f64::from(*s)));
-        let most = by_second.iter().map(|(_, n)| *n).max().unwrap_or(1);
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .x_label_area_size(42)
-            .y_label_area_size(66)
-            .build_cartesian_2d(from..to + 1.0, 0.0..1.08 * float(most))?;
-        mesh!(
-            chart,
-            "shoppers per second",
-            whole_labels(most),
-            |y: &f64| format!("{y:.0}")
-        );
+pub(super) fn arrivals(by_second: &BTreeMap<i32, u64>) -> String {
+    let (from, to) = time_range(by_second.keys().map(|second| f64::from(*second)));
+    let most = by_second.values().copied().max().unwrap_or(1);
+    let (time, top) = ((from, to + 1.0), 1.08 * float(most));
+    linear("shoppers per second", time, top, whole_labels(most), 0, |chart| {
         chart.draw_series(by_second.iter().map(|(second, count)| {
             let left = f64::from(*second);
             Rectangle::new([(left + 0.08, 0.0), (left + 0.92, float(*count))], SOLD.filled())
@@ -94,57 +113,41 @@ pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
 /// Plots the units by state over time, stacked: sold, ordered, held, free.
 #[must_use]
 pub fn units(samples: &[(f64, UnitCounts)]) -> String {
-    draw(SIZE, |area| {
-        let (from, to) = time_range(samples.iter().map(|(s, _)| *s));
-        let most = samples.iter().map(|(_, u)| u.total()).max().unwrap_or(1);
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .x_label_area_size(42)
-            .y_label_area_size(66)
-            .build_cartesian_2d(from..to, 0.0..1.04 * float(most.max(1)))?;
-        mesh!(chart, "units", whole_labels(most), |y: &f64| format!("{y:.0}"));
-        // Each layer is painted over the larger layer that includes it.
-        let layers: [Layer; 4] = [
-            (FREE, |u| u.sold + u.ordered + u.held + u.free),
-            (HELD, |u| u.sold + u.ordered + u.held),
-            (ORDERED, |u| u.sold + u.ordered),
-            (SOLD, |u| u.sold),
-        ];
+    let time = time_range(samples.iter().map(|(second, _)| *second));
+    let most = samples.iter().map(|(_, u)| u.total()).max().unwrap_or(1);
+    let top = 1.04 * float(most.max(1));
+    // Each layer is painted over the larger layer that includes it.
+    let layers: [Layer; 4] = [
+        (FREE, |u| u.sold + u.ordered + u.held + u.free),
+        (HELD, |u| u.sold + u.ordered + u.held),
+        (ORDERED, |u| u.sold + u.ordered),
+        (SOLD, |u| u.sold),
+    ];
+    linear("units", time, top, whole_labels(most), 0, |chart| {
         for (colour, height) in layers {
-            let top = samples
-                .iter()
-                .map(|(second, units)| (*second, float(height(units))));
-            chart.draw_series(AreaSeries::new(top, 0.0, colour.filled()))?;
+            let line = samples.iter().map(|(at, units)| (*at, float(height(units))));
+            chart.draw_series(AreaSeries::new(line, 0.0, colour.filled()))?;
         }
         Ok(())
     })
 }
 
 /// Plots the median and the 99th percentile of one endpoint's latency by second, on a logarithmic scale.
-pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
+pub(super) fn latency(seconds: &BTreeMap<i32, Percentiles>, range: (f64, f64)) -> String {
+    let worst = seconds.values().map(|s| s.p99).fold(10.0, f64::max);
+    let medians = seconds.values().map(|s| s.p50).filter(|v| *v > 0.0);
+    let best = medians.fold(1.0, f64::min).max(0.05);
     draw(SMALL, |area| {
-        let worst = seconds.iter().map(|s| s.p99).fold(10.0, f64::max);
-        let best = seconds
-            .iter()
-            .map(|s| s.p50)
-            .filter(|v| *v > 0.0)
-            .fold(1.0, f64::min)
-            .max(0.05);
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .x_label_area_size(42)
-            .y_label_area_size(66)
-            .build_cartesian_2d(range.0..range.1, (best..1.5 * worst).log_scale())?;
+        let heights = (best..1.5 * worst).log_scale();
+        let mut chart = builder(area).build_cartesian_2d(range.0..range.1, heights)?;
         mesh!(chart, "ms (log scale)", 5, |y: &f64| if *y >= 1.0 {
             format!("{y:.0}")
         } else {
             format!("{y:.1}")
         });
-        let line = |of: fn(&Second) -> f64| {
-            seconds
-                .iter()
-                .map(move |s| (f64::from(s.second) + 0.5, of(s).max(best)))
-                .collect::<Vec<_>>()
+        let line = |of: fn(&Percentiles) -> f64| {
+            let points = seconds.iter();
+            points.map(move |(second, found)| (f64::from(*second) + 0.5, of(found).max(best)))
         };
         chart.draw_series(LineSeries::new(line(|s| s.p99), P99.stroke_width(2)))?;
         chart.draw_series(LineSeries::new(line(|s| s.p50), SOLD.stroke_width(2)))?;
@@ -155,20 +158,11 @@ pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
 /// Plots figures over time, each as a line in its colour; `y` is the label of the vertical axis.
 #[must_use]
 pub fn lines(y: &str, lines: &[(RGBColor, Vec<(f64, f64)>)]) -> String {
-    draw(SIZE, |area| {
-        let points = || lines.iter().flat_map(|(_, line)| line.iter());
-        let (from, to) = time_range(points().map(|(second, _)| *second));
-        let most = points().map(|(_, value)| *value).fold(0.0, f64::max);
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .x_label_area_size(42)
-            .y_label_area_size(66)
-            .build_cartesian_2d(from..to, 0.0..1.08 * most.max(1.0))?;
-        mesh!(chart, y, 7, |y: &f64| if most < 10.0 {
-            format!("{y:.1}")
-        } else {
-            format!("{y:.0}")
-        });
+    let points = || lines.iter().flat_map(|(_, line)| line.iter());
+    let time = time_range(points().map(|(second, _)| *second));
+    let most = points().map(|(_, value)| *value).fold(0.0, f64::max);
+    let (top, digits) = (1.08 * most.max(1.0), usize::from(most < 10.0));
+    linear(y, time, top, 7, digits, |chart| {
         for (colour, line) in lines {
             chart.draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)))?;
         }
@@ -183,21 +177,8 @@ fn whole_labels(most: u64) -> usize {
 
 /// The range of the times, in s. The range is 1 s long if all times are equal or there are none.
 pub(super) fn time_range(seconds: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
-    for second in seconds {
-        from = from.min(second);
-        to = to.max(second);
-    }
-    if from.is_finite() && to > from {
-        (from, to)
-    } else if from.is_finite() {
-        (from, from + 1.0)
-    } else {
-        (0.0, 1.0)
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "units and shoppers of a drop")]
-fn float(count: u64) -> f64 {
-    count as f64
+    let seconds: Vec<f64> = seconds.collect();
+    let from = seconds.iter().copied().reduce(f64::min).unwrap_or(0.0);
+    let to = seconds.iter().copied().reduce(f64::max).unwrap_or(0.0);
+    (from, if to > from { to } else { from + 1.0 })
 }

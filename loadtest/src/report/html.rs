@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
 
-use super::{Report, charts, samples};
+use super::{Report, charts, float, samples};
 use crate::facts::{Facts, UnitCounts};
 use crate::measure::{Endpoint, Measured};
 
@@ -20,16 +20,16 @@ pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Drop report: " (report.title) }
+                title { "Drop report: " (report.run.title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                h1 { (report.title) }
+                h1 { (report.run.title) }
                 p.soft {
-                    (group(report.shoppers)) " shoppers for " (group(report.findings.allocated)) @if report.findings.allocated == 1 { " unit" } @else { " units" } " · drop file "
-                    code { (report.drop_file) } " · seed " (report.seed) " · " (format!("{:.0}", report.duration_s))
-                    " s from publishing to the end of the drain · " (report.machine.cores) " cores"
-                    @if let Some(revision) = &report.machine.git_revision { " · revision " code { (revision) } }
+                    (group(report.run.shoppers)) " shoppers for " (group(report.findings.allocated)) @if report.findings.allocated == 1 { " unit" } @else { " units" } " · drop file "
+                    code { (report.run.drop_file) } " · seed " (report.run.seed) " · " (format!("{:.0}", report.run.duration_s))
+                    " s from publishing to the end of the drain · " (report.run.machine.cores) " cores"
+                    @if let Some(revision) = &report.run.machine.git_revision { " · revision " code { (revision) } }
                 }
                 (verdict(report))
                 (tiles(report))
@@ -55,7 +55,7 @@ pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
                 (usage(report))
                 p.soft {
                     "Times are those of this machine, which ran generator, functions and emulators together. Prices are list prices of us-east-1 ("
-                    (report.prices_as_of) "), applied to what was metered here."
+                    (report.usage.prices_as_of) "), applied to what was metered here."
                 }
             }
         }
@@ -66,7 +66,7 @@ pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
 fn verdict(report: &Report) -> Markup {
     html! {
         @if report.ok {
-            div.verdict.good { @if report.faults.any() { "Every promise was kept, whatever went wrong." } @else { "Every promise was kept, and the generator was in time." } }
+            div.verdict.good { @if report.run.faults.any() { "Every promise was kept, whatever went wrong." } @else { "Every promise was kept, and the generator was in time." } }
         } @else {
             div.verdict.bad {
                 "This run failed."
@@ -80,11 +80,8 @@ fn tiles(report: &Report) -> Markup {
     let f = &report.findings;
     let u = &report.usage;
     let ratio = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
-    let after = |value: Option<i64>| {
-        value.map_or("never".to_owned(), |ms| {
-            format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
-        })
-    };
+    let seconds = |ms: i64| format!("{}.{} s", ms / 1_000, ms % 1_000 / 100);
+    let after = |value: Option<i64>| value.map_or("never".to_owned(), seconds);
     let tile = |figure: String, name: &str| html! { div.tile { b { (figure) } span { (name) } } };
     html! {
         div.tiles {
@@ -92,9 +89,9 @@ fn tiles(report: &Report) -> Markup {
             (tile(f.sold_share.map_or("–".to_owned(), |v| format!("{:.1} %", 100.0 * v)), "sold of what could be"))
             (tile(after(report.sold_out_after_ms), "until nothing was free"))
             (tile(after(report.all_paid_after_ms), "until all was paid"))
-            (tile(group(report.requests), "API requests"))
-            (tile(format!("{:.0} / {:.0}", report.offered_rps, report.achieved_rps), "offered / achieved per s"))
-            (tile(group(report.peak_rps), "offered in the busiest second"))
+            (tile(group(report.rates.requests), "API requests"))
+            (tile(format!("{:.0} / {:.0}", report.rates.offered_rps, report.rates.achieved_rps), "offered / achieved per s"))
+            (tile(group(report.rates.peak_rps), "offered in the busiest second"))
             (tile(ratio(u.wcu_per_reservation), "write units a reservation"))
             (tile(ratio(u.wcu_per_rejection), "write units a refusal"))
             (tile(ratio(u.stock_wcu_per_sold_unit), "stock write units a sold unit"))
@@ -131,28 +128,29 @@ fn faults(report: &Report) -> Markup {
         kinds.collect::<Vec<_>>().join(", ")
     };
     html! {
-        @if report.faults.any() {
+        @if report.run.faults.any() {
             h2 { "What went wrong on purpose" }
             div.table { table {
                 tr { th { "Fault" } th { "Of which" } th.n { "Struck" } }
-                @for (name, struck) in &report.faults.struck {
+                @for (name, struck) in &report.run.faults.struck {
                     tr {
                         td { code { (name) } } td.soft { (kinds(&struck.kinds)) }
                         @if struck.strikes > 0 { td.n { (group(struck.strikes)) } } @else { td.n.bad { "never" } }
                     }
                 }
             } }
-            p.soft { "Asked for: " code { (report.faults.plan) } ", drawn from seed " (report.faults.seed) "." }
+            p.soft { "Asked for: " code { (report.run.faults.plan) } ", drawn from seed " (report.run.faults.seed) "." }
         }
     }
 }
 
 fn latency_plots(measured: &Measured) -> Markup {
     let all: Vec<_> = Endpoint::ALL.iter().map(|e| (*e, measured.seconds(*e))).collect();
-    let range = charts::time_range(all.iter().flat_map(|(_, s)| s).map(|s| f64::from(s.second)));
+    let seconds = all.iter().flat_map(|(_, seconds)| seconds.keys());
+    let range = charts::time_range(seconds.map(|second| f64::from(*second)));
     let shown = all
         .iter()
-        .filter(|(endpoint, seconds)| seconds.len() > 1 && *endpoint != Endpoint::Bank);
+        .filter(|(e, seconds)| seconds.len() > 1 && *e != Endpoint::Bank);
     html! {
         div.plots {
             @for (endpoint, seconds) in shown {
@@ -188,9 +186,9 @@ fn answers(report: &Report) -> Markup {
                 }
             }
         } }
-        @if !report.surprises.is_empty() {
+        @if !report.run.surprises.is_empty() {
             p.bad { "Not what the API promises:" }
-            ul { @for (line, count) in &report.surprises { li { (group(*count)) " × " code { (line) } } } }
+            ul { @for (line, count) in &report.run.surprises { li { (group(*count)) " × " code { (line) } } } }
         }
     }
 }
@@ -202,8 +200,8 @@ fn endings(report: &Report) -> Markup {
             @for (ending, count) in &report.endings {
                 tr { td { (words(&format!("{ending:?}"))) } td.n { (group(*count)) } }
             }
-            @if report.unfinished_shoppers > 0 {
-                tr { td { "cut short" } td.n { (group(report.unfinished_shoppers)) } }
+            @if report.run.unfinished > 0 {
+                tr { td { "cut short" } td.n { (group(report.run.unfinished)) } }
             }
         } }
     }
@@ -229,15 +227,14 @@ fn usage(report: &Report) -> Markup {
     }
 }
 
-fn arrivals(measured: &Measured) -> Vec<(i32, u64)> {
+fn arrivals(measured: &Measured) -> BTreeMap<i32, u64> {
     let mut by_second: BTreeMap<i32, u64> = BTreeMap::new();
     for at_ms in &measured.arrivals_ms {
         *by_second.entry(at_ms.div_euclid(1_000)).or_default() += 1;
     }
-    by_second.into_iter().collect()
+    by_second
 }
 
-#[allow(clippy::cast_precision_loss, reason = "milliseconds of a drop")]
 fn units(facts: &Facts) -> Vec<(f64, UnitCounts)> {
     samples(&facts.journal)
         .map(|sampled| {
@@ -248,7 +245,7 @@ fn units(facts: &Facts) -> Vec<(f64, UnitCounts)> {
                 all.ordered += units.ordered;
                 all.sold += units.sold;
             }
-            ((sampled.at_ms - facts.drop.starts_at_ms) as f64 / 1e3, all)
+            (float(sampled.at_ms - facts.drop.starts_at_ms) / 1e3, all)
         })
         .collect()
 }

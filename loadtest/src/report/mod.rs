@@ -30,13 +30,14 @@ pub struct Machine {
 }
 
 /// The facts of a run that its measurements and its audit do not contain.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct RunFacts {
     pub drop_file: String,
     pub title: String,
     /// The seed of all random numbers.
     pub seed: u64,
     pub shoppers: u64,
+    #[serde(skip)]
     pub drop: DropFacts,
     pub machine: Machine,
     /// The time from publishing to the end of the drain, in s.
@@ -46,15 +47,15 @@ pub struct RunFacts {
     /// The work that was left at the drain's time limit; empty if no work was left.
     pub left_undone: Vec<String>,
     /// Shoppers whose visit had not ended when the run was stopped.
+    #[serde(rename = "unfinished_shoppers")]
     pub unfinished: u64,
-    /// Answers that the API does not promise.
+    /// Answers that the API does not promise, with their counts.
     pub surprises: BTreeMap<String, u64>,
     /// The number of samples of the shards that failed.
+    #[serde(skip)]
     pub failed_samples: u64,
-    /// The injected faults.
+    /// The injected faults and their counts.
     pub faults: FaultReport,
-    /// The date of the list prices.
-    pub prices_as_of: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -72,27 +73,15 @@ pub struct Report {
     pub ok: bool,
     /// The reasons why `ok` is false; empty otherwise.
     pub failures: Vec<String>,
-    pub drop_file: String,
-    pub title: String,
     pub drop_id: String,
-    /// The seed of all random numbers.
-    pub seed: u64,
-    pub shoppers: u64,
+    #[serde(flatten)]
+    pub run: RunFacts,
     /// The audit's units, promises and explanations.
     #[serde(flatten)]
     pub findings: Findings,
     pub endings: BTreeMap<Ending, u64>,
-    /// Shoppers whose visit had not ended when the run was stopped.
-    pub unfinished_shoppers: u64,
-    /// Answers that the API does not promise, with their counts.
-    pub surprises: BTreeMap<String, u64>,
-    /// API requests intended per second between the first and the last arrival.
-    pub offered_rps: f64,
-    /// API requests answered per second between the first and the last arrival.
-    pub achieved_rps: f64,
-    /// API requests intended in the busiest second.
-    pub peak_rps: u64,
-    pub requests: u64,
+    #[serde(flatten)]
+    pub rates: Rates,
     /// The time from the opening to the first sample in which no unit of any SKU was free, in ms; `None` if there
     /// is no such sample. Samples are 500 ms apart.
     pub sold_out_after_ms: Option<i64>,
@@ -116,46 +105,34 @@ pub struct Report {
     /// The usage of tables, queues and functions, and its cost, by the stack's meter.
     #[serde(flatten)]
     pub usage: Usage,
-    /// The date of the list prices that `usd_per_order` uses.
-    pub prices_as_of: String,
-    /// The time from publishing to the end of the drain, in s.
-    pub duration_s: f64,
-    /// The time from the end of the last visit to the end of the drain, in s.
-    pub drain_s: f64,
-    /// The work that was left at the drain's time limit; empty if no work was left.
-    pub left_undone: Vec<String>,
     /// The number of samples of the shards during the run.
     pub samples: u64,
-    /// The injected faults and their counts.
-    pub faults: FaultReport,
-    pub machine: Machine,
 }
 
 /// The rates of API requests, by second and over the whole run.
-struct Rates {
-    offered_rps: f64,
-    achieved_rps: f64,
-    peak_rps: u64,
-    requests: u64,
+#[derive(Debug, Clone, Serialize)]
+pub struct Rates {
+    /// API requests intended per second between the first and the last arrival.
+    pub offered_rps: f64,
+    /// API requests answered per second between the first and the last arrival.
+    pub achieved_rps: f64,
+    /// API requests intended in the busiest second.
+    pub peak_rps: u64,
+    pub requests: u64,
 }
 
 impl Rates {
     fn of(measured: &Measured) -> Self {
         let api = measured.samples.iter().filter(|s| s.endpoint != Endpoint::Bank);
-        let window = window(measured);
+        let arrivals = measured.arrivals_ms.iter().map(|ms| i64::from(*ms));
+        let window = arrivals.clone().min().zip(arrivals.max());
         let within = |at_ms: i64| window.is_some_and(|(from, to)| (from..=to).contains(&at_ms));
         let seconds = window.map_or(0.0, |(from, to)| float(to - from) / 1e3);
-        let rate = |count: usize| {
-            if seconds > 0.0 {
-                float(i64::try_from(count).unwrap_or(i64::MAX)) / seconds
-            } else {
-                0.0
-            }
+        let rate = |count: usize| match seconds > 0.0 {
+            true => float(i64::try_from(count).unwrap_or(i64::MAX)) / seconds,
+            false => 0.0,
         };
-        let answered = |s: &&Sample| {
-            let outcome = measured.outcomes.get(usize::from(s.outcome));
-            outcome.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_digit()))
-        };
+        let answered = |s: &&Sample| measured.outcome(s).starts_with(|c: char| c.is_ascii_digit());
         let ended = |s: &Sample| i64::from(s.intended_ms) + i64::from(s.latency_us / 1_000);
         let offered = api.clone().filter(|s| within(i64::from(s.intended_ms)));
         let achieved = api.clone().filter(answered).filter(|s| within(ended(s)));
@@ -170,14 +147,6 @@ impl Rates {
             requests: by_second.values().sum(),
         }
     }
-}
-
-/// The time from the opening to the first sample for which `done` is true, in ms.
-fn first_sample(samples: &[&Sampled], starts_at_ms: i64, done: impl Fn(&Sampled) -> bool) -> Option<i64> {
-    let open = samples
-        .iter()
-        .filter(|s| s.at_ms >= starts_at_ms && !s.skus.is_empty());
-    open.filter(|s| done(s)).map(|s| s.at_ms - starts_at_ms).min()
 }
 
 fn endings(journal: &[Entry]) -> BTreeMap<Ending, u64> {
@@ -200,61 +169,48 @@ impl Report {
         usage: Usage,
     ) -> Self {
         let samples: Vec<&Sampled> = samples(journal).collect();
-        let first = |done: &dyn Fn(&Sampled) -> bool| first_sample(&samples, run.drop.starts_at_ms, done);
-        let rates = Rates::of(measured);
+        let starts_at_ms = run.drop.starts_at_ms;
+        let open = |s: &&Sampled| s.at_ms >= starts_at_ms && !s.skus.is_empty();
+        let first = |done: fn(&Sampled) -> bool| {
+            let done = samples.iter().copied().filter(open).filter(|s| done(s));
+            done.map(|s| s.at_ms - starts_at_ms).min()
+        };
         let named = |found: BTreeMap<Endpoint, Percentiles>| {
             found.into_iter().map(|(e, p)| (e.as_str(), p)).collect()
         };
+        let counts = measured.counts().into_iter();
         let late = percentiles(&measured.late_arrivals_us);
         let mut report = Self {
             ok: false,
             failures: Vec::new(),
             drop_id: run.drop.drop_id.clone(),
-            sold_out_after_ms: first(&|s| s.skus.iter().all(|u| u.free == 0)),
-            all_paid_after_ms: first(&|s| s.skus.iter().all(|u| u.sold == u.total())),
-            drop_file: run.drop_file,
-            title: run.title,
-            seed: run.seed,
-            shoppers: run.shoppers,
+            sold_out_after_ms: first(|s| s.skus.iter().all(|u| u.free == 0)),
+            all_paid_after_ms: first(|s| s.skus.iter().all(|u| u.sold == u.total())),
+            run,
             findings,
             endings: endings(journal),
-            unfinished_shoppers: run.unfinished,
-            surprises: run.surprises,
-            offered_rps: rates.offered_rps,
-            achieved_rps: rates.achieved_rps,
-            peak_rps: rates.peak_rps,
-            requests: rates.requests,
+            rates: Rates::of(measured),
             latency_ms: named(measured.latencies()),
             latency_ms_by_phase: ByPhase {
                 before_opening: named(measured.latencies_of_phase(false)),
                 open: named(measured.latencies_of_phase(true)),
             },
-            status_counts: measured
-                .counts()
-                .into_iter()
-                .map(|(e, counts)| (e.as_str(), counts))
-                .collect(),
+            status_counts: counts.map(|(e, counts)| (e.as_str(), counts)).collect(),
             generator_late_ms_p99: late.p99,
             generator_late_ms: late,
             step_late_ms: percentiles(&measured.late_steps_us),
             gateway: GatewayFigures::default(),
             usage,
-            prices_as_of: run.prices_as_of,
-            duration_s: run.duration_s,
-            drain_s: run.drain_s,
-            left_undone: run.left_undone,
             samples: u64::try_from(samples.len()).unwrap_or(u64::MAX),
-            faults: run.faults,
-            machine: run.machine,
         };
-        report.failures = report.judge(run.failed_samples);
+        report.failures = report.judge();
         report.ok = report.failures.is_empty();
         report
     }
 
     /// The reasons why the run failed or is void.
-    fn judge(&self, failed_samples: u64) -> Vec<String> {
-        let f = &self.findings;
+    fn judge(&self) -> Vec<String> {
+        let (f, run) = (&self.findings, &self.run);
         let mut failures = Vec::new();
         for (promise, figure, _) in f.figures().into_iter().filter(|(_, figure, _)| *figure > 0) {
             failures.push(match promise {
@@ -262,98 +218,72 @@ impl Report {
                 promise => format!("{promise} is {figure}"),
             });
         }
-        if !self.left_undone.is_empty() {
-            failures.push(format!("not drained: {}", self.left_undone.join(", ")));
+        if !run.left_undone.is_empty() {
+            failures.push(format!("not drained: {}", run.left_undone.join(", ")));
         }
         let late = self.generator_late_ms_p99;
         // Late arrivals make latencies wrong. No conclusion is drawn from latencies under faults, so a run with
         // faults may be late.
-        if late > LATE_LIMIT_MS && !self.faults.any() {
+        if late > LATE_LIMIT_MS && !run.faults.any() {
             failures.push(format!(
                 "the generator was {late:.1} ms late (p99), {LATE_LIMIT_MS} ms are allowed"
             ));
         }
-        if self.unfinished_shoppers > 0 {
-            failures.push(format!("{} visits were cut short", self.unfinished_shoppers));
+        if run.unfinished > 0 {
+            failures.push(format!("{} visits were cut short", run.unfinished));
         }
         let ended: u64 = self.endings.values().sum();
-        if ended != self.shoppers {
-            failures.push(format!("{ended} of {} shoppers came to an end", self.shoppers));
+        if ended != run.shoppers {
+            failures.push(format!("{ended} of {} shoppers came to an end", run.shoppers));
         }
-        let unexpected: u64 = self.surprises.values().sum();
+        let unexpected: u64 = run.surprises.values().sum();
         if unexpected > 0 {
             failures.push(format!("{unexpected} answers were not what the API promises"));
         }
         let dead = self.answered_for_functions();
-        if dead > 0 && !self.faults.is_deadly() {
+        if dead > 0 && !run.faults.is_deadly() {
             failures.push(format!(
                 "{dead} requests were answered 500 in a function's place, and no fault explains that"
             ));
         }
-        failures.extend(
-            self.faults
-                .idle()
-                .map(|fault| format!("the fault {fault} never struck")),
-        );
-        failures.extend(
-            self.missing(failed_samples)
-                .into_iter()
-                .map(|figure| format!("{figure} is missing")),
-        );
+        let idle = run.faults.idle();
+        failures.extend(idle.map(|fault| format!("the fault {fault} never struck")));
+        let missing = self.missing().into_iter();
+        failures.extend(missing.map(|figure| format!("{figure} is missing")));
         failures
     }
 
     /// Requests that API Gateway answered in place of a function: 500, with a body that is not a problem document.
     fn answered_for_functions(&self) -> u64 {
-        let api = self
-            .status_counts
-            .iter()
-            .filter(|(name, _)| **name != Endpoint::Bank.as_str());
+        let bank = Endpoint::Bank.as_str();
+        let api = self.status_counts.iter().filter(|(name, _)| **name != bank);
         api.filter_map(|(_, counts)| counts.get("500")).sum()
     }
 
-    fn missing(&self, failed_samples: u64) -> Vec<&'static str> {
-        let f = &self.findings;
-        let u = &self.usage;
-        let mut missing = Vec::new();
-        let mut needs = |there: bool, name: &'static str| {
-            if !there {
-                missing.push(name);
-            }
-        };
-        needs(
-            self.generator_late_ms.count == self.shoppers,
-            "the lateness of every arrival",
-        );
-        needs(
-            self.samples > 0 && failed_samples * 10 <= self.samples,
-            "the shard samples",
-        );
-        needs(
-            self.latency_ms.contains_key("show_status"),
-            "latency_ms of the status",
-        );
-        needs(f.reserved > 0, "any reservation");
-        needs(
-            f.reserved == 0 || u.wcu_per_reservation.is_some(),
-            "wcu_per_reservation",
-        );
-        needs(
-            f.reserved == 0 || u.read_units_per_reservation.is_some(),
-            "read_units_per_reservation",
-        );
-        needs(
-            f.paid == 0 || u.stock_wcu_per_sold_unit.is_some(),
-            "stock_wcu_per_sold_unit",
-        );
-        needs(f.sold_share.is_some(), "sold_share");
-        needs(f.ordered == 0 || u.usd_per_order.is_some(), "usd_per_order");
-        let metered = |route: &str| u.functions.iter().any(|function| function.route.contains(route));
-        needs(
-            f.reserved == 0 || metered("/reservations"),
-            "the meter's row of reservations",
-        );
-        missing
+    /// The figures that every run must have, as far as this run lacks them.
+    fn missing(&self) -> Vec<&'static str> {
+        let (f, u, run) = (&self.findings, &self.usage, &self.run);
+        let (reserved, ordered, paid) = (f.reserved > 0, f.ordered > 0, f.paid > 0);
+        let metered = u.functions.iter().any(|f| f.route.contains("/reservations"));
+        let status = self.latency_ms.contains_key("show_status");
+        let timed = self.generator_late_ms.count == run.shoppers;
+        let reads = u.read_units_per_reservation;
+        let sampled = self.samples > 0 && run.failed_samples * 10 <= self.samples;
+        let if_any = |some: bool, figure: Option<f64>| !some || figure.is_some();
+        let figures = [
+            (timed, "the lateness of every arrival"),
+            (sampled, "the shard samples"),
+            (status, "latency_ms of the status"),
+            (reserved, "any reservation"),
+            (if_any(reserved, u.wcu_per_reservation), "wcu_per_reservation"),
+            (if_any(reserved, reads), "read_units_per_reservation"),
+            (if_any(paid, u.stock_wcu_per_sold_unit), "stock_wcu_per_sold_unit"),
+            (f.sold_share.is_some(), "sold_share"),
+            (if_any(ordered, u.usd_per_order), "usd_per_order"),
+            (!reserved || metered, "the meter's row of reservations"),
+        ];
+        let missing = figures.into_iter().filter(|(there, _)| !there);
+        missing.map(|(_, figure)| figure).collect()
     }
 }
 
@@ -362,13 +292,6 @@ pub(crate) fn samples(journal: &[Entry]) -> impl Iterator<Item = &Sampled> {
         Entry::Sampled(sampled) => Some(sampled),
         _ => None,
     })
-}
-
-/// The times of the first and the last arrival, in ms relative to the opening.
-fn window(measured: &Measured) -> Option<(i64, i64)> {
-    let first = measured.arrivals_ms.iter().min()?;
-    let last = measured.arrivals_ms.iter().max()?;
-    Some((i64::from(*first), i64::from(*last)))
 }
 
 #[allow(

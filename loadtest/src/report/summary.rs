@@ -5,15 +5,16 @@ use super::{LATE_LIMIT_MS, Report, float};
 impl Report {
     #[must_use]
     pub fn summary(&self) -> String {
-        let f = &self.findings;
-        let u = &self.usage;
+        let (run, rates) = (&self.run, &self.rates);
+        let (f, u) = (&self.findings, &self.usage);
         let ratio = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.3}"));
-        let ms =
-            |value: Option<i64>| value.map_or("never".to_owned(), |v| format!("{:.1} s", float(v) / 1e3));
+        let percent = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{:.1} %", 100.0 * v));
+        let seconds = |ms: i64| format!("{:.1} s", float(ms) / 1e3);
+        let after = |ms: Option<i64>| ms.map_or("never".to_owned(), seconds);
         let mut lines = vec![
             format!(
                 "{} · {} shoppers · seed {} · {:.0} s",
-                self.title, self.shoppers, self.seed, self.duration_s
+                run.title, run.shoppers, run.seed, run.duration_s
             ),
             format!(
                 "  units       {} on sale, {} reserved, {} ordered, {} paid, {} free",
@@ -21,8 +22,7 @@ impl Report {
             ),
             format!(
                 "  sold        {} of the {} units that could be sold; {} orders ended by their deadline; {} of {} repeats did not find their reservation",
-                f.sold_share
-                    .map_or("-".to_owned(), |v| format!("{:.1} %", 100.0 * v)),
+                percent(f.sold_share),
                 f.sellable,
                 f.endings_by_deadline,
                 f.repeats_elsewhere,
@@ -30,12 +30,12 @@ impl Report {
             ),
             format!(
                 "  sold out    after {}, all paid after {}",
-                ms(self.sold_out_after_ms),
-                ms(self.all_paid_after_ms)
+                after(self.sold_out_after_ms),
+                after(self.all_paid_after_ms)
             ),
             format!(
                 "  requests    {}, offered {:.0}/s, achieved {:.0}/s, peak {}/s",
-                self.requests, self.offered_rps, self.achieved_rps, self.peak_rps
+                rates.requests, rates.offered_rps, rates.achieved_rps, rates.peak_rps
             ),
         ];
         for name in ["show_status", "reserve", "checkout"] {
@@ -60,7 +60,7 @@ impl Report {
             ratio(g.calls_per_paid_order),
             100.0 * g.too_many_share,
             g.paced_rps.unwrap_or_default(),
-            g.of_limit.map_or("-".to_owned(), |v| format!("{:.1} %", 100.0 * v))
+            percent(g.of_limit)
         ));
         lines.push(format!(
             "  price       {} USD an order; {} cold starts",
@@ -75,17 +75,16 @@ impl Report {
             "  generator   {:.1} ms late at p99 (limit {LATE_LIMIT_MS} ms)",
             self.generator_late_ms_p99
         ));
-        if self.faults.any() {
-            let struck = self.faults.struck.iter();
-            let struck: Vec<String> = struck
-                .map(|(name, struck)| format!("{name} {}", struck.strikes))
-                .collect();
+        if run.faults.any() {
+            let struck = run.faults.struck.iter();
+            let struck = struck.map(|(name, struck)| format!("{name} {}", struck.strikes));
+            let struck: Vec<String> = struck.collect();
             lines.push(format!("  faults      {}", struck.join(", ")));
         }
         for line in f.lines().take(10) {
             lines.push(format!("  ! {line}"));
         }
-        for (surprise, count) in self.surprises.iter().take(5) {
+        for (surprise, count) in run.surprises.iter().take(5) {
             lines.push(format!("  ! {count} × {surprise}"));
         }
         match self.ok {

@@ -6,6 +6,7 @@ use api::reservations::{ReservationView, ReserveBody};
 use bytes::Bytes;
 use domain::order::OrderStatus;
 use http::Method;
+use serde::de::DeserializeOwned;
 
 use super::Shopper;
 use crate::behaviour::{AfterReserving, Card};
@@ -43,16 +44,20 @@ pub fn checkout_body(
     }
 }
 
+/// The bodies of the answers with `status`.
+fn views<T: DeserializeOwned>(answers: &[Answer], status: u16) -> impl Iterator<Item = T> {
+    let with_status = answers.iter().filter(move |a| a.status == status);
+    with_status.filter_map(Answer::json)
+}
+
 impl Shopper {
     pub(super) fn reservation_call(&self) -> Option<Call> {
         let body = ReserveBody {
             sku: self.sku_code().parse().ok()?,
             quantity: self.quantity,
         };
-        let key = self.reservation_key();
-        let body = Bytes::from(serde_json::to_vec(&body).ok()?);
         let uri = self.world.addresses.reservations.clone();
-        Some(self.call(Method::POST, uri, Some(&key), Some(body)))
+        self.post(uri, &self.reservation_key(), &body)
     }
 
     pub(super) fn reservation_key(&self) -> String {
@@ -66,11 +71,7 @@ impl Shopper {
     /// Records every 201 to the request with `key`, and returns the first.
     pub(super) fn note_reservations(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
         let mut first = None;
-        for view in answers
-            .iter()
-            .filter(|a| a.status == 201)
-            .filter_map(Answer::json::<ReservationView>)
-        {
+        for view in views::<ReservationView>(answers, 201) {
             self.world.note(Entry::Reserved(Reserved {
                 at_ms: self.world.now_ms(),
                 shopper: self.plan.shopper.clone(),
@@ -108,14 +109,13 @@ impl Shopper {
         let Some(uri) = self.world.addresses.at(&path) else {
             return Ending::Unexpected;
         };
-        let call = self.call(Method::DELETE, uri, None, None);
+        let call = self.call(Method::DELETE, uri);
         let answers = self.insist(Endpoint::Release, &call, false, false).await;
         match answers.first() {
             Some(answer) if answer.status == 204 => {
-                let reservation_id = held.reservation_id.to_string();
                 self.world.note(Entry::Released {
                     at_ms: self.world.now_ms(),
-                    reservation_id,
+                    reservation_id: held.reservation_id.to_string(),
                 });
                 Ending::Released
             }
@@ -135,17 +135,11 @@ impl Shopper {
             return Ending::Unexpected;
         };
         let first = self.attempt == 1;
-        let (double, reload) = (
-            first && self.plan.double_click_ordering,
-            first && self.plan.reloads_ordering,
-        );
+        let double = first && self.plan.double_click_ordering;
+        let reload = first && self.plan.reloads_ordering;
         let answers = self.insist(Endpoint::Checkout, &call, double, reload).await;
         let mut accepted = None;
-        for view in answers
-            .iter()
-            .filter(|a| a.status == 202)
-            .filter_map(Answer::json::<OrderView>)
-        {
+        for view in views::<OrderView>(&answers, 202) {
             self.world.note(Entry::Ordered(Ordered {
                 at_ms: self.world.now_ms(),
                 shopper: self.plan.shopper.clone(),
@@ -162,14 +156,14 @@ impl Shopper {
         let Some(answer) = answers.first() else {
             return Ending::GaveUp;
         };
-        let problem = answer.json::<Problem>();
+        let code = answer.json::<Problem>().map(|problem| problem.code);
         self.world.note(Entry::CheckoutRefused(CheckoutRefused {
             at_ms: self.world.now_ms(),
             shopper: self.plan.shopper.clone(),
             reservation_id: held.reservation_id.to_string(),
-            code: problem.as_ref().map(|p| p.code),
+            code,
         }));
-        match problem.map(|p| p.code) {
+        match code {
             Some(Code::ReservationExpired) => Ending::HoldExpired,
             Some(Code::LimitReached) => Ending::LimitReached,
             _ => {
@@ -183,10 +177,7 @@ impl Shopper {
         let subject = &self.plan.subject;
         let (name, email) = (format!("Shopper {subject}"), format!("{subject}@example.com"));
         let body = checkout_body(held, self.plan.card.token(), name, email);
-        let key = self.order_key();
-        let body = Bytes::from(serde_json::to_vec(&body).ok()?);
-        let uri = self.world.addresses.orders.clone();
-        Some(self.call(Method::POST, uri, Some(&key), Some(body)))
+        self.post(self.world.addresses.orders.clone(), &self.order_key(), &body)
     }
 
     /// Follows an order to its final status, and answers the bank and sends other cards as planned.
@@ -199,7 +190,7 @@ impl Shopper {
             self.think(20, 1_500).await;
             self.cancel(&order).await;
         }
-        let call = self.call(Method::GET, uri, None, None);
+        let call = self.call(Method::GET, uri);
         let mut acted = false;
         let mut wait = self.rng.u64(500..1_200);
         loop {
@@ -213,18 +204,14 @@ impl Shopper {
                     wait = 700;
                 }
                 OrderStatus::PaymentFailed if order.payment_failure.is_some() => {
-                    if !self.plan.tries_again && !self.plan.declines_always {
+                    if !self.tries_again() {
                         // The order ends without further action of the shopper.
                         return Ending::PaymentFailed;
                     }
-                    if self.plan.tries_again && !self.plan.declines_always {
-                        (self.plan.tries_again, self.plan.card) = (false, Card::Works);
-                    }
                     acted = false;
                     self.think(1_000, 4_000).await;
-                    if let Some(newer) = self.bring_another_card(&order).await {
-                        order = newer;
-                    }
+                    let newer = self.bring_another_card(&order).await;
+                    order = newer.unwrap_or(order);
                     wait = 700;
                 }
                 OrderStatus::ActionRequired
@@ -237,13 +224,8 @@ impl Shopper {
             }
             self.pause(wait).await;
             wait = (wait * 3 / 2).min(4_000);
-            if let Some(newer) = self
-                .ask(Endpoint::ShowOrder, &call)
-                .await
-                .and_then(|a| a.json::<OrderView>())
-            {
-                order = newer;
-            }
+            let answer = self.ask(Endpoint::ShowOrder, &call).await;
+            order = answer.and_then(|a| a.json()).unwrap_or(order);
         }
     }
 
@@ -254,37 +236,30 @@ impl Shopper {
         let body = PaymentBody {
             payment_method: self.plan.card.token().to_owned(),
         };
-        let body = Bytes::from(serde_json::to_vec(&body).ok()?);
-        let key = format!("{}-p{left}", self.order_key());
-        let call = self.call(Method::POST, uri, Some(&key), Some(body));
+        let call = self.post(uri, &format!("{}-p{left}", self.order_key()), &body)?;
         let answers = self.insist(Endpoint::PayOrder, &call, false, false).await;
         let answer = answers.first()?;
         if answer.status == 202 {
             return answer.json();
         }
         // The refusal `wrong_state` is expected: the order has ended or is about to end.
-        let late = answer
-            .json::<Problem>()
-            .is_some_and(|problem| problem.code == Code::WrongState);
-        if !late {
+        let code = answer.json::<Problem>().map(|problem| problem.code);
+        if code != Some(Code::WrongState) {
             self.note_surprise(Endpoint::PayOrder, answer);
         }
         None
     }
 
     async fn cancel(&mut self, order: &OrderView) {
-        let Some(uri) = self
-            .world
-            .addresses
-            .at(&format!("/orders/{}/cancel", order.order_id))
-        else {
+        let path = format!("/orders/{}/cancel", order.order_id);
+        let Some(uri) = self.world.addresses.at(&path) else {
             return;
         };
         self.world.note(Entry::CancelAsked {
             at_ms: self.world.now_ms(),
             order_id: order.order_id.to_string(),
         });
-        let call = self.call(Method::POST, uri, None, None);
+        let call = self.call(Method::POST, uri);
         // The answer is not used: the order's status shows later how the order ended.
         self.insist(Endpoint::CancelOrder, &call, false, false).await;
     }

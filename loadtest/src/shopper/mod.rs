@@ -18,7 +18,7 @@ use domain::status::Availability;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use crate::behaviour::Plan;
+use crate::behaviour::{Card, Plan};
 use crate::client::{Answer, Call};
 use crate::facts::{Ended, Ending, Entry};
 use crate::measure::Endpoint;
@@ -99,11 +99,8 @@ impl Shopper {
     }
 
     fn sku_code(&self) -> &str {
-        self.world
-            .file
-            .skus
-            .get(self.sku)
-            .map_or("", |sku| sku.sku.as_str())
+        let sku = self.world.file.skus.get(self.sku);
+        sku.map_or("", |sku| sku.sku.as_str())
     }
 
     async fn shop(&mut self) -> Ending {
@@ -145,17 +142,24 @@ impl Shopper {
                 continue;
             }
             let ending = self.use_reservation(&reservation).await;
-            if ending == Ending::PaymentFailed && self.plan.declines_always {
-                self.think(1_000, 3_000).await;
-                continue;
-            }
-            if ending != Ending::PaymentFailed || !self.plan.tries_again {
+            if ending != Ending::PaymentFailed || !self.tries_again() {
                 return ending;
             }
-            self.plan.tries_again = false;
-            self.plan.card = crate::behaviour::Card::Works;
             self.think(1_000, 3_000).await;
         }
+    }
+
+    /// Whether the shopper pays again after a declined card. The next card works, unless the shopper has no working
+    /// card.
+    fn tries_again(&mut self) -> bool {
+        if self.plan.declines_always {
+            return true;
+        }
+        let tries_again = std::mem::take(&mut self.plan.tries_again);
+        if tries_again {
+            self.plan.card = Card::Works;
+        }
+        tries_again
     }
 
     /// Requests the status until the wanted SKU is available or the shopper has a reason to leave.
@@ -165,10 +169,8 @@ impl Shopper {
         loop {
             let answer = self.ask(Endpoint::ShowStatus, &call).await;
             let asked = answer.as_ref().and_then(|a| a.retry_after);
-            let Some(status) = answer
-                .filter(|a| a.status == 200)
-                .and_then(|a| a.json::<StatusView>())
-            else {
+            let shown = answer.filter(|a| a.status == 200);
+            let Some(status) = shown.and_then(|a| a.json::<StatusView>()) else {
                 unanswered += 1;
                 if unanswered >= self.world.tries {
                     return Look::Ended(Ending::GaveUp);
@@ -206,23 +208,18 @@ impl Shopper {
 
     fn availability(&self, status: &StatusView) -> Availability {
         let wanted = self.sku_code();
-        status
-            .skus
-            .iter()
-            .find(|s| s.sku.as_str() == wanted)
-            .map_or(Availability::Gone, |s| s.availability)
+        let shown = status.skus.iter().find(|s| s.sku.as_str() == wanted);
+        shown.map_or(Availability::Gone, |s| s.availability)
     }
 
     /// Makes the second choice the wanted SKU; returns false if the shopper has none.
     fn second_wish(&mut self) -> bool {
-        match self.plan.second_sku.take() {
-            Some(second) => {
-                self.sku = second;
-                self.quantity = self.plan.quantity;
-                true
-            }
-            None => false,
+        let second = self.plan.second_sku.take();
+        if let Some(second) = second {
+            self.sku = second;
+            self.quantity = self.plan.quantity;
         }
+        second.is_some()
     }
 
     fn has_patience(&mut self) -> bool {
@@ -277,23 +274,15 @@ impl Shopper {
     async fn reserve(&mut self) -> Wish {
         self.attempt += 1;
         let Some(call) = self.reservation_call() else {
-            return self.surprised("no call", Ending::Unexpected);
+            self.surprise = Some("no call".to_owned());
+            return Wish::Ended(Ending::Unexpected);
         };
-        let first = self.attempt == 1;
-        let (double, reload) = (
-            first && self.plan.double_click_reserving,
-            first && self.plan.reloads_reserving,
-        );
         let mut early = 0;
         loop {
-            let answers = self
-                .insist(
-                    Endpoint::Reserve,
-                    &call,
-                    double && early == 0,
-                    reload && early == 0,
-                )
-                .await;
+            let first = self.attempt == 1 && early == 0;
+            let double = first && self.plan.double_click_reserving;
+            let reload = first && self.plan.reloads_reserving;
+            let answers = self.insist(Endpoint::Reserve, &call, double, reload).await;
             if let Some(view) = self.note_reservations(&self.reservation_key(), &answers) {
                 return Wish::Held(Box::new(view));
             }
@@ -329,11 +318,6 @@ impl Shopper {
                 _ => self.surprised_by(Endpoint::Reserve, answer),
             };
         }
-    }
-
-    fn surprised(&mut self, what: &str, ending: Ending) -> Wish {
-        self.surprise = Some(what.to_owned());
-        Wish::Ended(ending)
     }
 
     fn surprised_by(&mut self, endpoint: Endpoint, answer: &Answer) -> Wish {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::problem::Problem;
-use bytes::Bytes;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Uri};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Shopper;
@@ -41,13 +41,8 @@ impl Shopper {
 
     fn record_as(&self, endpoint: Endpoint, intended: Instant, modelled_us: u32, outcome: &str) {
         let at_ms = i32::try_from(self.world.opening.since(intended)).unwrap_or(i32::MAX);
-        self.world.recorder.request_modelled(
-            endpoint,
-            at_ms,
-            self.world.since(intended),
-            modelled_us,
-            outcome,
-        );
+        let (recorder, latency) = (&self.world.recorder, self.world.since(intended));
+        recorder.request_modelled(endpoint, at_ms, latency, modelled_us, outcome);
     }
 
     /// Repeats the same request with the same key, at increasing intervals, until it gets a final answer. A double
@@ -109,20 +104,20 @@ impl Shopper {
         self.pause(wait).await;
     }
 
-    pub(super) fn call(
-        &self,
-        method: Method,
-        uri: http::Uri,
-        key: Option<&str>,
-        body: Option<Bytes>,
-    ) -> Call {
+    /// A call with the shopper's token, without a key and a body.
+    pub(super) fn call(&self, method: Method, uri: Uri) -> Call {
         Call {
             method,
-            uri,
             bearer: Some(self.bearer.clone()),
-            key: key.and_then(|key| HeaderValue::from_str(key).ok()),
-            body: body.map(|body| (body, "application/json")),
+            ..Call::get(uri)
         }
+    }
+
+    /// A POST with an idempotency key and a JSON body; `None` if the body is no JSON.
+    pub(super) fn post(&self, uri: Uri, key: &str, body: &impl Serialize) -> Option<Call> {
+        let mut call = self.call(Method::POST, uri);
+        call.key = HeaderValue::from_str(key).ok();
+        Some(call.json(serde_json::to_vec(body).ok()?))
     }
 }
 
@@ -133,26 +128,22 @@ fn is_passing(answer: &Answer) -> bool {
 
 /// An answer's name in the report: status, problem code, availability.
 fn outcome(answer: &Answer) -> String {
-    if answer.status < 400 {
-        return answer.status.to_string();
-    }
-    let Some(problem) = answer.json::<Problem>() else {
-        return answer.status.to_string();
+    let status = answer.status;
+    let problem = (status >= 400).then(|| answer.json::<Problem>()).flatten();
+    let Some(problem) = problem else {
+        return status.to_string();
     };
+    let code = problem.code.as_str();
     match problem.availability {
-        Some(availability) => format!(
-            "{} {} {}",
-            answer.status,
-            problem.code.as_str(),
-            availability.as_str()
-        ),
-        None => format!("{} {}", answer.status, problem.code.as_str()),
+        Some(availability) => format!("{status} {code} {}", availability.as_str()),
+        None => format!("{status} {code}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer {
