@@ -41,6 +41,27 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The operation's name without the service's prefix, in protocols that name the operation in `X-Amz-Target`.
+    pub(crate) fn operation(&self) -> Option<&'a str> {
+        self.target.and_then(|target| target.rsplit('.').next())
+    }
+
+    /// The member of the JSON body with this name, if it is a text.
+    fn member(&self, name: &str) -> Option<String> {
+        let body: Value = serde_json::from_slice(self.body).ok()?;
+        body.get(name)?.as_str().map(str::to_owned)
+    }
+
+    /// The value of a field of the body, if the body is a form.
+    fn field(&self, name: &str) -> Option<&'a str> {
+        value(std::str::from_utf8(self.body).ok()?, name)
+    }
+
+    /// The value of a query parameter, as written in the URL.
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        value(self.query, name)
+    }
+
     /// Checks the call against the policies of the function that signed it. A call that no function signed is always
     /// allowed.
     pub(crate) fn permitted(&self, permissions: &Permissions) -> Result<(), Denied> {
@@ -77,31 +98,21 @@ fn arn(service: &str, rest: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}")
 }
 
-impl<'a> Call<'a> {
-    /// The operation's name without the service's prefix, in protocols that name the operation in `X-Amz-Target`.
-    pub(crate) fn operation(&self) -> Option<&'a str> {
-        self.target.and_then(|target| target.rsplit('.').next())
-    }
-}
-
 fn parameter_store(call: &Call<'_>) -> Option<Vec<Need>> {
     let operation = call.operation()?;
-    let body: Value = serde_json::from_slice(call.body).ok()?;
-    let name = body.get(match operation {
+    let name = call.member(match operation {
         "GetParametersByPath" => "Path",
         "GetParameter" => "Name",
         _ => return None,
     })?;
-    let resource = parameter_arn(name.as_str()?);
-    Some(vec![need(format!("ssm:{operation}"), resource)])
+    Some(vec![need(format!("ssm:{operation}"), parameter_arn(&name))])
 }
 
 fn secrets_manager(call: &Call<'_>) -> Option<Vec<Need>> {
     if call.operation()? != "GetSecretValue" {
         return None;
     }
-    let body: Value = serde_json::from_slice(call.body).ok()?;
-    let resource = secret_arn(body.get("SecretId")?.as_str()?);
+    let resource = secret_arn(&call.member("SecretId")?);
     Some(vec![need("secretsmanager:GetSecretValue", resource)])
 }
 
@@ -114,12 +125,10 @@ fn mail(call: &Call<'_>) -> Option<Vec<Need>> {
     if call.method != Method::POST || call.path != SEND_EMAIL_PATH {
         return None;
     }
-    let body: Value = serde_json::from_slice(call.body).ok()?;
-    let (_, domain) = body.get("FromEmailAddress")?.as_str()?.split_once('@')?;
-    Some(vec![need(
-        "ses:SendEmail",
-        arn("ses", &format!("identity/{domain}")),
-    )])
+    let from = call.member("FromEmailAddress")?;
+    let (_, domain) = from.split_once('@')?;
+    let identity = arn("ses", &format!("identity/{domain}"));
+    Some(vec![need("ses:SendEmail", identity)])
 }
 
 /// The function that a call of Lambda's `Invoke` names; `None` for other calls.
@@ -140,7 +149,7 @@ pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<
         return None;
     }
     match segments(call.path).as_slice() {
-        [_, "functions", name, "provisioned-concurrency"] => Some((*name, parameter(call, "Qualifier"))),
+        [_, "functions", name, "provisioned-concurrency"] => Some((*name, call.parameter("Qualifier"))),
         [_, "functions", name, "concurrency"] => Some((*name, None)),
         _ => None,
     }
@@ -149,7 +158,7 @@ pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<
 /// The function whose provisioned concurrency this call lists; `None` for other calls.
 pub(super) fn lists_provisioned<'a>(call: &Call<'a>) -> Option<&'a str> {
     let (function, _) = about_concurrency(call)?;
-    let lists = call.method == Method::GET && parameter(call, "List").is_some();
+    let lists = call.method == Method::GET && call.parameter("List").is_some();
     lists.then_some(function)
 }
 
@@ -158,9 +167,9 @@ pub(super) fn changes_database(call: &Call<'_>) -> bool {
     call.service == "rds" && !call.body.windows(15).any(|part| part == b"Action=Describe")
 }
 
-/// The value of a query parameter, as written in the URL.
-fn parameter<'a>(call: &Call<'a>, name: &str) -> Option<&'a str> {
-    let mut pairs = call.query.split('&');
+/// The value of `name` in a form or a query, as written there.
+fn value<'a>(pairs: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = pairs.split('&');
     pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
@@ -169,10 +178,9 @@ fn segments(path: &str) -> Vec<&str> {
 }
 
 fn lambda(call: &Call<'_>) -> Option<Vec<Need>> {
-    let qualified = |name: &str| {
-        let function = function_arn(name);
-        parameter(call, "Qualifier")
-            .map_or_else(|| function.clone(), |qualifier| format!("{function}:{qualifier}"))
+    let qualified = |name: &str| match call.parameter("Qualifier") {
+        Some(qualifier) => format!("{}:{qualifier}", function_arn(name)),
+        None => function_arn(name),
     };
     let get = call.method == Method::GET;
     let verb = match *call.method {
@@ -181,51 +189,41 @@ fn lambda(call: &Call<'_>) -> Option<Vec<Need>> {
         Method::DELETE => "Delete",
         _ => "",
     };
-    Some(match segments(call.path).as_slice() {
-        [_, "account-settings"] if get => vec![need("lambda:GetAccountSettings", "*")],
-        [_, "functions"] if get => vec![need("lambda:ListFunctions", "*")],
-        [_, "functions", name, "invocations"] => vec![need("lambda:InvokeFunction", qualified(name))],
+    let (action, resource) = match segments(call.path).as_slice() {
+        [_, "account-settings"] if get => ("GetAccountSettings".to_owned(), "*".to_owned()),
+        [_, "functions"] if get => ("ListFunctions".to_owned(), "*".to_owned()),
+        [_, "functions", name, "invocations"] => ("InvokeFunction".to_owned(), qualified(name)),
         [_, "functions", name, "concurrency"] if !verb.is_empty() => {
-            vec![need(
-                format!("lambda:{verb}FunctionConcurrency"),
-                function_arn(name),
-            )]
+            (format!("{verb}FunctionConcurrency"), function_arn(name))
         }
-        [_, "functions", name, "provisioned-concurrency"] if get && parameter(call, "List").is_some() => {
-            vec![need(
-                "lambda:ListProvisionedConcurrencyConfigs",
-                function_arn(name),
-            )]
+        [_, "functions", name, "provisioned-concurrency"] if get && call.parameter("List").is_some() => {
+            let action = "ListProvisionedConcurrencyConfigs";
+            (action.to_owned(), function_arn(name))
         }
         [_, "functions", name, "provisioned-concurrency"] if !verb.is_empty() => {
-            let action = format!("lambda:{verb}ProvisionedConcurrencyConfig");
-            vec![need(action, qualified(name))]
+            (format!("{verb}ProvisionedConcurrencyConfig"), qualified(name))
         }
         [_, "event-source-mappings", mapping] if ["Get", "Put"].contains(&verb) => {
             let verb = if get { "Get" } else { "Update" };
             let resource = arn("lambda", &format!("event-source-mapping:{mapping}"));
-            vec![need(format!("lambda:{verb}EventSourceMapping"), resource)]
+            (format!("{verb}EventSourceMapping"), resource)
         }
         _ => return None,
-    })
+    };
+    Some(vec![need(format!("lambda:{action}"), resource)])
 }
 
 fn rds(call: &Call<'_>) -> Option<Vec<Need>> {
-    let form = std::str::from_utf8(call.body).ok()?;
-    let of = |name: &str| (form.split('&')).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    let operation = of("Action")?;
-    let action = format!("rds:{operation}");
-    let cluster = || of("DBClusterIdentifier").unwrap_or("*");
-    let instance = |field: &str| arn("rds", &format!("db:{}", of(field).unwrap_or("*")));
-    Some(match operation {
+    let operation = call.field("Action")?;
+    let (kind, field) = match operation {
         // A failover names an instance too, but needs only the permission on the cluster: Service Authorization
         // Reference, Amazon RDS.
-        "DescribeDBClusters" | "ModifyDBCluster" | "FailoverDBCluster" => {
-            vec![need(action, arn("rds", &format!("cluster:{}", cluster())))]
-        }
-        "DescribeDBInstances" | "ModifyDBInstance" => vec![need(action, instance("DBInstanceIdentifier"))],
+        "DescribeDBClusters" | "ModifyDBCluster" | "FailoverDBCluster" => ("cluster", "DBClusterIdentifier"),
+        "DescribeDBInstances" | "ModifyDBInstance" => ("db", "DBInstanceIdentifier"),
         _ => return None,
-    })
+    };
+    let resource = arn("rds", &format!("{kind}:{}", call.field(field).unwrap_or("*")));
+    Some(vec![need(format!("rds:{operation}"), resource)])
 }
 
 fn cloudwatch(call: &Call<'_>) -> Option<Vec<Need>> {
@@ -233,10 +231,7 @@ fn cloudwatch(call: &Call<'_>) -> Option<Vec<Need>> {
         ["service", _, "operation", operation] => Some(*operation),
         _ => None,
     };
-    let in_form = || {
-        let form = std::str::from_utf8(call.body).ok()?;
-        form.split('&').find_map(|pair| pair.strip_prefix("Action="))
-    };
+    let in_form = || call.field("Action");
     let operation = call.operation().or_else(in_path).or_else(in_form)?;
     Some(vec![need(format!("cloudwatch:{operation}"), "*")])
 }

@@ -2,13 +2,11 @@
 //! work is left. The endpoint can end the faults, invoke a function, and set a secret or a stored parameter.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
@@ -17,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::faults::Faults;
-use crate::http1;
+use crate::http1::{self, Reply};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::postgres::Postgres;
@@ -31,7 +29,6 @@ use crate::template::Model;
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 /// The parts of the local stack that the control endpoint reports on or changes.
-#[derive(Debug)]
 pub struct Control {
     pub model: Model,
     pub functions: Arc<Functions>,
@@ -55,7 +52,7 @@ struct QueueFigures {
 }
 
 impl Control {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Reply {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let result = match (&parts.method, path) {
@@ -111,7 +108,7 @@ impl Control {
         )
     }
 
-    async fn invoke(&self, function: &str, event: Bytes) -> Response<Full<Bytes>> {
+    async fn invoke(&self, function: &str, event: Bytes) -> Reply {
         match self.functions.call(function, "invoke", event).await {
             Ok(answer) => http1::json(StatusCode::OK, answer),
             Err(Failure::Unknown) => http1::json(StatusCode::NOT_FOUND, ""),
@@ -178,9 +175,5 @@ fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
 
 /// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, control: Arc<Control>) {
-    http1::serve(listener, move |request, _peer| {
-        let control = Arc::clone(&control);
-        async move { Ok::<_, Infallible>(control.handle(request).await) }
-    })
-    .await;
+    http1::serve(listener, control, |control, request, _| control.handle(request)).await;
 }

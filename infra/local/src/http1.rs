@@ -1,6 +1,5 @@
 //! Contains the HTTP/1.1 server code that all endpoints of this crate share.
 
-use std::future::Future;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -20,10 +19,13 @@ const HEAD_BYTES: usize = 32 * 1024;
 /// The content type of DynamoDB's and SQS's bodies.
 pub(crate) const AMZ_JSON: &str = "application/x-amz-json-1.0";
 
+/// A complete response.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
 /// The error with which a service closes the connection without a response.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the connection is cut on purpose")]
-pub(crate) struct Cut;
+struct Cut;
 
 /// A body of at most `most` bytes; `None` if it is larger or incomplete.
 pub(crate) async fn read(body: Incoming, most: usize) -> Option<Bytes> {
@@ -35,30 +37,35 @@ pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
     parts.headers.get(name)?.to_str().ok()
 }
 
-pub(crate) fn reply(
-    status: StatusCode,
-    media: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
+/// A response without headers.
+pub(crate) fn bare(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+}
+
+pub(crate) fn reply(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut response = bare(status, body);
+    let media = HeaderValue::from_static(media);
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
     response
 }
 
-pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply(status, "application/json", body)
 }
 
-/// Serves connections with keep-alive until the returned future is dropped, which closes every connection. When a
-/// client closes its connection, the service's future for the running request is dropped.
-pub(crate) async fn serve<S, F, E>(listener: TcpListener, service: S)
-where
-    S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Response<Full<Bytes>>, E>> + Send + 'static,
-    E: std::error::Error + Send + Sync + 'static,
+/// Serves connections with keep-alive until the returned future is dropped, which closes every connection. `service`
+/// gets `state` with each request; if it returns no response, the request's connection is closed. When a client closes
+/// its connection, the service's future for the running request is dropped.
+pub(crate) async fn serve<T, F, R>(
+    listener: TcpListener,
+    state: T,
+    service: fn(T, Request<Incoming>, SocketAddr) -> F,
+) where
+    T: Clone + Send + Sync + 'static,
+    F: Future<Output = R> + Send + 'static,
+    R: Into<Option<Reply>>,
 {
     let mut connections = JoinSet::new();
     loop {
@@ -77,9 +84,15 @@ where
             }
         };
         let _ = stream.set_nodelay(true);
-        let service = service.clone();
+        let state = state.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request| service(request, peer));
+            let service = service_fn(move |request| {
+                let answer = service(state.clone(), request, peer);
+                async move {
+                    let reply: Option<Reply> = answer.await.into();
+                    reply.ok_or(Cut)
+                }
+            });
             let served = http1::Builder::new()
                 .max_buf_size(HEAD_BYTES)
                 .pipeline_flush(true)

@@ -33,6 +33,8 @@
 //! one account and one region. PostgreSQL accepts TLS connections only but trusts every client, so no function signs in
 //! by IAM. Times are those of this machine, not of AWS.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 mod authority;
 mod call_permissions;
 pub mod child;
@@ -54,3 +56,8 @@ pub mod stack;
 pub mod template;
 pub mod wire;
 pub mod workdir;
+
+/// Locks a mutex, even if a thread has panicked that held the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

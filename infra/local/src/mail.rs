@@ -1,19 +1,16 @@
 //! Serves SES's `SendEmail` with a check of the caller's policy. Each mail becomes a file.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::call_permissions::{Call, SEND_EMAIL_PATH};
-use crate::http1;
+use crate::http1::{self, Reply};
 use crate::permissions::Permissions;
 
 /// The limit for a request's body. A plain-text mail is far shorter.
@@ -37,40 +34,31 @@ impl Mailbox {
         }
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Reply {
         let (parts, body) = request.into_parts();
         let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
             return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
         };
         let call = Call::of(&parts, &body);
         if let Err(denied) = call.permitted(&self.permissions) {
-            return refused(
-                StatusCode::FORBIDDEN,
-                "AccessDeniedException",
-                &denied.to_string(),
-            );
+            let reason = denied.to_string();
+            return refused(StatusCode::FORBIDDEN, "AccessDeniedException", &reason);
         }
         let text = (call.path == SEND_EMAIL_PATH).then(|| written(&body)).flatten();
         let Some(text) = text else {
-            return refused(
-                StatusCode::BAD_REQUEST,
-                "BadRequestException",
-                "no mail of plain text",
-            );
+            let reason = "no mail of plain text";
+            return refused(StatusCode::BAD_REQUEST, "BadRequestException", reason);
         };
         let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
         match self.keep(number, &text) {
-            Ok(()) => http1::json(
-                StatusCode::OK,
-                json!({"MessageId": format!("local-{number}")}).to_string(),
-            ),
+            Ok(()) => {
+                let id = json!({"MessageId": format!("local-{number}")});
+                http1::json(StatusCode::OK, id.to_string())
+            }
             Err(error) => {
                 tracing::error!(number, %error, "the mail cannot be written; the sender gets an error");
-                refused(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "InternalFailure",
-                    "the mail cannot be kept",
-                )
+                let reason = "the mail cannot be kept";
+                refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", reason)
             }
         }
     }
@@ -83,11 +71,10 @@ impl Mailbox {
     }
 }
 
-fn refused(status: StatusCode, kind: &str, message: &str) -> Response<Full<Bytes>> {
+fn refused(status: StatusCode, kind: &'static str, message: &str) -> Reply {
     let mut response = http1::json(status, json!({ "message": message }).to_string());
-    if let Ok(kind) = kind.parse() {
-        response.headers_mut().insert("x-amzn-errortype", kind);
-    }
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert("x-amzn-errortype", kind);
     response
 }
 
@@ -105,11 +92,7 @@ fn written(body: &[u8]) -> Option<String> {
 
 /// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, mailbox: Arc<Mailbox>) {
-    http1::serve(listener, move |request, _peer| {
-        let mailbox = Arc::clone(&mailbox);
-        async move { Ok::<_, Infallible>(mailbox.handle(request).await) }
-    })
-    .await;
+    http1::serve(listener, mailbox, |mailbox, request, _| mailbox.handle(request)).await;
 }
 
 #[cfg(test)]

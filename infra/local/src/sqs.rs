@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rustack_sqs_core::config::SqsConfig;
 use rustack_sqs_core::handler::RustackSqsHandler;
 use rustack_sqs_core::provider::RustackSqs;
 use rustack_sqs_http::dispatch::SqsHandler;
+use rustack_sqs_http::response::error_to_response;
 use rustack_sqs_http::router::resolve_operation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::faults::Faults;
 use crate::faults::relay_crash::Crash;
-use crate::http1::{self, AMZ_JSON, Cut};
+use crate::http1::{self, AMZ_JSON, Reply};
 use crate::meter::{Caller, Meter};
 use crate::permissions::{Denied, Need, Permissions, signer};
 use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
@@ -35,7 +36,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// The time that a killed caller has to exit, before its connection is closed.
 const KILLED_CALLER_EXIT: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sqs {
     handler: Arc<RustackSqsHandler>,
     provider: Arc<RustackSqs>,
@@ -112,13 +113,13 @@ impl Sqs {
             queue_url: String,
         }
         let Some(function) = function else { return Ok(()) };
-        let names: Option<Names> = serde_json::from_slice(body).ok();
-        let queue = names
-            .as_ref()
-            .and_then(|names| names.queue_url.rsplit('/').next());
+        let queue = serde_json::from_slice(body).map(|Names { queue_url }| {
+            let name = queue_url.rsplit('/').next();
+            queue_arn(name.unwrap_or_default())
+        });
         let need = Need {
             action: format!("sqs:{}", action.strip_suffix("Batch").unwrap_or(action)).into(),
-            resource: queue.map_or_else(|| "*".to_owned(), queue_arn),
+            resource: queue.unwrap_or_else(|_| "*".to_owned()),
         };
         self.permissions
             .check(function, &[need])
@@ -139,12 +140,9 @@ impl Sqs {
                 let policy = json!({"deadLetterTargetArn": queue_arn(dead), "maxReceiveCount": receives});
                 attributes.insert("RedrivePolicy", policy.to_string());
             }
-            self.call(
-                "CreateQueue",
-                &json!({"QueueName": queue.name, "Attributes": attributes}),
-            )
-            .await
-            .with_context(|| format!("the queue {}", queue.name))?;
+            let input = json!({"QueueName": queue.name, "Attributes": attributes});
+            let created = self.call("CreateQueue", &input).await;
+            created.with_context(|| format!("the queue {}", queue.name))?;
         }
         Ok(())
     }
@@ -156,10 +154,8 @@ impl Sqs {
 
     /// Runs one action in this process, without the network.
     async fn call(&self, action: &str, input: &Value) -> Result<Value, SqsError> {
-        let body = self
-            .dispatch(&format!("AmazonSQS.{action}"), Bytes::from(input.to_string()))
-            .await;
-        let (status, body) = body.map_err(SqsError)?;
+        let (target, input) = (format!("AmazonSQS.{action}"), input.to_string().into());
+        let (status, body) = self.dispatch(&target, input).await.map_err(SqsError)?;
         if !status.is_success() {
             return Err(SqsError(String::from_utf8_lossy(&body).into_owned()));
         }
@@ -173,18 +169,11 @@ impl Sqs {
             HeaderValue::from_str(target).map_err(|e| e.to_string())?,
         );
         let operation = resolve_operation(&headers).map_err(|e| e.to_string())?;
-        let response = match self.handler.handle_operation(operation, body).await {
-            Ok(response) => response,
-            Err(error) => rustack_sqs_http::response::error_to_response(&error, "local"),
-        };
+        let response = self.handler.handle_operation(operation, body).await;
+        let response = response.unwrap_or_else(|error| error_to_response(&error, "local"));
         let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|e| e.to_string())?
-            .to_bytes();
-        Ok((status, body))
+        let body = response.into_body().collect().await.map_err(|e| e.to_string())?;
+        Ok((status, body.to_bytes()))
     }
 
     /// Receives up to `count` messages for a function, and waits up to 20 s for the first.
@@ -192,19 +181,6 @@ impl Sqs {
     /// # Errors
     /// When SQS refuses the action.
     pub async fn receive(&self, queue: &str, count: usize) -> Result<Vec<Message>, SqsError> {
-        let patience = self.faults.patience(queue, LONGEST_WAIT);
-        let received = self.receive_within(queue, count, patience).await?;
-        let handed = self.faults.pass(queue, received, count);
-        self.meter.messages(queue, handed.len());
-        Ok(handed)
-    }
-
-    async fn receive_within(
-        &self,
-        queue: &str,
-        count: usize,
-        patience: Duration,
-    ) -> Result<Vec<Message>, SqsError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Received {
@@ -215,14 +191,18 @@ impl Sqs {
         let input = json!({
             "QueueUrl": self.queue_url(queue),
             "MaxNumberOfMessages": count,
-            "WaitTimeSeconds": patience.as_secs(),
+            "WaitTimeSeconds": self.faults.patience(queue, LONGEST_WAIT).as_secs(),
             "AttributeNames": ["All"],
             "MessageSystemAttributeNames": ["All"],
             "MessageAttributeNames": ["All"],
         });
         let received: Received = serde_json::from_value(self.call("ReceiveMessage", &input).await?)
             .map_err(|e| SqsError(e.to_string()))?;
-        Ok(received.messages.unwrap_or_default())
+        let handed = self
+            .faults
+            .pass(queue, received.messages.unwrap_or_default(), count);
+        self.meter.messages(queue, handed.len());
+        Ok(handed)
     }
 
     /// Deletes received messages, at most ten.
@@ -236,12 +216,8 @@ impl Sqs {
             .enumerate()
             .map(|(i, receipt)| json!({"Id": i.to_string(), "ReceiptHandle": receipt}))
             .collect();
-        self.call(
-            "DeleteMessageBatch",
-            &json!({"QueueUrl": self.queue_url(queue), "Entries": entries}),
-        )
-        .await
-        .map(drop)
+        let input = json!({"QueueUrl": self.queue_url(queue), "Entries": entries});
+        self.call("DeleteMessageBatch", &input).await.map(drop)
     }
 
     /// Sends one message with the text `body`.
@@ -250,12 +226,8 @@ impl Sqs {
     /// When SQS refuses the action.
     pub async fn send(&self, queue: &str, body: &str) -> Result<(), SqsError> {
         self.meter.sqs("SendMessage");
-        self.call(
-            "SendMessage",
-            &json!({"QueueUrl": self.queue_url(queue), "MessageBody": body}),
-        )
-        .await
-        .map(drop)
+        let input = json!({"QueueUrl": self.queue_url(queue), "MessageBody": body});
+        self.call("SendMessage", &input).await.map(drop)
     }
 
     /// The numbers of visible, in-flight and delayed messages of a queue.
@@ -283,11 +255,11 @@ impl Sqs {
         self.provider.shutdown_all().await;
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
+    async fn handle(self, request: Request<Incoming>) -> Option<Reply> {
         let (parts, body) = request.into_parts();
         let target = http1::header(&parts, "x-amz-target").unwrap_or_default();
         let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
-            return Ok(http1::reply(StatusCode::PAYLOAD_TOO_LARGE, AMZ_JSON, ""));
+            return Some(http1::reply(StatusCode::PAYLOAD_TOO_LARGE, AMZ_JSON, ""));
         };
         let action = target.rsplit('.').next().unwrap_or_default();
         self.meter.sqs(action);
@@ -296,7 +268,7 @@ impl Sqs {
             let mut refusal = http1::reply(StatusCode::FORBIDDEN, AMZ_JSON, denied.body());
             let code = HeaderValue::from_static("AccessDenied;Sender");
             refusal.headers_mut().insert("x-amzn-query-error", code);
-            return Ok(refusal);
+            return Some(refusal);
         }
         let caller = Caller::from_trace(http1::header(&parts, "x-amzn-trace-id"));
         let crash = self.faults.crash(function, action, caller);
@@ -310,9 +282,9 @@ impl Sqs {
             // A relay that gets any answer would continue its work. So the request stays unanswered until the kill
             // takes effect, which closes the connection.
             tokio::time::sleep(KILLED_CALLER_EXIT).await;
-            return Err(Cut);
+            return None;
         }
-        Ok(match self.dispatch(target, body).await {
+        Some(match self.dispatch(target, body).await {
             Ok((status, body)) => http1::reply(status, AMZ_JSON, body),
             Err(error) => {
                 let error = json!({"__type": "com.amazonaws.sqs#InvalidAction", "message": error});
@@ -324,11 +296,7 @@ impl Sqs {
 
 /// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, sqs: Sqs) {
-    http1::serve(listener, move |request, _peer| {
-        let sqs = sqs.clone();
-        async move { sqs.handle(request).await }
-    })
-    .await;
+    http1::serve(listener, sqs, |sqs, request, _| sqs.handle(request)).await;
 }
 
 /// The port of a listener.
@@ -336,8 +304,6 @@ pub async fn serve(listener: TcpListener, sqs: Sqs) {
 /// # Errors
 /// When the operating system does not report it.
 pub fn port(listener: &TcpListener) -> Result<u16> {
-    Ok(listener
-        .local_addr()
-        .map_err(|e| anyhow!("a listener without an address: {e}"))?
-        .port())
+    let address = listener.local_addr().context("a listener without an address")?;
+    Ok(address.port())
 }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokens::{Audience, SigningKey};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::child::Spawner;
 use crate::control::{self, Control};
@@ -104,163 +104,133 @@ impl Options {
     }
 }
 
-#[derive(Debug)]
 pub struct Stack {
     /// The addresses of all servers of the stack, as in `stack.json`.
     pub file: StackFile,
     place: Place,
     functions: Arc<Functions>,
     sqs: Sqs,
-    sources: Option<Sources>,
+    sources: Sources,
     control_planes: Option<ControlPlanes>,
     postgres: Arc<Mutex<Postgres>>,
     faults: Arc<Faults>,
     fault_tasks: JoinSet<()>,
-    gateway: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>)>,
+    gateway: Gateway,
     servers: JoinSet<()>,
-    _control: Arc<Control>,
 }
+
+/// The sender that stops the sandbox gateway, and the gateway's task.
+type Gateway = (oneshot::Sender<()>, JoinHandle<std::io::Result<()>>);
 
 /// Placeholder values for everything that a template refers to, for parsing it without a stack.
 #[must_use]
 pub fn sample_surroundings() -> Surroundings {
-    surroundings(
-        &Signer::ALL.map(|signer| (signer.parameter(), "x".to_owned())),
-        "http://127.0.0.1:1",
-        postgres::parameters(2, "z"),
-        "http://127.0.0.1:3",
-        &BTreeMap::new(),
-    )
+    let keys = Signer::ALL.map(|signer| (signer.parameter(), "x".to_owned()));
+    let (gateway, sqs) = ("http://127.0.0.1:1", "http://127.0.0.1:3");
+    surroundings(keys.into(), gateway, postgres::parameters(2, "z"), sqs)
 }
 
 fn surroundings(
-    keys: &[(&str, String)],
+    keys: BTreeMap<String, String>,
     gateway: &str,
     mut parameters: BTreeMap<String, String>,
     sqs: &str,
-    mappings: &BTreeMap<String, String>,
 ) -> Surroundings {
-    let map = |pairs: &[(&str, &str)]| {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
-    };
-    for (name, value) in [
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let own_parameters = [
         ("GatewayUrl", gateway),
         ("MailFrom", MAIL_FROM),
         ("MailIdentity", MAIL_DOMAIN),
-    ] {
-        parameters.insert(name.to_owned(), value.to_owned());
-    }
+    ];
+    parameters.extend(own_parameters.map(owned));
+    let secrets = [
+        ("stampede/gateway:api_key", GATEWAY_API_KEY),
+        ("stampede/gateway-webhook:secrets", GATEWAY_WEBHOOK_SECRET),
+    ];
     Surroundings {
         parameters,
-        parameter_store: keys.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
-        secrets: map(&[
-            ("stampede/gateway:api_key", GATEWAY_API_KEY),
-            ("stampede/gateway-webhook:secrets", GATEWAY_WEBHOOK_SECRET),
-        ]),
-        mappings: mappings.clone(),
+        parameter_store: keys,
+        secrets: secrets.map(owned).into(),
+        mappings: BTreeMap::new(),
         sqs_url: sqs.to_owned(),
     }
 }
 
-/// The listeners of all servers of the stack, which are bound before any server starts.
-struct Listeners {
-    api: TcpListener,
-    control: TcpListener,
-    dynamodb: TcpListener,
-    gateway: TcpListener,
-    mail: TcpListener,
-    control_planes: TcpListener,
-    secrets: TcpListener,
-    sqs: TcpListener,
+/// One value for each server of the stack: its listener or its URL.
+struct Each<T> {
+    api: T,
+    control: T,
+    control_planes: T,
+    dynamodb: T,
+    gateway: T,
+    mail: T,
+    secrets: T,
+    sqs: T,
 }
 
-/// The URLs of all servers of the stack.
-struct Urls {
-    api: String,
-    control: String,
-    dynamodb: String,
-    gateway: String,
-    mail: String,
-    /// Set if the stack has control planes.
-    control_planes: Option<String>,
-    secrets: String,
-    sqs: String,
-}
+impl Each<TcpListener> {
+    /// Binds the listeners of all servers, before any server starts.
+    async fn bind() -> Result<Self> {
+        let bind = async || TcpListener::bind(("127.0.0.1", 0)).await.context("a free port");
+        Ok(Self {
+            api: bind().await?,
+            control: bind().await?,
+            control_planes: bind().await?,
+            dynamodb: bind().await?,
+            gateway: bind().await?,
+            mail: bind().await?,
+            secrets: bind().await?,
+            sqs: bind().await?,
+        })
+    }
 
-async fn bind() -> Result<(TcpListener, String)> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("a free port")?;
-    let url = format!("http://{}", listener.local_addr()?);
-    Ok((listener, url))
-}
-
-async fn bind_all(options: &Options) -> Result<(Listeners, Urls)> {
-    let (dynamodb, dynamodb_url) = bind().await?;
-    let (sqs, sqs_url) = bind().await?;
-    let (gateway, gateway_url) = bind().await?;
-    let (api, api_url) = bind().await?;
-    let (control, control_url) = bind().await?;
-    let (control_planes, planes_url) = bind().await?;
-    let (secrets, secrets_url) = bind().await?;
-    let (mail, mail_url) = bind().await?;
-    let listeners = Listeners {
-        api,
-        control,
-        dynamodb,
-        gateway,
-        mail,
-        control_planes,
-        secrets,
-        sqs,
-    };
-    let urls = Urls {
-        api: api_url,
-        control: control_url,
-        dynamodb: dynamodb_url,
-        gateway: gateway_url,
-        mail: mail_url,
-        control_planes: options.control_planes.is_some().then_some(planes_url),
-        secrets: secrets_url,
-        sqs: sqs_url,
-    };
-    Ok((listeners, urls))
-}
-
-impl Urls {
-    /// The environment of every function in addition to the template's.
-    fn environment(&self) -> BTreeMap<String, String> {
-        let control_planes = self.control_planes.as_deref();
-        let of_planes = control_planes::ENDPOINTS
-            .map(|variable| (variable, control_planes.unwrap_or(control_planes::NOWHERE)));
-        [
-            ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.as_str()),
-            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets),
-            ("AWS_ENDPOINT_URL_SESV2", &self.mail),
-            ("AWS_ENDPOINT_URL_SQS", &self.sqs),
-            ("AWS_ACCESS_KEY_ID", "local"),
-            ("AWS_SECRET_ACCESS_KEY", "local"),
-            ("AWS_SESSION_TOKEN", "local"),
-            ("AWS_EC2_METADATA_DISABLED", "true"),
-            // The token issuers of tests run on this machine without certificates, so functions must accept plain HTTP
-            // from 127.0.0.1.
-            ("PLAIN_HTTP_TO_LOOPBACK", "allowed"),
-        ]
-        .into_iter()
-        .chain(of_planes)
-        // With control planes, their front end serves Parameter Store: it looks in the stack's own stores first.
-        .chain([("AWS_ENDPOINT_URL_SSM", control_planes.unwrap_or(&self.secrets))])
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect()
+    fn urls(&self) -> Result<Each<String>> {
+        let url = |listener: &TcpListener| anyhow::Ok(format!("http://{}", listener.local_addr()?));
+        Ok(Each {
+            api: url(&self.api)?,
+            control: url(&self.control)?,
+            control_planes: url(&self.control_planes)?,
+            dynamodb: url(&self.dynamodb)?,
+            gateway: url(&self.gateway)?,
+            mail: url(&self.mail)?,
+            secrets: url(&self.secrets)?,
+            sqs: url(&self.sqs)?,
+        })
     }
 }
 
-/// The settings of the stack that are known before its servers start.
+/// The environment of every function in addition to the template's.
+fn environment(options: &Options, urls: &Each<String>) -> BTreeMap<String, String> {
+    let control_planes = options.control_planes.as_ref().map(|_| urls.control_planes.as_str());
+    let planes = control_planes.unwrap_or(control_planes::NOWHERE);
+    [
+        ("AWS_ENDPOINT_URL_CLOUDWATCH", planes),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &urls.dynamodb),
+        ("AWS_ENDPOINT_URL_LAMBDA", planes),
+        ("AWS_ENDPOINT_URL_RDS", planes),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &urls.secrets),
+        ("AWS_ENDPOINT_URL_SESV2", &urls.mail),
+        ("AWS_ENDPOINT_URL_SQS", &urls.sqs),
+        // With control planes, their front end serves Parameter Store: it looks in the stack's own stores first.
+        ("AWS_ENDPOINT_URL_SSM", control_planes.unwrap_or(&urls.secrets)),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_SESSION_TOKEN", "local"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        // The token issuers of tests run on this machine without certificates, so functions must accept plain HTTP
+        // from 127.0.0.1.
+        ("PLAIN_HTTP_TO_LOOPBACK", "allowed"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// What the stack knows of the template and its settings.
 struct Draft {
     template: String,
-    public_keys: Vec<(&'static str, String)>,
-    /// The template's resources, with placeholders for the values that only the started servers determine.
+    around: Surroundings,
+    /// The template's resources. Until [`Self::complete`], placeholders stand for the values that only the started
+    /// servers determine.
     model: Model,
     faults: Arc<Faults>,
     settings: Settings,
@@ -268,10 +238,12 @@ struct Draft {
 
 impl Draft {
     /// Reads the template and checks the binaries, so that an error in them ends the start before any process runs.
-    fn new(options: &Options, place: &Place, urls: &Urls, template: String) -> Result<Self> {
-        let public_keys = place.public_keys()?;
+    fn new(options: &Options, place: &Place, urls: &Each<String>, template: String) -> Result<Self> {
         let placeholders = postgres::parameters(0, "not made yet");
-        let around = around(options, urls, &public_keys, placeholders, &BTreeMap::new());
+        let mut around = surroundings(place.public_keys()?, &urls.gateway, placeholders, &urls.sqs);
+        let rate = options.gateway_rate.unwrap_or(MAX_GATEWAY_CALLS_PER_SECOND);
+        let name = "GatewayCallsPerSecond".to_owned();
+        around.parameters.insert(name, rate.to_string());
         let model = template::load(&template, &around)?;
         let keys = Keys::of(&model.tables);
         let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
@@ -281,198 +253,97 @@ impl Draft {
             concurrency: options.concurrency,
             on_demand: options.on_demand(),
             account_concurrency: options.account_concurrency,
-            environment: urls.environment(),
+            environment: environment(options, urls),
             faults: Arc::clone(&faults),
         };
         missing(&model, &settings, options.control_planes.is_some())?;
         Ok(Self {
             template,
-            public_keys,
+            around,
             model,
             faults,
             settings,
         })
     }
 
-    /// The template's resources with the addresses of the running servers, and the values that the template refers to.
-    fn complete(&self, options: &Options, urls: &Urls, servers: &Servers) -> Result<(Model, Surroundings)> {
-        let mappings = servers
-            .control_planes
-            .as_ref()
-            .map(|control_planes| control_planes.mappings.clone());
-        let around = around(
-            options,
-            urls,
-            &self.public_keys,
-            servers.parameters.clone(),
-            &mappings.unwrap_or_default(),
-        );
-        let mut model = template::load(&self.template, &around)?;
+    /// Replaces the placeholders by the addresses of the running servers.
+    fn complete(
+        &mut self,
+        options: &Options,
+        postgres: &Postgres,
+        control_planes: Option<&ControlPlanes>,
+    ) -> Result<()> {
+        self.around.parameters.extend(postgres.parameters());
+        if let Some(control_planes) = control_planes {
+            self.around.mappings.clone_from(&control_planes.mappings);
+        }
+        self.model = template::load(&self.template, &self.around)?;
         if let Some(level) = &options.function_log {
-            for function in model.functions.values_mut() {
+            for function in self.model.functions.values_mut() {
                 function.environment.insert("RUST_LOG".to_owned(), level.clone());
             }
         }
-        Ok((model, around))
+        Ok(())
     }
 }
 
-fn around(
+/// Starts PostgreSQL and, if requested, the control planes, which are processes of other programs.
+async fn start_servers(
     options: &Options,
-    urls: &Urls,
-    public_keys: &[(&str, String)],
-    mut parameters: BTreeMap<String, String>,
-    mappings: &BTreeMap<String, String>,
-) -> Surroundings {
-    let rate = options.gateway_rate.unwrap_or(MAX_GATEWAY_CALLS_PER_SECOND);
-    parameters.insert("GatewayCallsPerSecond".to_owned(), rate.to_string());
-    surroundings(public_keys, &urls.gateway, parameters, &urls.sqs, mappings)
-}
-
-/// PostgreSQL and, if requested, the control planes, which are processes of other programs.
-struct Servers {
-    postgres: Arc<Mutex<Postgres>>,
-    /// PostgreSQL's values of the template's parameters.
-    parameters: BTreeMap<String, String>,
-    superuser_url: String,
-    authority: String,
-    control_planes: Option<ControlPlanes>,
-}
-
-impl Servers {
-    async fn start(options: &Options, place: &Place, model: &Model, spawner: &Spawner) -> Result<Self> {
-        let mut postgres = Postgres::start(place.root(), &place.logs(), &options.tools, spawner).await?;
-        postgres.migrate().await.context("the ledger's migrations")?;
-        let capacity_control = match options.on_demand().is_as_lambda() {
-            true => Some(postgres.sizeable().await.context("a server of any size")?),
-            false => None,
-        };
-        let control_planes = match &options.control_planes {
-            None => None,
-            Some(documents) => {
-                let (logs, scratch) = (place.logs(), place.tools()?);
-                let started = ControlPlanes::start(
-                    model,
-                    documents,
-                    &options.tools,
-                    &logs,
-                    &scratch,
-                    capacity_control,
-                    spawner,
-                );
-                Some(started.await.context("the control planes")?)
-            }
-        };
-        Ok(Self {
-            parameters: postgres.parameters(),
-            superuser_url: postgres.superuser_url(),
-            authority: postgres.authority().to_owned(),
-            postgres: Arc::new(Mutex::new(postgres)),
-            control_planes,
-        })
-    }
-}
-
-/// The services that functions call, except the payment gateway and the control planes.
-struct Services {
-    meter: Arc<Meter>,
-    permissions: Arc<Permissions>,
-    secrets: Arc<Secrets>,
-    mailbox: Arc<Mailbox>,
-    dynamo: Dynamo,
-    sqs: Sqs,
-}
-
-impl Services {
-    /// Creates the services with the template's tables and queues.
-    async fn create(
-        model: &Model,
-        around: &Surroundings,
-        place: &Place,
-        control_planes: Option<&ControlPlanes>,
-        faults: &Arc<Faults>,
-        sqs: (&str, u16),
-    ) -> Result<Self> {
-        let meter = Arc::new(Meter::default());
-        let tags = control_planes.map(|control_planes| control_planes.tags.clone());
-        let permissions = Permissions::of(model)?.with_tags(tags.unwrap_or_default());
-        permissions.check_lambda(model)?;
-        let permissions = Arc::new(permissions);
-        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?
-            .guarded(Arc::clone(&permissions))
-            .faulty(Arc::clone(faults));
-        let (sqs_url, sqs_port) = sqs;
-        let sqs = Sqs::new(sqs_url, sqs_port, Arc::clone(&meter))
-            .guarded(Arc::clone(&permissions))
-            .faulty(Arc::clone(faults));
-        sqs.create(&model.queues).await?;
-        Ok(Self {
-            secrets: Arc::new(Secrets::new(around, Arc::clone(&permissions))),
-            mailbox: Arc::new(Mailbox::new(place.mails(), Arc::clone(&permissions))),
-            meter,
-            permissions,
-            dynamo,
-            sqs,
-        })
-    }
-}
-
-/// Creates the functions, and gives `faults` a weak reference to them, so that an injected fault can kill a function's
-/// process.
-fn functions(
+    place: &Place,
     model: &Model,
-    settings: Settings,
-    spawner: Spawner,
-    meter: &Arc<Meter>,
-    faults: &Faults,
-) -> Arc<Functions> {
-    let functions = Arc::new(Functions::new(model, settings, spawner, Arc::clone(meter)));
-    let victims = Arc::downgrade(&functions);
-    faults.kill_with(move |function, invocation| {
-        let functions = victims.upgrade();
-        functions.is_some_and(|functions| functions.kill(function, invocation))
-    });
-    functions
+    spawner: &Spawner,
+) -> Result<(Postgres, Option<ControlPlanes>)> {
+    let mut postgres = Postgres::start(place.root(), &place.logs(), &options.tools, spawner).await?;
+    postgres.migrate().await.context("the ledger's migrations")?;
+    let capacity = match options.on_demand().is_as_lambda() {
+        true => Some(postgres.sizeable().await.context("a server of any size")?),
+        false => None,
+    };
+    let Some(documents) = &options.control_planes else {
+        return Ok((postgres, None));
+    };
+    let (tools, logs, scratch) = (&options.tools, place.logs(), place.tools()?);
+    let started = ControlPlanes::start(model, documents, tools, &logs, &scratch, capacity, spawner);
+    let control_planes = started.await.context("the control planes")?;
+    Ok((postgres, Some(control_planes)))
 }
 
 /// The content of `stack.json`.
 fn stack_file(
     options: &Options,
     place: &Place,
-    urls: Urls,
-    servers: &Servers,
-    services: &Services,
+    urls: Each<String>,
+    postgres: &Postgres,
+    sqs: &Sqs,
     model: &Model,
     operator: &SigningKey,
 ) -> Result<StackFile> {
-    let now = now_seconds();
-    let life = i64::try_from(TOKEN_LIFE.as_secs())?;
+    let environment = everyone(model, environment(options, &urls));
+    let tables = environment.iter().filter(|(name, _)| name.ends_with("_TABLE"));
+    let tables = tables.map(|(name, value)| (name.clone(), value.clone()));
     let queues = model.queues.keys();
-    let queues = queues.map(|queue| (queue.clone(), services.sqs.queue_url(queue)));
+    let queues = queues.map(|queue| (queue.clone(), sqs.queue_url(queue)));
     Ok(StackFile {
-        environment: everyone(model, urls.environment()),
         api_url: urls.api,
         dynamodb_url: urls.dynamodb,
         sqs_url: urls.sqs,
-        database_url: servers.superuser_url.clone(),
-        database_roots: servers.authority.clone(),
+        database_url: postgres.superuser_url(),
+        database_roots: postgres.authority().to_owned(),
         gateway_url: urls.gateway,
         gateway_calls_per_second: options.gateway_rate,
         gateway_log: place.gateway_log(),
         mails: place.mails(),
         control_url: urls.control,
-        control_planes_url: urls.control_planes,
-        operator_token: operator.sign(Audience::Operator, OPERATOR, now, now + life)?,
+        control_planes_url: options.control_planes.is_some().then_some(urls.control_planes),
+        operator_token: sign(operator, Audience::Operator, OPERATOR)?,
         pid: std::process::id(),
         faults: options.faults.clone(),
         fault_seed: options.fault_seed,
-        tables: variables(model, "_TABLE"),
+        tables: tables.collect(),
         queues: queues.collect(),
+        environment,
     })
-}
-
-fn now_seconds() -> i64 {
-    OffsetDateTime::now_utc().unix_timestamp()
 }
 
 fn now_millis() -> u64 {
@@ -486,7 +357,11 @@ fn now_millis() -> u64 {
 /// When no stack was started in `out`.
 pub fn token(out: &Path, audience: Audience, subject: &str) -> Result<String> {
     let key = crate::workdir::key(out, Signer::of(audience))?;
-    let now = now_seconds();
+    sign(&key, audience, subject)
+}
+
+fn sign(key: &SigningKey, audience: Audience, subject: &str) -> Result<String> {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
     let life = i64::try_from(TOKEN_LIFE.as_secs())?;
     Ok(key.sign(audience, subject, now, now + life)?)
 }
@@ -501,95 +376,97 @@ impl Stack {
             .with_context(|| format!("the template {}", options.template.display()))?;
         let place = Place::take(&options.out)?;
         let spawner = Spawner::start()?;
-        let (listeners, urls) = bind_all(options).await?;
+        let listeners = Each::bind().await?;
+        let urls = listeners.urls()?;
         let operator = place.make_keys()?;
-        let draft = Draft::new(options, &place, &urls, template)?;
-        let servers = Servers::start(options, &place, &draft.model, &spawner).await?;
-        let (model, around) = draft.complete(options, &urls, &servers)?;
-        let faults = draft.faults;
-        let sqs_at = (urls.sqs.as_str(), sqs::port(&listeners.sqs)?);
-        let services = Services::create(
-            &model,
-            &around,
-            &place,
-            servers.control_planes.as_ref(),
-            &faults,
-            sqs_at,
-        )
-        .await?;
+        let mut draft = Draft::new(options, &place, &urls, template)?;
+        let (postgres, control_planes) = start_servers(options, &place, &draft.model, &spawner).await?;
+        draft.complete(options, &postgres, control_planes.as_ref())?;
+        let Draft {
+            around,
+            model,
+            faults,
+            settings,
+            ..
+        } = draft;
+
+        let meter = Arc::new(Meter::default());
+        let tags = control_planes.as_ref().map(|planes| planes.tags.clone());
+        let permissions = Permissions::of(&model)?.with_tags(tags.unwrap_or_default());
+        permissions.check_lambda(&model)?;
+        let permissions = Arc::new(permissions);
+        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?
+            .guarded(Arc::clone(&permissions))
+            .faulty(Arc::clone(&faults));
+        let sqs = Sqs::new(&urls.sqs, sqs::port(&listeners.sqs)?, Arc::clone(&meter))
+            .guarded(Arc::clone(&permissions))
+            .faulty(Arc::clone(&faults));
+        sqs.create(&model.queues).await?;
+        let secrets = Arc::new(Secrets::new(&around, Arc::clone(&permissions)));
+        let mailbox = Arc::new(Mailbox::new(place.mails(), Arc::clone(&permissions)));
 
         let mut listening = JoinSet::new();
-        listening.spawn(secrets::serve(listeners.secrets, Arc::clone(&services.secrets)));
-        listening.spawn(mail::serve(listeners.mail, Arc::clone(&services.mailbox)));
-        listening.spawn(dynamodb::serve(listeners.dynamodb, services.dynamo.clone()));
-        listening.spawn(sqs::serve(listeners.sqs, services.sqs.clone()));
-        faults
-            .gateway()
-            .change(|faults| faults.calls_per_second = options.gateway_rate);
-        let gateway = start_gateway(
-            listeners.gateway,
-            place.gateway_log(),
-            options.seed,
-            &faults,
-            &urls.api,
-        );
+        listening.spawn(secrets::serve(listeners.secrets, Arc::clone(&secrets)));
+        listening.spawn(mail::serve(listeners.mail, mailbox));
+        listening.spawn(dynamodb::serve(listeners.dynamodb, dynamo.clone()));
+        listening.spawn(sqs::serve(listeners.sqs, sqs.clone()));
+        let gateway = start_gateway(listeners.gateway, options, &place, &faults, &urls.api);
 
-        let functions = functions(&model, draft.settings, spawner, &services.meter, &faults);
+        let functions = Arc::new(Functions::new(&model, settings, spawner, Arc::clone(&meter)));
+        // A weak reference, since the functions have a reference to the faults.
+        let victims = Arc::downgrade(&functions);
+        faults.kill_with(move |function, invocation| {
+            let functions = victims.upgrade();
+            functions.is_some_and(|functions| functions.kill(function, invocation))
+        });
         let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
-        if let Some(control_planes) = &servers.control_planes {
-            let front = control_planes::front::Front::new(
-                control_planes,
-                Arc::clone(&functions),
-                Arc::clone(&services.permissions),
-                Arc::clone(&services.secrets),
-            );
-            listening.spawn(control_planes::front::serve(
-                listeners.control_planes,
-                Arc::new(front.await),
-            ));
+        if let Some(control_planes) = &control_planes {
+            let (functions, permissions) = (Arc::clone(&functions), Arc::clone(&permissions));
+            let secrets = Arc::clone(&secrets);
+            let front = control_planes::front::Front::new(control_planes, functions, permissions, secrets);
+            let front = Arc::new(front.await);
+            listening.spawn(control_planes::front::serve(listeners.control_planes, front));
         }
         fetch_keys(&model, &functions).await?;
-        let sources = sources::start(
-            &model,
-            &sources::Context {
-                functions: Arc::clone(&functions),
-                dynamo: services.dynamo.clone(),
-                sqs: services.sqs.clone(),
-                concurrency: options.concurrency,
-                buckets: place.root().join("buckets"),
-                control_planes: servers.control_planes.is_some(),
-            },
-        );
-        let control = Arc::new(Control {
-            model: model.clone(),
+        let context = sources::Context {
             functions: Arc::clone(&functions),
-            sqs: services.sqs.clone(),
+            dynamo,
+            sqs: sqs.clone(),
+            concurrency: options.concurrency,
+            buckets: place.root().join("buckets"),
+            control_planes: control_planes.is_some(),
+        };
+        let sources = sources::start(&model, &context);
+        let file = stack_file(options, &place, urls, &postgres, &sqs, &model, &operator)?;
+        let postgres = Arc::new(Mutex::new(postgres));
+        let control = Control {
+            model,
+            functions: Arc::clone(&functions),
+            sqs: sqs.clone(),
             streams: sources.streams.clone(),
-            meter: Arc::clone(&services.meter),
-            permissions: Arc::clone(&services.permissions),
-            secrets: Arc::clone(&services.secrets),
+            meter,
+            permissions,
+            secrets,
             faults: Arc::clone(&faults),
-            postgres: Arc::clone(&servers.postgres),
-        });
-        listening.spawn(control::serve(listeners.control, Arc::clone(&control)));
+            postgres: Arc::clone(&postgres),
+        };
+        listening.spawn(control::serve(listeners.control, Arc::new(control)));
         listening.spawn(front::serve(listeners.api, front));
 
-        let file = stack_file(options, &place, urls, &servers, &services, &model, &operator)?;
-        let fault_tasks = faults.start(&servers.postgres);
+        let fault_tasks = faults.start(&postgres);
         place.announce(&file)?;
         Ok(Self {
             file,
             place,
             functions,
-            sqs: services.sqs,
-            sources: Some(sources),
-            control_planes: servers.control_planes,
-            postgres: servers.postgres,
+            sqs,
+            sources,
+            control_planes,
+            postgres,
             faults,
             fault_tasks,
-            gateway: Some(gateway),
+            gateway,
             servers: listening,
-            _control: control,
         })
     }
 
@@ -600,14 +477,13 @@ impl Stack {
         }
         self.faults.end();
         self.servers.abort_all();
-        drop(self.sources.take());
+        drop(self.sources);
         self.functions.stop().await;
-        if let Some((stop, task)) = self.gateway.take() {
-            let _ = stop.send(());
-            let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
-        }
+        let (stop, task) = self.gateway;
+        let _ = stop.send(());
+        let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
         self.sqs.stop().await;
-        if let Some(control_planes) = self.control_planes.take() {
+        if let Some(control_planes) = self.control_planes {
             control_planes.stop().await;
         }
         // A fault task that has crashed PostgreSQL restarts it before the task ends. A stop before that would leave the
@@ -674,31 +550,22 @@ async fn fetch_keys(model: &Model, functions: &Functions) -> Result<()> {
     bail!("{FETCHER} failed {TRIES} times; last: {last:?}")
 }
 
-fn variables(model: &Model, suffix: &str) -> BTreeMap<String, String> {
-    model
-        .functions
-        .values()
-        .flat_map(|f| &f.environment)
-        .filter(|(name, _)| name.ends_with(suffix))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
-}
-
 fn start_gateway(
     listener: TcpListener,
-    log: PathBuf,
-    seed: u64,
+    options: &Options,
+    place: &Place,
     faults: &Faults,
     api_url: &str,
-) -> (oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>) {
+) -> Gateway {
+    let switch = faults.gateway();
+    switch.change(|faults| faults.calls_per_second = options.gateway_rate);
     let (stop, stopped) = oneshot::channel();
-    let mut options = sandbox_gateway::Options::new(GATEWAY_API_KEY, log, seed, Arc::new(now_millis));
-    options.faults = faults.gateway();
-    options.webhooks = faults.webhooks(
-        format!("{api_url}/payments/stripe/webhook"),
-        GATEWAY_WEBHOOK_SECRET.to_owned(),
-    );
-    let task = tokio::spawn(sandbox_gateway::serve(listener, options, async {
+    let (log, clock) = (place.gateway_log(), Arc::new(now_millis));
+    let mut sandbox = sandbox_gateway::Options::new(GATEWAY_API_KEY, log, options.seed, clock);
+    sandbox.faults = switch;
+    let webhooks = format!("{api_url}/payments/stripe/webhook");
+    sandbox.webhooks = faults.webhooks(webhooks, GATEWAY_WEBHOOK_SECRET.to_owned());
+    let task = tokio::spawn(sandbox_gateway::serve(listener, sandbox, async {
         let _ = stopped.await;
     }));
     (stop, task)

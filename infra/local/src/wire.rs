@@ -13,6 +13,19 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+impl Answer {
+    pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self { status, body }
+    }
+}
+
+/// The elements of a member that is a list; none if the member is something else.
+pub(crate) fn list<'a>(of: &'a Value, member: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let elements = of.get(member).and_then(Value::as_array);
+    elements.into_iter().flatten()
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Message {

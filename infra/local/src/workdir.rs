@@ -1,5 +1,6 @@
 //! Manages the stack's own folder: its lock, its keys, and the file with its addresses.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -27,21 +28,15 @@ impl Place {
             .canonicalize()
             .with_context(|| format!("the folder {}", root.display()))?;
         let path = root.join("stack.lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("the lock {}", path.display()))?;
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).open(&path);
+        let lock = lock.with_context(|| format!("the lock {}", path.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(&path).unwrap_or_default();
-                bail!(
-                    "a stack already runs in {} (process {}); stop it first or use another --out",
-                    root.display(),
-                    pid.trim()
-                );
+                let (root, pid) = (root.display(), fs::read_to_string(&path).unwrap_or_default());
+                let pid = pid.trim();
+                bail!("a stack already runs in {root} (process {pid}); stop it first or use another --out");
             }
             Err(fs::TryLockError::Error(error)) => return Err(error).context("the lock"),
         }
@@ -116,7 +111,7 @@ impl Place {
     ///
     /// # Errors
     /// When the keys have not been made.
-    pub fn public_keys(&self) -> Result<Vec<(&'static str, String)>> {
+    pub fn public_keys(&self) -> Result<BTreeMap<String, String>> {
         let public = |signer: Signer| -> Result<_> {
             let keys = KeySet::of(&[&key(&self.root, signer)?])?;
             let document = match signer {
@@ -187,12 +182,8 @@ impl Signer {
 
     /// The name of the stored parameter with the public keys, as the template's defaults have it.
     #[must_use]
-    pub const fn parameter(self) -> &'static str {
-        match self {
-            Self::Shopper => "/stampede/shopper-keys",
-            Self::Operator => "/stampede/operator-keys",
-            Self::Deployer => "/stampede/deployer-keys",
-        }
+    pub fn parameter(self) -> String {
+        format!("/stampede/{}-keys", self.name())
     }
 }
 
@@ -212,12 +203,9 @@ pub fn key(root: &Path, signer: Signer) -> Result<SigningKey> {
 fn write_privately(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = path.with_extension("new");
     remove(&beside)?;
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(bytes)?;
+    let mut options = OpenOptions::new();
+    let options = options.create_new(true).write(true).mode(0o600);
+    options.open(&beside)?.write_all(bytes)?;
     fs::rename(&beside, path).with_context(|| path.display().to_string())
 }
 

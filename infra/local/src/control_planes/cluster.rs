@@ -51,10 +51,8 @@ impl Cluster {
     async fn follow(&self) -> Result<()> {
         let size = self.size().await?;
         if let Some(server) = &self.server {
-            server
-                .grow_to(self.server_capacity(&size))
-                .await
-                .context("the local server's size")?;
+            let grown = server.grow_to(self.server_capacity(&size)).await;
+            grown.context("the local server's size")?;
         }
         match size {
             // A cluster without load has its minimum capacity, and the emulated cluster has no load.
@@ -75,10 +73,7 @@ impl Cluster {
     }
 
     async fn described(&self) -> Result<String> {
-        let describe = [
-            ("Action", "DescribeDBClusters".to_owned()),
-            ("DBClusterIdentifier", self.name.clone()),
-        ];
+        let describe = [("Action", "DescribeDBClusters"), ("DBClusterIdentifier", &self.name)];
         rds(&self.control_planes, &describe).await
     }
 
@@ -90,10 +85,7 @@ impl Cluster {
             return Ok(DatabaseSize::MinimumAcu(minimum.parse().context("the minimum")?));
         }
         let writer = writer(&cluster).context("no instance writes")?;
-        let describe = [
-            ("Action", "DescribeDBInstances".to_owned()),
-            ("DBInstanceIdentifier", writer.to_owned()),
-        ];
+        let describe = [("Action", "DescribeDBInstances"), ("DBInstanceIdentifier", writer)];
         let instance = rds(&self.control_planes, &describe).await?;
         let class = within(&instance, "DBInstanceClass").context("no class")?;
         Ok(DatabaseSize::Class(class.to_owned()))
@@ -103,19 +95,14 @@ impl Cluster {
     async fn figure(&self, acu: f64) -> Result<()> {
         let cluster = self.described().await?;
         let writer = writer(&cluster).context("no instance writes")?;
+        let acu = acu.to_string();
         let put = [
-            ("Action", "PutMetricData".to_owned()),
-            ("Namespace", "AWS/RDS".to_owned()),
-            (
-                "MetricData.member.1.MetricName",
-                "ServerlessDatabaseCapacity".to_owned(),
-            ),
-            (
-                "MetricData.member.1.Dimensions.member.1.Name",
-                "DBInstanceIdentifier".to_owned(),
-            ),
-            ("MetricData.member.1.Dimensions.member.1.Value", writer.to_owned()),
-            ("MetricData.member.1.Value", acu.to_string()),
+            ("Action", "PutMetricData"),
+            ("Namespace", "AWS/RDS"),
+            ("MetricData.member.1.MetricName", "ServerlessDatabaseCapacity"),
+            ("MetricData.member.1.Dimensions.member.1.Name", "DBInstanceIdentifier"),
+            ("MetricData.member.1.Dimensions.member.1.Value", writer),
+            ("MetricData.member.1.Value", &acu),
         ];
         form(&self.control_planes, "monitoring", "2010-08-01", &put).await?;
         Ok(())

@@ -4,17 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::caller::Caller;
+use super::caller::{Caller, provisioned_path};
 use crate::runtime::Functions;
-use crate::template::function_arn;
-
-/// The path of the provisioned concurrency of a function's alias.
-pub(super) fn provisioned_path(function: &str, alias: &str) -> String {
-    format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}")
-}
 
 /// Reads functions' concurrency settings from the control planes and applies them to this stack's functions.
 #[derive(Debug)]
@@ -54,24 +48,16 @@ impl Follower {
 
     /// The provisioned and the reserved concurrency that the control planes hold for a function.
     async fn held(&self, function: &str) -> Result<(usize, Option<usize>)> {
-        let path = self.provisioned_path(function);
-        let provisioned = self
-            .number(&path, "RequestedProvisionedConcurrentExecutions")
-            .await?;
+        let path = provisioned_path(function, &self.alias);
+        let member = "RequestedProvisionedConcurrentExecutions";
+        let provisioned = self.number(&path, member).await?;
         let path = format!("/2019-09-30/functions/{function}/concurrency");
         let reserved = self.number(&path, "ReservedConcurrentExecutions").await?;
         Ok((provisioned.unwrap_or(0), reserved))
     }
 
-    fn provisioned_path(&self, function: &str) -> String {
-        provisioned_path(function, &self.alias)
-    }
-
     async fn number(&self, path: &str, member: &str) -> Result<Option<usize>> {
-        let answer = self
-            .control_planes
-            .call("lambda", Method::GET, path, &[], Vec::new())
-            .await?;
+        let answer = self.control_planes.read(path).await?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
             StatusCode::OK => {
@@ -89,11 +75,10 @@ impl Follower {
         if !self.known.contains(function) {
             return Ok(None);
         }
-        let (arn, path) = (function_arn(function), self.provisioned_path(function));
         let corrected = |body: &[u8]| self.corrected(function, Some(&self.alias), body);
         let list = self
             .control_planes
-            .list_provisioned(&arn, &self.alias, &path, corrected);
+            .list_provisioned(function, &self.alias, corrected);
         list.await.map(Some)
     }
 
@@ -106,9 +91,7 @@ impl Follower {
         let here = self.functions.allocation(function)?;
         let mut body: Value = serde_json::from_slice(body).ok()?;
         let members = body.as_object_mut()?;
-        let requested = members
-            .get("RequestedProvisionedConcurrentExecutions")?
-            .as_u64()?;
+        let requested = (members.get("RequestedProvisionedConcurrentExecutions")?).as_u64()?;
         let allocated = requested.min(u64::try_from(here.allocated).ok()?);
         let status = match () {
             () if here.failed => "FAILED",
@@ -119,14 +102,10 @@ impl Follower {
             members.insert("StatusReason".to_owned(), json!("FUNCTION_ERROR_INIT_FAILURE"));
         }
         members.insert("Status".to_owned(), json!(status));
-        members.insert(
-            "AllocatedProvisionedConcurrentExecutions".to_owned(),
-            json!(allocated),
-        );
-        members.insert(
-            "AvailableProvisionedConcurrentExecutions".to_owned(),
-            json!(allocated),
-        );
+        for counted in ["Allocated", "Available"] {
+            let member = format!("{counted}ProvisionedConcurrentExecutions");
+            members.insert(member, json!(allocated));
+        }
         serde_json::to_vec(&body).ok()
     }
 }

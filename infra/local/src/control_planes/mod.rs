@@ -24,7 +24,8 @@ pub mod proxy;
 mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ use crate::postgres::CapacityControl;
 use crate::template::Model;
 use caller::Caller;
 use cluster::Cluster;
+use seed::Names;
 
 /// The time limit until the control planes answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -53,19 +55,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The endpoint that functions call in a stack without control planes: no process listens there.
 pub const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// The environment variables that set the endpoints of the control planes.
-pub const ENDPOINTS: [&str; 4] = [
-    "AWS_ENDPOINT_URL_CLOUDWATCH",
-    "AWS_ENDPOINT_URL_LAMBDA",
-    "AWS_ENDPOINT_URL_RDS",
-    "AWS_ENDPOINT_URL_SSM",
-];
-
 #[derive(Debug)]
 pub struct ControlPlanes {
     child: Child,
-    /// The address of the control planes behind the front.
-    url: String,
+    /// Sends requests to the control planes behind the front.
+    caller: Caller,
     /// The ids of the emulated event source mappings, by their logical ids in the template.
     pub mappings: BTreeMap<String, String>,
     /// The tags of the emulated database instances, for conditions of policies.
@@ -96,12 +90,16 @@ impl ControlPlanes {
         spawner: &Spawner,
     ) -> Result<Self> {
         let documents = seed::Documents::read(documents)?;
-        let program = program(tools)?;
+        let program = tools.join("venv/bin/ministack");
+        if !program.is_file() {
+            let program = program.display();
+            bail!("no control planes in {program}: run `infra/tools/setup test`");
+        }
         let port = child::free_port()?;
         let url = format!("http://127.0.0.1:{port}");
-        let log =
-            std::fs::File::create(logs.join("control-planes.log")).context("the control planes' log")?;
-        let mut command = spawner.command(program.as_ref(), Signal::SIGKILL, 0);
+        let log = File::create(logs.join("control-planes.log")).context("the control planes' log")?;
+        let account_concurrency = documents.account_concurrency.to_string();
+        let mut command = spawner.command(&program, Signal::SIGKILL, 0);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -115,62 +113,46 @@ impl ControlPlanes {
             .env("MINISTACK_HOST", "localhost")
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0")
-            .env(
-                "LAMBDA_ACCOUNT_CONCURRENCY",
-                documents.account_concurrency.to_string(),
-            )
+            .env("LAMBDA_ACCOUNT_CONCURRENCY", account_concurrency)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("the control planes' log")?)
             .stderr(log);
         let mut child = spawner.spawn(command).await?;
         let caller = Caller::new(&url);
         answers(&caller, &mut child).await?;
-        let (mappings, tags) = seed::seed(&caller, model, &documents)
-            .await
-            .context("the account at its baseline")?;
+        let names = Names::of(model)?;
+        let seeded = seed::seed(&caller, model, &documents, names.as_ref()).await;
+        let (mappings, tags) = seeded.context("the account at its baseline")?;
         let mut pulse = JoinSet::new();
         let changed = Arc::new(Notify::new());
-        if let Some(name) = documents.cluster(model) {
+        let mut alias = String::new();
+        if let Some(names) = names {
+            alias = names.alias;
             let cluster = Cluster {
-                control_planes: caller,
-                name,
-                declared: documents.database()?,
+                control_planes: caller.clone(),
+                name: names.cluster,
+                declared: documents.baseline.database,
                 server,
                 changed: Arc::clone(&changed),
             };
             pulse.spawn(cluster.beat());
         }
+        let functions = documents.baseline.functions.into_iter();
         Ok(Self {
             child,
-            url,
+            caller,
             mappings,
             tags,
-            alias: documents.alias(model).unwrap_or_default(),
-            functions: documents.functions(),
+            alias,
+            functions: functions.map(|declared| declared.function).collect(),
             database: changed,
             _pulse: pulse,
         })
     }
 
-    /// A client that forwards to the control planes.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller::new(&self.url)
-    }
-
     pub async fn stop(mut self) {
         child::end(&mut self.child, Signal::SIGTERM, STOP_LIMIT).await;
     }
-}
-
-fn program(tools: &Path) -> Result<PathBuf> {
-    let program = tools.join("venv/bin/ministack");
-    if !program.is_file() {
-        bail!(
-            "no control planes in {}: run `infra/tools/setup test`",
-            program.display()
-        );
-    }
-    Ok(program)
 }
 
 async fn answers(caller: &Caller, child: &mut Child) -> Result<()> {

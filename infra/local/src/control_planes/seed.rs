@@ -1,16 +1,18 @@
 //! Creates an account at the declared baseline: the documents in Parameter Store, functions with their alias, event
 //! source mappings, the ledger's cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use capacity::baseline::{Baseline, FunctionBaseline};
 use capacity::database::DatabaseBaseline;
 use data_encoding::BASE64;
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::caller::Caller;
+use super::caller::{Caller, provisioned_path};
 use crate::permissions::Tags;
 use crate::template::{ACCOUNT, Function, Model, REGION, queue_arn};
 
@@ -30,6 +32,7 @@ const ENGINE: (&str, &str) = ("aurora-postgresql", "16.8");
 pub(super) struct Documents {
     /// The documents by their names below the path.
     texts: BTreeMap<String, Value>,
+    pub(super) baseline: Baseline,
     /// The account's limit of concurrent executions. Functions read it from Lambda and not from a document.
     pub(super) account_concurrency: u64,
 }
@@ -41,6 +44,8 @@ impl Documents {
         for name in ["profile", "baseline", "budget", "prices", "quotas"] {
             texts.insert(name.to_owned(), document(&folder.join(format!("{name}.toml")))?);
         }
+        let baseline = texts.get("baseline").cloned().unwrap_or_default();
+        let baseline = serde_json::from_value(baseline).context("baseline.toml")?;
         let drops = folder.join("drops");
         for entry in std::fs::read_dir(&drops).with_context(|| drops.display().to_string())? {
             let drop = document(&entry?.path())?;
@@ -50,48 +55,32 @@ impl Documents {
         let quotas = texts.get_mut("quotas").and_then(Value::as_object_mut);
         let quotas = quotas.ok_or_else(|| anyhow!("quotas.toml is no document"))?;
         let account = quotas.remove("account_concurrency");
-        let account_concurrency = account
-            .as_ref()
-            .and_then(Value::as_u64)
-            .context("quotas.toml: account_concurrency")?;
+        let account = account.as_ref().and_then(Value::as_u64);
+        let account_concurrency = account.context("quotas.toml: account_concurrency")?;
         // Functions read this quota from the account, so the stored document does not have it.
         quotas.remove("reserved_by_others");
         Ok(Self {
             texts,
+            baseline,
             account_concurrency,
         })
     }
+}
 
-    fn baseline(&self, kind: &str) -> impl Iterator<Item = &Value> {
-        let all = self.texts.get("baseline").and_then(|baseline| baseline.get(kind));
-        all.and_then(Value::as_array).into_iter().flatten()
-    }
+/// The names of resources that functions with control-plane access get.
+#[derive(Debug, Deserialize)]
+pub(super) struct Names {
+    /// The alias that carries provisioned concurrency.
+    pub(super) alias: String,
+    /// The ledger's cluster.
+    pub(super) cluster: String,
+}
 
-    /// The name of the ledger's cluster, if a function uses it.
-    pub(super) fn cluster(&self, model: &Model) -> Option<String> {
-        named(model, "cluster")
-    }
-
-    /// The alias that carries provisioned concurrency, if a function uses it.
-    pub(super) fn alias(&self, model: &Model) -> Option<String> {
-        named(model, "alias")
-    }
-
-    /// The names of the functions that the baseline declares.
-    pub(super) fn functions(&self) -> BTreeSet<String> {
-        self.baseline("function")
-            .filter_map(|f| text(f, "function").map(str::to_owned))
-            .collect()
-    }
-
-    /// The database's part of the declared baseline.
-    pub(super) fn database(&self) -> Result<DatabaseBaseline> {
-        let declared = self
-            .texts
-            .get("baseline")
-            .and_then(|baseline| baseline.get("database"));
-        serde_json::from_value(declared.cloned().unwrap_or(Value::Null))
-            .context("baseline.toml: the database")
+impl Names {
+    /// The names that the template gives; `None` if no function gets names.
+    pub(super) fn of(model: &Model) -> Result<Option<Self>> {
+        let names = told(model, NAMES).map(serde_json::from_str);
+        names.transpose().context(NAMES)
     }
 }
 
@@ -113,66 +102,57 @@ fn told<'a>(model: &'a Model, variable: &str) -> Option<&'a str> {
     values.next().map(String::as_str)
 }
 
-fn named(model: &Model, member: &str) -> Option<String> {
-    let names: Value = told(model, NAMES).and_then(|names| serde_json::from_str(names).ok())?;
-    text(&names, member).map(str::to_owned)
-}
-
 /// Creates the account's resources. Returns the ids of the event source mappings by their logical ids in the template,
 /// and the tags of the database's instances.
 pub(super) async fn seed(
     caller: &Caller,
     model: &Model,
     documents: &Documents,
+    names: Option<&Names>,
 ) -> Result<(BTreeMap<String, String>, Tags)> {
     let Some(path) = told(model, PATH) else {
         return Ok((BTreeMap::new(), Tags::new()));
     };
     for (name, document) in &documents.texts {
         let put = json!({"Name": format!("{path}/{name}"), "Value": document.to_string(), "Type": "String"});
-        parameter_store(caller, "PutParameter", &put).await?;
+        let headers = [
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", "AmazonSSM.PutParameter"),
+        ];
+        let answer = caller.call("ssm", Method::POST, "/", &headers, put.to_string().into());
+        answer.await?.good("PutParameter")?;
     }
-    let names: Value = serde_json::from_str(told(model, NAMES).unwrap_or("null")).context(NAMES)?;
-    let alias = text(&names, "alias").context("NAMES: the alias")?;
+    let Names { alias, cluster } = names.context("no function has NAMES")?;
     let mut mappings = BTreeMap::new();
-    for declared in documents.baseline("function") {
-        let name = text(declared, "function").unwrap_or_default();
+    for declared in &documents.baseline.functions {
+        let name = &declared.function;
         let function = model.functions.get(name);
         let function = function.ok_or_else(|| anyhow!("the template has no function {name}"))?;
         make(caller, function, alias, declared).await?;
         for source in &function.queues {
-            let made = lambda(
-                caller,
-                Method::POST,
-                "/2015-03-31/event-source-mappings",
-                &json!({
-                    "FunctionName": format!("{name}:{alias}"),
-                    "EventSourceArn": queue_arn(&source.queue),
-                    "BatchSize": source.batch_size,
-                    "FunctionResponseTypes": ["ReportBatchItemFailures"],
-                    "ScalingConfig": {"MaximumConcurrency": source.max_concurrency},
-                    // The emulated mapping polls nothing, since the queues are in this stack.
-                    "Enabled": true,
-                }),
-            )
-            .await?;
+            let create = json!({
+                "FunctionName": format!("{name}:{alias}"),
+                "EventSourceArn": queue_arn(&source.queue),
+                "BatchSize": source.batch_size,
+                "FunctionResponseTypes": ["ReportBatchItemFailures"],
+                "ScalingConfig": {"MaximumConcurrency": source.max_concurrency},
+                // The emulated mapping polls nothing, since the queues are in this stack.
+                "Enabled": true,
+            });
+            let path = "/2015-03-31/event-source-mappings";
+            let made = lambda(caller, Method::POST, path, &create).await?;
             let uuid = text(&made, "UUID").context("a mapping's UUID")?;
             mappings.insert(source.id.clone(), uuid.to_owned());
         }
     }
-    let cluster = text(&names, "cluster").context("NAMES: the cluster")?;
-    let declared = documents
-        .texts
-        .get("baseline")
-        .and_then(|baseline| baseline.get("database"));
-    let instances = database(caller, cluster, declared.context("baseline.toml: the database")?).await?;
-    let tag = BTreeMap::from([(CLUSTER_TAG.to_owned(), cluster.to_owned())]);
+    let instances = database(caller, cluster, &documents.baseline.database).await?;
+    let tag = BTreeMap::from([(CLUSTER_TAG.to_owned(), cluster.clone())]);
     let arn = |instance| format!("arn:aws:rds:{REGION}:{ACCOUNT}:db:{instance}");
     let tags = instances.into_iter().map(|instance| (arn(instance), tag.clone()));
     Ok((mappings, tags.collect()))
 }
 
-async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Value) -> Result<()> {
+async fn make(caller: &Caller, function: &Function, alias: &str, declared: &FunctionBaseline) -> Result<()> {
     let name = &function.name;
     let create = json!({
         "FunctionName": name,
@@ -188,60 +168,51 @@ async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Valu
     let version = lambda(caller, Method::POST, &format!("{at}/versions"), &json!({})).await?;
     let live = json!({"Name": alias, "FunctionVersion": version.get("Version")});
     lambda(caller, Method::POST, &format!("{at}/aliases"), &live).await?;
-    if let Some(units) = declared.get("reserved").and_then(Value::as_u64) {
+    if let Some(units) = declared.reserved {
         let path = format!("/2017-10-31/functions/{name}/concurrency");
         let put = json!({"ReservedConcurrentExecutions": units});
         lambda(caller, Method::PUT, &path, &put).await?;
     }
-    let provisioned = declared.get("provisioned").and_then(Value::as_u64);
-    if let Some(units) = provisioned.filter(|units| *units > 0) {
-        let path = format!("/2019-09-30/functions/{name}/provisioned-concurrency?Qualifier={alias}");
-        let put = json!({"ProvisionedConcurrentExecutions": units});
-        lambda(caller, Method::PUT, &path, &put).await?;
+    if declared.provisioned > 0 {
+        let put = json!({"ProvisionedConcurrentExecutions": declared.provisioned});
+        lambda(caller, Method::PUT, &provisioned_path(name, alias), &put).await?;
     }
     Ok(())
 }
 
 /// Creates the ledger's cluster: Serverless v2 with one instance, or the declared instances of the declared class.
 /// Returns the instances' names.
-async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<Vec<String>> {
-    let acu = |field: &str| {
-        declared
-            .get(field)
-            .and_then(Value::as_f64)
-            .map(|acu| acu.to_string())
-    };
+async fn database(caller: &Caller, cluster: &str, declared: &DatabaseBaseline) -> Result<Vec<String>> {
+    let (minimum, maximum);
     let mut create = vec![
-        ("Action", "CreateDBCluster".to_owned()),
-        ("DBClusterIdentifier", cluster.to_owned()),
-        ("Engine", ENGINE.0.to_owned()),
-        ("EngineVersion", ENGINE.1.to_owned()),
-        ("MasterUsername", "ledger".to_owned()),
-        ("MasterUserPassword", "of-nobody".to_owned()),
+        ("Action", "CreateDBCluster"),
+        ("DBClusterIdentifier", cluster),
+        ("Engine", ENGINE.0),
+        ("EngineVersion", ENGINE.1),
+        ("MasterUsername", "ledger"),
+        ("MasterUserPassword", "of-nobody"),
     ];
-    let (class, instances): (String, Vec<String>) =
-        if let (Some(minimum), Some(maximum)) = (acu("minimum_acu"), acu("maximum_acu")) {
-            create.push(("ServerlessV2ScalingConfiguration.MinCapacity", minimum));
-            create.push(("ServerlessV2ScalingConfiguration.MaxCapacity", maximum));
-            ("db.serverless".to_owned(), vec![format!("{cluster}-1")])
-        } else {
-            let class = text(declared, "class").unwrap_or_default().to_owned();
-            let instances = declared
-                .get("instances")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten();
-            let instances = instances.filter_map(Value::as_str).map(str::to_owned);
-            (class, instances.collect())
-        };
+    let (class, instances) = match declared {
+        DatabaseBaseline::Serverless {
+            minimum_acu,
+            maximum_acu,
+            ..
+        } => {
+            (minimum, maximum) = (minimum_acu.to_string(), maximum_acu.to_string());
+            create.push(("ServerlessV2ScalingConfiguration.MinCapacity", &minimum));
+            create.push(("ServerlessV2ScalingConfiguration.MaxCapacity", &maximum));
+            ("db.serverless", vec![format!("{cluster}-1")])
+        }
+        DatabaseBaseline::Provisioned { class, instances, .. } => (class.as_str(), instances.clone()),
+    };
     rds(caller, &create).await?;
     for instance in &instances {
         let create = [
-            ("Action", "CreateDBInstance".to_owned()),
-            ("DBInstanceIdentifier", instance.clone()),
-            ("DBClusterIdentifier", cluster.to_owned()),
-            ("DBInstanceClass", class.clone()),
-            ("Engine", ENGINE.0.to_owned()),
+            ("Action", "CreateDBInstance"),
+            ("DBInstanceIdentifier", instance),
+            ("DBClusterIdentifier", cluster),
+            ("DBInstanceClass", class),
+            ("Engine", ENGINE.0),
         ];
         rds(caller, &create).await?;
     }
@@ -255,18 +226,8 @@ async fn lambda(caller: &Caller, method: Method, path: &str, body: &Value) -> Re
     Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
 }
 
-async fn parameter_store(caller: &Caller, operation: &str, body: &Value) -> Result<()> {
-    let target = format!("AmazonSSM.{operation}");
-    let headers = [
-        ("content-type", "application/x-amz-json-1.1"),
-        ("x-amz-target", target.as_str()),
-    ];
-    let answer = caller.call("ssm", Method::POST, "/", &headers, body.to_string().into_bytes());
-    answer.await?.good(operation).map(drop)
-}
-
 /// Sends one request to RDS, with a form as its body, and returns the answer's XML.
-pub(super) async fn rds(caller: &Caller, fields: &[(&str, String)]) -> Result<String> {
+pub(super) async fn rds(caller: &Caller, fields: &[(&str, &str)]) -> Result<String> {
     form(caller, "rds", "2014-10-31", fields).await
 }
 
@@ -275,7 +236,7 @@ pub(super) async fn form(
     caller: &Caller,
     service: &str,
     version: &str,
-    fields: &[(&str, String)],
+    fields: &[(&str, &str)],
 ) -> Result<String> {
     let body = form_urlencoded::Serializer::new(String::new())
         .append_pair("Version", version)

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use dynoxide::Database;
+use dynoxide::{Database, DynoxideError};
 use tokio::sync::Notify;
 
 pub use capacity::{refused_write, transaction_item};
@@ -35,12 +35,6 @@ pub struct Dynamo {
     permissions: Arc<Permissions>,
     faults: Arc<Faults>,
     warm: Arc<warm::WarmThroughput>,
-}
-
-impl std::fmt::Debug for Dynamo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dynamo").finish_non_exhaustive()
-    }
 }
 
 impl Dynamo {
@@ -109,14 +103,9 @@ impl Dynamo {
     /// When a permission is missing or the request cannot be parsed: the answer with DynamoDB's error.
     pub fn authorize(&self, function: Option<&str>, operation: &str, body: &[u8]) -> Result<(), Answer> {
         let Some(function) = function else { return Ok(()) };
-        let needs = operation_permissions::needs(operation, body).map_err(|error| Answer {
-            status: error.status_code(),
-            body: error.to_json().into(),
-        })?;
-        self.permissions.check(function, &needs).map_err(|denied| Answer {
-            status: 400,
-            body: denied.body().into(),
-        })
+        let needs = operation_permissions::needs(operation, body).map_err(failed)?;
+        let checked = self.permissions.check(function, &needs);
+        checked.map_err(|denied| Answer::new(400, denied.body()))
     }
 
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot.
@@ -140,15 +129,10 @@ impl Dynamo {
             self.faults.charge(operation, body, &uses);
             self.meter.book(caller, uses);
         }
-        match result {
-            Ok(body) => Answer {
-                status: 200,
-                body: body.into(),
-            },
-            Err(error) => Answer {
-                status: error.status_code(),
-                body: error.to_json().into(),
-            },
-        }
+        result.map_or_else(failed, |body| Answer::new(200, body))
     }
+}
+
+fn failed(error: DynoxideError) -> Answer {
+    Answer::new(error.status_code(), error.to_json())
 }

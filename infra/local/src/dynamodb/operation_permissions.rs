@@ -62,20 +62,19 @@ pub(super) fn needs(operation: &str, body: &[u8]) -> Result<Vec<Need>, DynoxideE
             tables.keys().map(|table| need(whole(), arn(table))).collect()
         }
         "TransactGetItems" | "TransactWriteItems" => {
-            let mut needs = Vec::new();
-            for item in names.transact_items.unwrap_or_default() {
-                let parts = [
+            let items = names.transact_items.unwrap_or_default().into_iter();
+            let parts = items.flat_map(|item| {
+                [
                     ("dynamodb:GetItem", item.get),
                     ("dynamodb:PutItem", item.put),
                     ("dynamodb:UpdateItem", item.update),
                     ("dynamodb:DeleteItem", item.delete),
                     ("dynamodb:ConditionCheckItem", item.condition_check),
-                ];
-                for (action, part) in parts {
-                    needs.extend(part.map(|part| need(action.into(), arn(&part.table_name))));
-                }
-            }
-            needs
+                ]
+            });
+            parts
+                .filter_map(|(action, part)| Some(need(action.into(), arn(&part?.table_name))))
+                .collect()
         }
         "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan" | "DescribeTable"
         | "DeleteTable" | "UpdateTable" | "CreateTable" | "DescribeTimeToLive" | "UpdateTimeToLive" => {
@@ -83,10 +82,7 @@ pub(super) fn needs(operation: &str, body: &[u8]) -> Result<Vec<Need>, DynoxideE
                 Some(index) => format!("{}/index/{index}", arn(&table)),
                 None => arn(&table),
             });
-            resource
-                .into_iter()
-                .map(|resource| need(whole(), resource))
-                .collect()
+            Vec::from_iter(resource.map(|resource| need(whole(), resource)))
         }
         _ => vec![need(whole(), "*".to_owned())],
     })

@@ -20,9 +20,9 @@ use dynoxide::{AttributeValue, Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::capacity::{refused_write, transaction_item};
 use stack_api::TableUse;
 
+use super::capacity::{refused_write, transaction_item};
 use crate::meter::Uses;
 
 /// A failed request and the capacity that it consumed.
@@ -185,10 +185,8 @@ impl Capacities for Option<Vec<ConsumedCapacity>> {
 }
 
 fn book(capacities: &[ConsumedCapacity], used: impl Fn(&ConsumedCapacity) -> TableUse) -> Uses {
-    capacities
-        .iter()
-        .map(|c| (c.table_name.clone(), used(c)))
-        .collect()
+    let all = capacities.iter();
+    all.map(|c| (c.table_name.clone(), used(c))).collect()
 }
 
 fn read(capacities: &[ConsumedCapacity]) -> Uses {
@@ -283,14 +281,11 @@ struct Place {
 }
 
 fn place(item: &TransactWriteItem) -> Option<Place> {
-    if let Some(put) = &item.put {
-        return Some(Place {
-            table: put.table_name.clone(),
-            key: HashMap::new(),
-            new: Some(put.item.clone()),
-        });
-    }
-    let (table, key) = if let Some(update) = &item.update {
+    let new = item.put.as_ref().map(|put| put.item.clone());
+    let unknown = HashMap::new();
+    let (table, key) = if let Some(put) = &item.put {
+        (&put.table_name, &unknown)
+    } else if let Some(update) = &item.update {
         (&update.table_name, &update.key)
     } else if let Some(delete) = &item.delete {
         (&delete.table_name, &delete.key)
@@ -298,11 +293,8 @@ fn place(item: &TransactWriteItem) -> Option<Place> {
         let check = item.condition_check.as_ref()?;
         (&check.table_name, &check.key)
     };
-    Some(Place {
-        table: table.clone(),
-        key: key.clone(),
-        new: None,
-    })
+    let (table, key) = (table.clone(), key.clone());
+    Some(Place { table, key, new })
 }
 
 fn cancelled(db: &Database, places: Vec<Place>) -> Uses {

@@ -1,16 +1,14 @@
 //! Serves the HTTP endpoint of DynamoDB, which the functions' SDK calls.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 
 use super::Dynamo;
 use crate::faults::tables::{Fate, HELD, Loss};
-use crate::http1::{self, AMZ_JSON, Cut};
+use crate::http1::{self, AMZ_JSON, Reply};
 use crate::meter::Caller;
 use crate::permissions::signer;
 use crate::wire::Answer;
@@ -20,20 +18,17 @@ const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, dynamo: Dynamo) {
-    http1::serve(listener, move |request, _peer: SocketAddr| {
-        let dynamo = dynamo.clone();
-        async move { handle(dynamo, request).await }
-    })
-    .await;
+    http1::serve(listener, dynamo, |dynamo, request, _| handle(dynamo, request)).await;
 }
 
-async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
+/// Answers a request; `None` if a fault loses the answer.
+async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Option<Reply> {
     if request.method() != Method::POST {
-        return Ok(response(200, Bytes::from_static(b"healthy")));
+        return Some(response(Answer::new(200, "healthy")));
     }
     let (parts, body) = request.into_parts();
     let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
-        return Ok(response(413, Bytes::new()));
+        return Some(response(Answer::new(413, "")));
     };
     let target = http1::header(&parts, "x-amz-target").unwrap_or_default();
     let asked = Asked {
@@ -43,14 +38,13 @@ async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Result<Response<F
     };
     let function = signer(http1::header(&parts, "authorization"));
     if let Err(refusal) = dynamo.authorize(function, &asked.operation, &asked.body) {
-        return Ok(response(refusal.status, refusal.body));
+        return Some(response(refusal));
     }
     let fate = match function {
         Some(_) => dynamo.faults().fate(&asked.operation, &asked.body),
         None => Fate::Answered,
     };
-    let answer = meet(fate, dynamo, asked).await?;
-    Ok(response(answer.status, answer.body))
+    meet(fate, dynamo, asked).await.map(response)
 }
 
 /// A request to DynamoDB: its operation, its JSON body, and its caller.
@@ -60,20 +54,20 @@ struct Asked {
     caller: Caller,
 }
 
-/// Applies the fault `fate` to a request.
-async fn meet(fate: Fate, dynamo: Dynamo, mut asked: Asked) -> Result<Answer, Cut> {
+/// Applies the fault `fate` to a request. `None` if the answer is lost.
+async fn meet(fate: Fate, dynamo: Dynamo, mut asked: Asked) -> Option<Answer> {
     match fate {
-        Fate::Answered => Ok(run(dynamo, asked).await),
-        Fate::Refused(answer) => Ok(answer),
+        Fate::Answered => Some(run(dynamo, asked).await),
+        Fate::Refused(answer) => Some(answer),
         Fate::Partly(body, unprocessed) => {
             asked.body = body.into();
-            Ok(with_unprocessed(run(dynamo, asked).await, unprocessed))
+            Some(with_unprocessed(run(dynamo, asked).await, unprocessed))
         }
         Fate::Slow(before, after) => {
             tokio::time::sleep(before).await;
             let answer = run(dynamo, asked).await;
             tokio::time::sleep(after).await;
-            Ok(answer)
+            Some(answer)
         }
         Fate::LostBefore(loss) => lose(loss).await,
         Fate::LostAfter(loss) => {
@@ -91,45 +85,34 @@ async fn meet(fate: Fate, dynamo: Dynamo, mut asked: Asked) -> Result<Answer, Cu
     }
 }
 
-async fn lose(loss: Loss) -> Result<Answer, Cut> {
+async fn lose(loss: Loss) -> Option<Answer> {
     if loss == Loss::Held {
         tokio::time::sleep(HELD).await;
     }
-    Err(Cut)
+    None
 }
 
 async fn run(dynamo: Dynamo, asked: Asked) -> Answer {
-    let Asked {
-        operation,
-        body,
-        caller,
-    } = asked;
-    if operation != "Scan" {
-        return dynamo.answer(&operation, &body, caller);
+    let is_scan = asked.operation == "Scan";
+    let answer = move || dynamo.answer(&asked.operation, &asked.body, asked.caller);
+    if !is_scan {
+        return answer();
     }
     // A scan reads whole tables, so it must not block the thread that serves other requests.
-    let work = tokio::task::spawn_blocking(move || dynamo.answer(&operation, &body, caller));
-    work.await.unwrap_or(Answer {
-        status: 500,
-        body: Bytes::new(),
-    })
+    let work = tokio::task::spawn_blocking(answer);
+    work.await.unwrap_or_else(|_| Answer::new(500, ""))
 }
 
 /// Adds unprocessed keys to the answer to a batch of reads.
-fn with_unprocessed(answer: Answer, unprocessed: serde_json::Value) -> Answer {
-    let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&answer.body) else {
-        return answer;
-    };
-    if let (200, Some(fields)) = (answer.status, body.as_object_mut()) {
+fn with_unprocessed(mut answer: Answer, unprocessed: Value) -> Answer {
+    if let (200, Ok(mut fields)) = (answer.status, serde_json::from_slice::<Map<String, Value>>(&answer.body)) {
         fields.insert("UnprocessedKeys".to_owned(), unprocessed);
+        answer.body = Value::Object(fields).to_string().into();
     }
-    Answer {
-        status: answer.status,
-        body: body.to_string().into(),
-    }
+    answer
 }
 
-fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    http1::reply(status, AMZ_JSON, body)
+fn response(answer: Answer) -> Reply {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    http1::reply(status, AMZ_JSON, answer.body)
 }

@@ -2,10 +2,13 @@
 //! emulator does not know warm throughput, so these values do not limit the emulator.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Map, Value, json};
+
+use crate::lock;
+use crate::wire::list;
 
 /// The warm throughput of a new on-demand table, in units a second.
 const NEW: Warm = Warm {
@@ -78,9 +81,8 @@ impl WarmThroughput {
     }
 
     fn of(&self, table: &str, index: Option<&str>) -> Warm {
-        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (table.to_owned(), index.map(str::to_owned));
-        raised.get(&key).copied().unwrap_or(NEW)
+        lock(&self.raised).get(&key).copied().unwrap_or(NEW)
     }
 
     /// Raises all requested values; if one of them is refused, no value changes.
@@ -89,29 +91,18 @@ impl WarmThroughput {
         if let Some(own) = request.get("WarmThroughput") {
             wanted.push((None, self.read(table, None, own)?));
         }
-        for update in updates(request) {
-            let index = update
-                .get("IndexName")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            let known = described.get("GlobalSecondaryIndexes").and_then(Value::as_array);
-            let mut known = known
-                .into_iter()
-                .flatten()
-                .filter_map(|known| known.get("IndexName"));
+        for (index, asked) in updates(request) {
+            let mut known = list(described, "GlobalSecondaryIndexes").filter_map(|known| known.get("IndexName"));
             if !known.any(|known| known == index) {
                 return Err(DynoxideError::ResourceNotFoundException(format!(
                     "Requested resource not found: index {index}"
                 )));
             }
-            if let Some(asked) = update.get("WarmThroughput") {
-                wanted.push((Some(index.to_owned()), self.read(table, Some(index), asked)?));
-            }
+            wanted.push((Some(index.to_owned()), self.read(table, Some(index), asked)?));
         }
-        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
-        for (index, warm) in wanted {
-            raised.insert((table.to_owned(), index), warm);
-        }
+        let wanted = wanted.into_iter();
+        let wanted = wanted.map(|(index, warm)| ((table.to_owned(), index), warm));
+        lock(&self.raised).extend(wanted);
         Ok(())
     }
 
@@ -132,15 +123,13 @@ impl WarmThroughput {
     }
 }
 
-fn updates(request: &Value) -> impl Iterator<Item = &Value> {
-    let all = request
-        .get("GlobalSecondaryIndexUpdates")
-        .and_then(Value::as_array);
-    let all = all
-        .into_iter()
-        .flatten()
-        .filter_map(|update| update.get("Update"));
-    all.filter(|update| update.get("WarmThroughput").is_some())
+/// The indexes whose warm throughput a request sets, with the requested values.
+fn updates(request: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    list(request, "GlobalSecondaryIndexUpdates").filter_map(|update| {
+        let update = update.get("Update")?;
+        let index = update.get("IndexName").and_then(Value::as_str);
+        Some((index.unwrap_or_default(), update.get("WarmThroughput")?))
+    })
 }
 
 fn is_about_warmth(request: &Value) -> bool {

@@ -1,10 +1,12 @@
 //! Makes random decisions that follow from the run's seed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use fastrand::Rng;
 
-use stack_api::faults::Fault;
+use crate::lock;
+use stack_api::faults::{Fault, FaultPlan};
 
 /// Random numbers for one kind of fault. Each kind has its own generator, so its numbers do not depend on the other
 /// faults. The assignment of numbers to calls depends on the order of arrival, which the seed does not determine.
@@ -16,11 +18,8 @@ pub(super) struct Chance {
 impl Chance {
     /// The generator of `fault`; `kind` separates several generators of one fault.
     pub(super) fn new(seed: u64, fault: Fault, kind: u64) -> Self {
-        let place = Fault::IN_STACK
-            .iter()
-            .position(|other| *other == fault)
-            .unwrap_or(0);
-        let stream = (place as u64 + 1) << 8 | kind;
+        let place = Fault::IN_STACK.iter().position(|other| *other == fault);
+        let stream = (place.unwrap_or(0) as u64 + 1) << 8 | kind;
         // Different seeds and streams give states that are far apart.
         let mut mixed = Rng::with_seed(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
@@ -28,14 +27,15 @@ impl Chance {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, (Rng, u64)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The generator of `fault`, if the plan contains the fault.
+    pub(super) fn of(plan: &FaultPlan, seed: u64, fault: Fault, kind: u64) -> Option<Self> {
+        plan.has(fault).then(|| Self::new(seed, fault, kind))
     }
 
     /// Whether the fault is injected now: with probability `share`, and always at the call with index `certain` (from
     /// 0), so that even a small run has every kind of fault.
     pub(super) fn strikes(&self, share: f64, certain: u64) -> bool {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let number = state.1;
         state.1 += 1;
         state.0.f64() < share || number == certain
@@ -43,16 +43,21 @@ impl Chance {
 
     /// A random number from `from` to `to`, both included.
     pub(super) fn between(&self, from: u64, to: u64) -> u64 {
-        self.state().0.u64(from..=to.max(from))
+        lock(&self.state).0.u64(from..=to.max(from))
+    }
+
+    /// A random time from `from` to `to` milliseconds, both included.
+    pub(super) fn pause(&self, (from, to): (u64, u64)) -> Duration {
+        Duration::from_millis(self.between(from, to))
     }
 
     /// A random number above 0, exponentially distributed with the mean `mean`.
     pub(super) fn exponential(&self, mean: f64) -> f64 {
-        -mean * (1.0 - self.state().0.f64()).ln()
+        -mean * (1.0 - lock(&self.state).0.f64()).ln()
     }
 
     pub(super) fn shuffle<T>(&self, items: &mut [T]) {
-        self.state().0.shuffle(items);
+        lock(&self.state).0.shuffle(items);
     }
 }
 

@@ -59,12 +59,10 @@ pub(super) fn of_webhooks(plan: &FaultPlan, seed: u64) -> WebhookFaults {
 /// Starts and ends outages until the faults end. The length of a repeated outage counts from the first request that it
 /// refuses, so that every such outage affects a request.
 pub(super) async fn come_and_go(faults: Arc<Faults>, switch: Arc<Switch>) {
-    if !faults.plan.has(Fault::GatewayOutage) {
+    let Some(chance) = Chance::of(&faults.plan, faults.seed, Fault::GatewayOutage, 0) else {
         return;
-    }
-    let chance = Chance::new(faults.seed, Fault::GatewayOutage, 0);
+    };
     let outage = |outage| switch.change(|faults| faults.outage = outage);
-    let pause = |(from, to)| Duration::from_millis(chance.between(from, to));
     let phases = async {
         if let Some(seconds) = faults.plan.gateway_outage_seconds {
             switch.call().await;
@@ -77,9 +75,9 @@ pub(super) async fn come_and_go(faults: Arc<Faults>, switch: Arc<Switch>) {
         loop {
             outage(true);
             switch.refusal().await;
-            tokio::time::sleep(pause(OUTAGE_MS)).await;
+            tokio::time::sleep(chance.pause(OUTAGE_MS)).await;
             outage(false);
-            tokio::time::sleep(pause(BETWEEN_MS)).await;
+            tokio::time::sleep(chance.pause(BETWEEN_MS)).await;
         }
     };
     tokio::select! {

@@ -18,14 +18,12 @@ pub const AWAY_MS: (u64, u64) = (200, 2_500);
 /// Stops the server once, a few seconds after the start, for the planned time or until the faults end. The server runs
 /// when this returns.
 pub(super) async fn outage(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) {
-    if !faults.plan.has(Fault::PostgresOutage) {
+    let Some(chance) = Chance::of(&faults.plan, faults.seed, Fault::PostgresOutage, 0) else {
         return;
-    }
-    let chance = Chance::new(faults.seed, Fault::PostgresOutage, 0);
-    let (from, to) = RUNS_MS;
+    };
     let lasts = Duration::from_secs(faults.plan.postgres_outage_seconds.into());
     tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(chance.between(from, to))) => {}
+        () = tokio::time::sleep(chance.pause(RUNS_MS)) => {}
         () = faults.over() => return,
     }
     let away = async {
@@ -45,24 +43,20 @@ pub(super) async fn outage(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) 
 /// Crashes the server repeatedly until the faults end. Unless a restart fails, the server runs when this
 /// returns, and whenever another task holds the lock.
 pub(super) async fn crash(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) {
-    if !faults.plan.has(Fault::PostgresRestart) {
+    let Some(chance) = Chance::of(&faults.plan, faults.seed, Fault::PostgresRestart, 0) else {
         return;
-    }
-    let chance = Chance::new(faults.seed, Fault::PostgresRestart, 0);
-    let pause = |(from, to)| Duration::from_millis(chance.between(from, to));
+    };
     loop {
         tokio::select! {
-            () = tokio::time::sleep(pause(RUNS_MS)) => {}
+            () = tokio::time::sleep(chance.pause(RUNS_MS)) => {}
             () = faults.over() => return,
         }
         let mut postgres = postgres.lock().await;
         if !faults.is_on() {
             return;
         }
-        match postgres
-            .crash_and_restart(tokio::time::sleep(pause(AWAY_MS)))
-            .await
-        {
+        let away = tokio::time::sleep(chance.pause(AWAY_MS));
+        match postgres.crash_and_restart(away).await {
             Ok(()) => faults.note(Fault::PostgresRestart, "crash"),
             Err(error) => {
                 tracing::error!("PostgreSQL is down: its restart after an injected crash failed: {error:#}")

@@ -77,15 +77,6 @@ pub struct Faults {
     kill: OnceLock<Kill>,
 }
 
-impl std::fmt::Debug for Faults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Faults")
-            .field("plan", &self.plan)
-            .field("seed", &self.seed)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Default for Faults {
     fn default() -> Self {
         Self::of(FaultPlan::default(), 0, Keys::default(), None)
@@ -191,12 +182,9 @@ impl Faults {
         let mut report = self.strikes.report();
         let struck = self.gateway.struck();
         let webhooks = self.webhooks.struck();
+        let after_charge = Fault::GatewayTimeoutAfterCharge;
         for (fault, kind, count) in [
-            (
-                Fault::GatewayTimeoutAfterCharge,
-                "confirm",
-                struck.lost_after_charge,
-            ),
+            (after_charge, "confirm", struck.lost_after_charge),
             (Fault::GatewayOutage, "request refused", struck.refused),
             (Fault::WebhookDisorder, "lost", webhooks.lost),
             (Fault::WebhookDisorder, "twice", webhooks.twice),
@@ -211,7 +199,7 @@ impl Faults {
     }
 
     fn note(&self, fault: Fault, kind: &'static str) {
-        self.strikes.add(fault, kind);
+        self.strikes.add(fault, kind, 1);
     }
 
     /// Decides whether a fault happens to a function's request to DynamoDB, and counts it.
@@ -220,10 +208,10 @@ impl Faults {
         if self.plan.is_empty() || !self.is_on() {
             return Fate::Answered;
         }
-        let (fate, strike) = self.tables.fate(operation, body);
-        if let Some((fault, kind, count)) = strike {
-            self.strikes.add_many(fault, kind, count);
-        }
+        let Some((fate, (fault, kind, count))) = self.tables.fate(operation, body) else {
+            return Fate::Answered;
+        };
+        self.strikes.add(fault, kind, count);
         fate
     }
 
@@ -237,11 +225,10 @@ impl Faults {
     /// The messages of a queue to deliver now, at most `most`: received messages, and messages held back before.
     #[must_use]
     pub fn pass(&self, queue: &str, received: Vec<Message>, most: usize) -> Vec<Message> {
-        let (due, strikes) = self
-            .queues
-            .pass(queue, received, most, Instant::now(), self.is_on());
+        let (now, on) = (Instant::now(), self.is_on());
+        let (due, strikes) = self.queues.pass(queue, received, most, now, on);
         for (fault, kind, count) in strikes {
-            self.strikes.add_many(fault, kind, count);
+            self.strikes.add(fault, kind, count);
         }
         due
     }

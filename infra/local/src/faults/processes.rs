@@ -28,7 +28,7 @@ pub struct Processes {
 
 impl Processes {
     pub(super) fn new(plan: &FaultPlan, seed: u64) -> Self {
-        let on = |fault: Fault, kind| plan.has(fault).then(|| Chance::new(seed, fault, kind));
+        let on = |fault, kind| Chance::of(plan, seed, fault, kind);
         Self {
             lives: on(Fault::KillFunctions, 0).zip(on(Fault::KillFunctions, 1)),
             at_work: on(Fault::KillFunctions, 2),
@@ -39,10 +39,9 @@ impl Processes {
     /// The lifetime of a process that starts now; `None` if no fault limits it.
     pub(super) fn life(&self, scheduled: bool) -> Option<Duration> {
         let (api, by_schedule) = self.lives.as_ref()?;
-        let seconds = if scheduled {
-            by_schedule.exponential(SCHEDULED_LIFE_SECONDS)
-        } else {
-            api.exponential(LIFE_SECONDS)
+        let seconds = match scheduled {
+            true => by_schedule.exponential(SCHEDULED_LIFE_SECONDS),
+            false => api.exponential(LIFE_SECONDS),
         };
         // A kill before the function's program runs tests nothing, so each process lives for at least 100 ms.
         Some(Duration::from_millis(100) + Duration::from_secs_f64(seconds))
@@ -51,9 +50,8 @@ impl Processes {
     /// The delay after which a process dies that begins an invocation now. `None` if it does not die.
     pub(super) fn dies_after(&self) -> Option<Duration> {
         let chance = self.at_work.as_ref()?;
-        chance
-            .strikes(KILLED_AT_WORK, 0)
-            .then(|| Duration::from_millis(chance.between(0, KILLED_WITHIN_MS)))
+        let dies = chance.strikes(KILLED_AT_WORK, 0);
+        dies.then(|| chance.pause((0, KILLED_WITHIN_MS)))
     }
 
     /// The clock offset of a process that starts now, in milliseconds.

@@ -4,11 +4,12 @@
 //! delivered shortly afterwards. A held message is delivered later from memory, within its visibility timeout.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
 use super::tables::Strike;
+use crate::lock;
 use crate::wire::Message;
 use stack_api::faults::{Fault, FaultPlan};
 
@@ -38,22 +39,18 @@ pub struct Queues {
 
 impl Queues {
     pub(super) fn new(plan: &FaultPlan, seed: u64) -> Self {
-        let on = |fault: Fault| plan.has(fault).then(|| Chance::new(seed, fault, 0));
         Self {
-            duplicates: on(Fault::QueueDuplicates),
-            reorder: on(Fault::QueueReorder),
+            duplicates: Chance::of(plan, seed, Fault::QueueDuplicates, 0),
+            reorder: Chance::of(plan, seed, Fault::QueueReorder, 0),
             kept: Mutex::default(),
         }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, HashMap<String, Vec<Kept>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether messages of a queue are held back.
     #[must_use]
     pub fn keeps(&self, queue: &str) -> bool {
-        self.kept().get(queue).is_some_and(|kept| !kept.is_empty())
+        let kept = lock(&self.kept);
+        kept.get(queue).is_some_and(|kept| !kept.is_empty())
     }
 
     /// The messages to deliver now, at most `most`: received messages, and held messages that are due. When the faults
@@ -70,42 +67,33 @@ impl Queues {
             return (received, Vec::new());
         }
         let mut strikes = Vec::new();
-        let mut kept = self.kept();
+        let mut kept = lock(&self.kept);
         let kept = kept.entry(queue.to_owned()).or_default();
         for message in received {
             if on
                 && let Some(chance) = &self.duplicates
                 && chance.strikes(DUPLICATED, 0)
             {
-                let due = now + Duration::from_millis(chance.between(0, COPY_WITHIN_MS));
+                let due = now + chance.pause((0, COPY_WITHIN_MS));
                 let message = message.clone();
                 kept.push(Kept { due, message });
                 strikes.push((Fault::QueueDuplicates, "copy", 1));
             }
-            let held = on
-                && self
-                    .reorder
-                    .as_ref()
-                    .is_some_and(|chance| chance.strikes(HELD_BACK, 0));
-            let pause = match &self.reorder {
-                Some(chance) if held => {
-                    strikes.push((Fault::QueueReorder, "held back", 1));
-                    Duration::from_millis(chance.between(1, HELD_WITHIN_MS))
-                }
-                _ => Duration::ZERO,
-            };
-            kept.push(Kept {
-                due: now + pause,
-                message,
-            });
+            let mut due = now;
+            if on
+                && let Some(chance) = &self.reorder
+                && chance.strikes(HELD_BACK, 0)
+            {
+                due += chance.pause((1, HELD_WITHIN_MS));
+                strikes.push((Fault::QueueReorder, "held back", 1));
+            }
+            kept.push(Kept { due, message });
         }
         let mut due: Vec<Message> = Vec::new();
         let mut later = Vec::new();
         for one in kept.drain(..) {
             // SQS never returns the same message twice in one batch, so a copy waits for the next batch.
-            let twice = due
-                .iter()
-                .any(|message| message.message_id == one.message.message_id);
+            let twice = due.iter().any(|other| other.message_id == one.message.message_id);
             if due.len() < most && !twice && (!on || one.due <= now) {
                 due.push(one.message);
             } else {

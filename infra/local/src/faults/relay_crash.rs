@@ -5,9 +5,10 @@
 //! the request is carried out before the process dies.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::chance::Chance;
+use crate::lock;
 use stack_api::faults::{Fault, FaultPlan};
 
 /// The function whose processes the fault kills.
@@ -37,10 +38,7 @@ pub struct Relay {
 
 impl Relay {
     pub(super) fn new(plan: &FaultPlan, seed: u64) -> Self {
-        let on = |kind| {
-            let fault = Fault::RelayCrash;
-            plan.has(fault).then(|| Chance::new(seed, fault, kind))
-        };
+        let on = |kind| Chance::of(plan, seed, Fault::RelayCrash, kind);
         Self {
             chances: on(0).zip(on(1)),
             dead: Mutex::default(),
@@ -50,7 +48,7 @@ impl Relay {
     /// Decides the fault for a send request of a relay invocation.
     pub(super) fn decide(&self, invocation: u64) -> Option<Crash> {
         let (before, after) = self.chances.as_ref()?;
-        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dead = lock(&self.dead);
         if dead.contains(&invocation) {
             return Some(Crash::Already);
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::partitions::{Access, Place};
+use crate::wire::list;
 
 /// The operations that write.
 const WRITES: [&str; 5] = [
@@ -43,8 +44,7 @@ impl Keys {
     }
 
     /// The partition of an item, given by its key or as the item to put.
-    fn place(&self, table: &Value, attributes: &Value, access: Access) -> Option<Place> {
-        let table = table.as_str()?;
+    fn place(&self, table: &str, attributes: &Value, access: Access) -> Option<Place> {
         let key = attributes.get(self.0.get(table)?)?;
         Some(Place::of(table, &key.to_string(), access))
     }
@@ -53,58 +53,45 @@ impl Keys {
     /// query counts as one item, whose partition follows from all its expression values. A request without items has
     /// none.
     pub(super) fn places(&self, operation: &str, body: &Value) -> Vec<Option<Place>> {
-        let empty = Value::Null;
-        let part = |value: &Value, name: &str, access: Access| {
-            let attributes = value.get("Key").or_else(|| value.get("Item")).unwrap_or(&empty);
-            self.place(value.get(name).unwrap_or(&empty), attributes, access)
+        let access = match is_write(operation) {
+            true => Access::Write,
+            false => Access::Read,
         };
-        let table = "TableName";
+        let place = |table: &str, part: &Value| {
+            let attributes = part.get("Key").or_else(|| part.get("Item"))?;
+            self.place(table, attributes, access)
+        };
+        let one = |part: &Value| place(part.get("TableName")?.as_str()?, part);
         match operation {
-            "GetItem" => vec![part(body, table, Access::Read)],
-            "PutItem" | "UpdateItem" | "DeleteItem" => vec![part(body, table, Access::Write)],
+            "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" => vec![one(body)],
             "Query" => vec![query(body)],
             "BatchGetItem" => requested(body)
                 .flat_map(|(table, asked)| {
-                    let keys = asked.get("Keys").and_then(Value::as_array);
-                    keys.into_iter()
-                        .flatten()
-                        .map(move |key| self.place(&table, key, Access::Read))
+                    list(asked, "Keys").map(move |key| self.place(table, key, access))
                 })
                 .collect(),
             "BatchWriteItem" => requested(body)
                 .flat_map(|(table, writes)| {
                     let writes = writes.as_array().into_iter().flatten();
-                    writes.map(move |write| {
-                        let inner = write.as_object().and_then(|o| o.values().next())?;
-                        let attributes = inner.get("Key").or_else(|| inner.get("Item"))?;
-                        self.place(&table, attributes, Access::Write)
-                    })
+                    writes.map(move |write| place(table, inner(write)?))
                 })
                 .collect(),
-            "TransactWriteItems" | "TransactGetItems" => {
-                let access = if is_write(operation) {
-                    Access::Write
-                } else {
-                    Access::Read
-                };
-                let items = body.get("TransactItems").and_then(Value::as_array);
-                items
-                    .into_iter()
-                    .flatten()
-                    .map(|item| part(item.as_object()?.values().next()?, table, access))
-                    .collect()
-            }
+            "TransactWriteItems" | "TransactGetItems" => list(body, "TransactItems")
+                .map(|item| one(inner(item)?))
+                .collect(),
             _ => Vec::new(),
         }
     }
 }
 
-fn requested(body: &Value) -> impl Iterator<Item = (Value, &Value)> {
+/// The content of a part of a batch or a transaction: the part's one member has the name of the operation.
+fn inner(part: &Value) -> Option<&Value> {
+    part.as_object()?.values().next()
+}
+
+fn requested(body: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let items = body.get("RequestItems").and_then(Value::as_object);
-    items
-        .into_iter()
-        .flatten()
-        .map(|(table, asked)| (Value::String(table.clone()), asked))
+    items.into_iter().flatten()
 }
 
 fn query(body: &Value) -> Option<Place> {
@@ -118,21 +105,14 @@ pub(super) fn split(body: &Value, admitted: &[bool]) -> (Value, Value) {
     let (mut now, mut later) = (serde_json::Map::new(), serde_json::Map::new());
     let mut admitted = admitted.iter();
     for (table, asked) in requested(body) {
-        let keys = asked
-            .get("Keys")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        let (kept, left): (Vec<Value>, Vec<Value>) = keys
-            .into_iter()
-            .partition(|_| admitted.next().copied().unwrap_or(true));
+        let keys = list(asked, "Keys").cloned();
+        let (kept, left): (Vec<Value>, Vec<Value>) =
+            keys.partition(|_| admitted.next().copied().unwrap_or(true));
         for (to, keys) in [(&mut now, kept), (&mut later, left)] {
             let mut part = asked.clone();
-            if let (false, Some(table), Some(fields)) =
-                (keys.is_empty(), table.as_str(), part.as_object_mut())
-            {
+            if let (false, Some(fields)) = (keys.is_empty(), part.as_object_mut()) {
                 fields.insert("Keys".to_owned(), Value::Array(keys));
-                to.insert(table.to_owned(), part);
+                to.insert(table.clone(), part);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Counts how often each fault was injected.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
+use crate::lock;
 use stack_api::Struck;
 use stack_api::faults::{Fault, FaultPlan};
 
@@ -12,30 +13,20 @@ pub(super) struct Strikes(Mutex<BTreeMap<Fault, Struck>>);
 
 impl Strikes {
     pub(super) fn of(plan: &FaultPlan) -> Self {
-        Self(Mutex::new(
-            plan.iter().map(|fault| (fault, Struck::default())).collect(),
-        ))
+        let none = plan.iter().map(|fault| (fault, Struck::default()));
+        Self(Mutex::new(none.collect()))
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Fault, Struck>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn add(&self, fault: Fault, kind: &'static str) {
-        self.add_many(fault, kind, 1);
-    }
-
-    pub(super) fn add_many(&self, fault: Fault, kind: &'static str, count: u64) {
-        let mut all = self.all();
+    pub(super) fn add(&self, fault: Fault, kind: &'static str, count: u64) {
+        let mut all = lock(&self.0);
         let struck = all.entry(fault).or_default();
         struck.strikes += count;
         *struck.kinds.entry(kind.to_owned()).or_default() += count;
     }
 
     pub(super) fn report(&self) -> BTreeMap<&'static str, Struck> {
-        self.all()
-            .iter()
-            .map(|(fault, struck)| (fault.name(), struck.clone()))
-            .collect()
+        let all = lock(&self.0);
+        let all = all.iter().map(|(fault, struck)| (fault.name(), struck.clone()));
+        all.collect()
     }
 }

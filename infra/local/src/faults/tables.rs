@@ -4,7 +4,7 @@
 //! is unknown. So an answer is lost in each way that can happen to a function: the connection closes immediately, or no
 //! answer arrives before the caller's time-out. A write may even be carried out after the time-out.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::chance::Chance;
 use super::partitions::{Access, Partitions, Place};
 use super::request::{Keys, is_write, split};
+use crate::lock;
 use crate::meter::Uses;
 use crate::template::table_arn;
 use crate::wire::Answer;
@@ -78,13 +79,12 @@ pub(super) type Strike = (Fault, &'static str, u64);
 
 impl Tables {
     pub(super) fn new(plan: &FaultPlan, seed: u64, keys: Keys) -> Self {
-        let on = |fault: Fault, kind| plan.has(fault).then(|| Chance::new(seed, fault, kind));
+        let on = |fault, kind| Chance::of(plan, seed, fault, kind);
+        let partitions = || Mutex::new(Partitions::new(plan.throttle_share));
         Self {
             keys,
             began: Instant::now(),
-            partitions: plan
-                .has(Fault::Throttle)
-                .then(|| Mutex::new(Partitions::new(plan.throttle_share))),
+            partitions: plan.has(Fault::Throttle).then(partitions),
             conflicts: on(Fault::TransactionConflict, 0).zip(on(Fault::TransactionConflict, 1)),
             before: on(Fault::TimeoutBeforeWrite, 0),
             after: on(Fault::TimeoutAfterWrite, 0),
@@ -93,30 +93,26 @@ impl Tables {
     }
 
     /// Decides the fault for a function's request.
-    pub(super) fn fate(&self, operation: &str, body: &[u8]) -> (Fate, Option<Strike>) {
-        if let Some((fate, kind, refused)) = self.throttle(operation, body) {
-            return (fate, Some((Fault::Throttle, kind, refused)));
-        }
-        if let Some((fate, kind)) = self.conflict(operation, body) {
-            return (fate, Some((Fault::TransactionConflict, kind, 1)));
-        }
-        if let Some((fate, fault, kind)) = self.lose(operation) {
-            return (fate, Some((fault, kind, 1)));
-        }
-        if let Some(chance) = &self.slow
-            && chance.strikes(SLOW, 0)
-        {
-            let pause = Duration::from_millis(chance.between(SLOW_MS.0, SLOW_MS.1));
-            let fate = match chance.between(0, 1) {
-                0 => Fate::Slow(pause, Duration::ZERO),
-                _ => Fate::Slow(Duration::ZERO, pause),
-            };
-            return (fate, Some((Fault::SlowDynamodb, "slow", 1)));
-        }
-        (Fate::Answered, None)
+    pub(super) fn fate(&self, operation: &str, body: &[u8]) -> Option<(Fate, Strike)> {
+        self.throttle(operation, body)
+            .or_else(|| self.conflict(operation, body))
+            .or_else(|| self.lose(operation))
+            .or_else(|| self.slow())
     }
 
-    fn conflict(&self, operation: &str, body: &[u8]) -> Option<(Fate, &'static str)> {
+    fn slow(&self) -> Option<(Fate, Strike)> {
+        let chance = self.slow.as_ref().filter(|chance| chance.strikes(SLOW, 0))?;
+        let pause = chance.pause(SLOW_MS);
+        let fate = match chance.between(0, 1) {
+            0 => Fate::Slow(pause, Duration::ZERO),
+            _ => Fate::Slow(Duration::ZERO, pause),
+        };
+        Some((fate, (Fault::SlowDynamodb, "slow", 1)))
+    }
+
+    fn conflict(&self, operation: &str, body: &[u8]) -> Option<(Fate, Strike)> {
+        let message = "Transaction is ongoing for the item";
+        let strike = |kind| (Fault::TransactionConflict, kind, 1);
         let (transactions, singles) = self.conflicts.as_ref()?;
         match operation {
             "TransactWriteItems" if transactions.strikes(CONFLICTED_TRANSACTIONS, 0) => {
@@ -126,22 +122,21 @@ impl Tables {
                 let reasons: Vec<Option<&str>> = (0..items)
                     .map(|place| (place == hit).then_some("TransactionConflict"))
                     .collect();
-                let message = "Transaction is ongoing for the item";
-                Some((Fate::Refused(cancelled(&reasons, message)), "transaction"))
+                let refusal = cancelled(&reasons, message);
+                Some((Fate::Refused(refusal), strike("transaction")))
             }
             "PutItem" | "UpdateItem" | "DeleteItem" if singles.strikes(CONFLICTED_WRITES, 0) => {
-                let message = "Transaction is ongoing for the item";
                 let refusal = refusal(&json!({
                     "__type": format!("{SERVICE}#TransactionConflictException"),
                     "message": message,
                 }));
-                Some((Fate::Refused(refusal), "single write"))
+                Some((Fate::Refused(refusal), strike("single write")))
             }
             _ => None,
         }
     }
 
-    fn lose(&self, operation: &str) -> Option<(Fate, Fault, &'static str)> {
+    fn lose(&self, operation: &str) -> Option<(Fate, Strike)> {
         if !is_write(operation) {
             return None;
         }
@@ -152,66 +147,49 @@ impl Tables {
                 0 => (Loss::Cut, "cut"),
                 _ => (Loss::Held, "held"),
             };
-            return Some((Fate::LostBefore(loss), Fault::TimeoutBeforeWrite, kind));
+            return Some((Fate::LostBefore(loss), (Fault::TimeoutBeforeWrite, kind, 1)));
         }
-        let chance = self.after.as_ref()?;
-        if !chance.strikes(LOST_AFTER, 0) {
-            return None;
-        }
+        let chance = (self.after.as_ref()).filter(|chance| chance.strikes(LOST_AFTER, 0))?;
         let (fate, kind) = match chance.between(0, 2) {
             0 => (Fate::LostAfter(Loss::Cut), "cut"),
             1 => (Fate::LostAfter(Loss::Held), "held"),
-            _ => {
-                let late = Duration::from_millis(chance.between(LATE_MS.0, LATE_MS.1));
-                (Fate::Late(late), "arrived late")
-            }
+            _ => (Fate::Late(chance.pause(LATE_MS)), "arrived late"),
         };
-        Some((fate, Fault::TimeoutAfterWrite, kind))
+        Some((fate, (Fault::TimeoutAfterWrite, kind, 1)))
     }
 
-    fn throttle(&self, operation: &str, body: &[u8]) -> Option<(Fate, &'static str, u64)> {
+    fn throttle(&self, operation: &str, body: &[u8]) -> Option<(Fate, Strike)> {
         let partitions = self.partitions.as_ref()?;
         let body: Value = serde_json::from_slice(body).ok()?;
         let places = self.keys.places(operation, &body);
         let now = self.began.elapsed();
         let admitted: Vec<bool> = {
-            let mut partitions = partitions.lock().unwrap_or_else(PoisonError::into_inner);
-            places
-                .iter()
-                .map(|place| place.as_ref().is_none_or(|place| partitions.admits(place, now)))
-                .collect()
+            let mut partitions = lock(partitions);
+            let mut admits = |place: &Place| partitions.admits(place, now);
+            let places = places.iter().map(Option::as_ref);
+            places.map(|place| place.is_none_or(&mut admits)).collect()
         };
-        let first = places.iter().zip(&admitted).find(|(_, admitted)| !**admitted);
-        let place = first.and_then(|(place, _)| place.as_ref())?;
-        let refused = admitted.iter().filter(|admitted| !**admitted).count() as u64;
-        Some(match operation {
+        let mut refused = places.iter().zip(&admitted).filter(|(_, admitted)| !**admitted);
+        let place = refused.next().and_then(|(place, _)| place.as_ref())?;
+        let (fate, kind, count) = match operation {
             "TransactWriteItems" | "TransactGetItems" => {
-                let reasons: Vec<Option<&str>> = admitted
+                let reasons = admitted
                     .iter()
-                    .map(|admitted| (!admitted).then_some("ThrottlingError"))
-                    .collect();
-                (
-                    Fate::Refused(cancelled(&reasons, OVER_CAPACITY)),
-                    "transaction",
-                    1,
-                )
+                    .map(|admitted| (!admitted).then_some("ThrottlingError"));
+                let refusal = cancelled(&reasons.collect::<Vec<_>>(), OVER_CAPACITY);
+                (Fate::Refused(refusal), "transaction", 1)
             }
-            "BatchGetItem" if admitted.iter().any(|admitted| *admitted) => {
+            "BatchGetItem" if admitted.contains(&true) => {
                 let (now, later) = split(&body, &admitted);
-                (
-                    Fate::Partly(now.to_string().into_bytes(), later),
-                    "key of a batch",
-                    refused,
-                )
+                let fate = Fate::Partly(now.to_string().into_bytes(), later);
+                (fate, "key of a batch", 1 + refused.count() as u64)
             }
-            _ => {
-                let kind = match place.access() {
-                    Access::Read => "read",
-                    Access::Write => "write",
-                };
-                (Fate::Refused(throttled(place)), kind, 1)
-            }
-        })
+            _ => match place.access() {
+                Access::Read => (Fate::Refused(throttled(place)), "read", 1),
+                Access::Write => (Fate::Refused(throttled(place)), "write", 1),
+            },
+        };
+        Some((fate, (Fault::Throttle, kind, count)))
     }
 
     /// Charges the consumed capacity of a request to the partitions. The capacity of several items of one table is
@@ -225,7 +203,7 @@ impl Tables {
         };
         let places: Vec<Place> = self.keys.places(operation, &body).into_iter().flatten().collect();
         let now = self.began.elapsed();
-        let mut partitions = partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = lock(partitions);
         for (table, used) in uses {
             let touched: Vec<&Place> = places.iter().filter(|place| place.table() == table).collect();
             for place in &touched {
@@ -245,10 +223,7 @@ const OVER_CAPACITY: &str = "Throughput exceeds the current capacity of your tab
                              your table or index so please try again shortly.";
 
 fn refusal(body: &Value) -> Answer {
-    Answer {
-        status: 400,
-        body: body.to_string().into(),
-    }
+    Answer::new(400, body.to_string())
 }
 
 /// The refusal of a request to a partition of an on-demand table that has no units left.
@@ -267,13 +242,11 @@ fn throttled(place: &Place) -> Answer {
 /// A cancelled transaction, with a reason for each of its items.
 fn cancelled(reasons: &[Option<&str>], message: &str) -> Answer {
     let codes: Vec<&str> = reasons.iter().map(|reason| reason.unwrap_or("None")).collect();
-    let details: Vec<Value> = reasons
-        .iter()
-        .map(|reason| match reason {
-            Some(code) => json!({"Code": code, "Message": message}),
-            None => json!({"Code": "None"}),
-        })
-        .collect();
+    let detail = |reason: &Option<&str>| match reason {
+        Some(code) => json!({"Code": code, "Message": message}),
+        None => json!({"Code": "None"}),
+    };
+    let details: Vec<Value> = reasons.iter().map(detail).collect();
     refusal(&json!({
         "__type": format!("{SERVICE}#TransactionCanceledException"),
         "Message": format!(

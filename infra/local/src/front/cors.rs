@@ -1,10 +1,9 @@
 //! Applies the cross-origin rules of the template. The gateway answers preflight requests without a call of a function,
 //! and adds the headers to other responses.
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, StatusCode};
 
+use crate::http1::{Reply, bare};
 use crate::template::Cors;
 
 fn allowed(cors: &Cors, origin: &HeaderValue) -> bool {
@@ -14,17 +13,12 @@ fn allowed(cors: &Cors, origin: &HeaderValue) -> bool {
 }
 
 /// The answer to a preflight request; `None` if the request is no preflight request.
-pub(super) fn preflight<B>(
-    cors: &Cors,
-    request: &Request<B>,
-    origin: &HeaderValue,
-) -> Option<Response<Full<Bytes>>> {
+pub(super) fn preflight<B>(cors: &Cors, request: &Request<B>, origin: &HeaderValue) -> Option<Reply> {
     if request.method() != Method::OPTIONS || !request.headers().contains_key("access-control-request-method")
     {
         return None;
     }
-    let mut response = Response::new(Full::new(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    let mut response = bare(StatusCode::NO_CONTENT, "");
     if allowed(cors, origin) {
         mark(cors, &mut response, origin);
         let lists = [
@@ -42,22 +36,17 @@ pub(super) fn preflight<B>(
 }
 
 /// Adds the headers that let an allowed origin read the response.
-pub(super) fn mark(cors: &Cors, response: &mut Response<Full<Bytes>>, origin: &HeaderValue) {
+pub(super) fn mark(cors: &Cors, response: &mut Reply, origin: &HeaderValue) {
     if !allowed(cors, origin) {
         return;
     }
-    response
-        .headers_mut()
-        .insert("access-control-allow-origin", origin.clone());
-    response
-        .headers_mut()
-        .append("vary", HeaderValue::from_static("origin"));
+    let headers = response.headers_mut();
+    headers.insert("access-control-allow-origin", origin.clone());
+    headers.append("vary", HeaderValue::from_static("origin"));
     if let Ok(exposed) = HeaderValue::from_str(&cors.expose_headers.join(","))
         && !exposed.is_empty()
     {
-        response
-            .headers_mut()
-            .insert("access-control-expose-headers", exposed);
+        headers.insert("access-control-expose-headers", exposed);
     }
 }
 
@@ -73,7 +62,7 @@ mod tests {
         }
     }
 
-    fn ask(origin: &'static str) -> Response<Full<Bytes>> {
+    fn ask(origin: &'static str) -> Reply {
         let request = Request::builder()
             .method("OPTIONS")
             .header("access-control-request-method", "POST")

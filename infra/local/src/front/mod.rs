@@ -11,18 +11,17 @@ mod event;
 mod reply;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderName, Method, Request, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-use crate::http1;
+use crate::http1::{self, Reply};
 use crate::runtime::{Failure, Functions, Waiting};
 use crate::template::{Cors, Model, Route};
 
@@ -87,35 +86,26 @@ impl Front {
         };
         for function in model.functions.values() {
             for route in &function.routes {
-                front
-                    .add(&function.name, route)
-                    .with_context(|| format!("{}: {route:?}", function.name))?;
+                let added = front.add(&function.name, route);
+                added.with_context(|| format!("{}: {route:?}", function.name))?;
             }
         }
         Ok(front)
     }
 
     fn add(&mut self, function: &str, route: &Route) -> Result<()> {
+        let target = |route_key: &str| Target {
+            function: function.into(),
+            route_key: route_key.into(),
+        };
         match route {
-            Route::Default => {
-                self.default = Some(Target {
-                    function: function.into(),
-                    route_key: "$default".into(),
-                });
-            }
+            Route::Default => self.default = Some(target("$default")),
             Route::Path { method, path } => {
-                let target = Target {
-                    function: function.into(),
-                    route_key: format!("{method} {path}").into(),
-                };
+                let target = target(&format!("{method} {path}"));
                 // The gateway writes `{name+}` for the rest of a path, matchit `{*name}`.
-                let pattern = match path
-                    .rsplit_once('{')
-                    .and_then(|(head, tail)| Some((head, tail.strip_suffix("+}")?)))
-                {
-                    Some((head, name)) => format!("{head}{{*{name}}}"),
-                    None => path.clone(),
-                };
+                let rest = path.strip_suffix("+}").and_then(|path| path.rsplit_once('{'));
+                let pattern = rest.map(|(head, name)| format!("{head}{{*{name}}}"));
+                let pattern = pattern.unwrap_or_else(|| path.clone());
                 let router = match method.as_str() {
                     "ANY" => &mut self.any,
                     method => self.methods.entry(method.parse()?).or_default(),
@@ -127,14 +117,12 @@ impl Front {
     }
 
     fn find<'p>(&self, method: &Method, path: &'p str) -> Option<(&Target, matchit::Params<'_, 'p>)> {
-        [self.methods.get(method), Some(&self.any)]
-            .into_iter()
-            .flatten()
-            .find_map(|router| router.at(path).ok())
-            .map(|found| (found.value, found.params))
+        let of_method = self.methods.get(method).and_then(|router| router.at(path).ok());
+        let found = of_method.or_else(|| self.any.at(path).ok())?;
+        Some((found.value, found.params))
     }
 
-    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
         let origin = request.headers().get("origin").cloned();
         if let (Some(cors), Some(origin)) = (&self.cors, &origin)
             && let Some(answer) = cors::preflight(cors, &request, origin)
@@ -148,12 +136,10 @@ impl Front {
         response
     }
 
-    async fn forward(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn forward(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {
         if head_bytes(&request) > MAX_HEAD_BYTES {
-            return gateway(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "Request Header Fields Too Large",
-            );
+            let message = "Request Header Fields Too Large";
+            return gateway(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message);
         }
         let (parts, body) = request.into_parts();
         let body = match read(body).await {
@@ -205,40 +191,36 @@ impl Front {
             }
             response
         });
-        work.await
-            .unwrap_or_else(|_| gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+        work.await.unwrap_or_else(|_| failed())
     }
 }
 
-fn respond(result: &Result<Bytes, Failure>) -> Response<Full<Bytes>> {
+fn respond(result: &Result<Bytes, Failure>) -> Reply {
     match result {
-        Ok(reply) => reply::read(reply)
-            .unwrap_or_else(|| gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
+        Ok(reply) => reply::read(reply).unwrap_or_else(failed),
         Err(Failure::Throttled) => gateway(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
-        Err(_) => gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        Err(_) => failed(),
     }
+}
+
+/// The answer when a function fails or its reply forms no response.
+fn failed() -> Reply {
+    gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
 fn head_bytes(request: &Request<Incoming>) -> usize {
     let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
-    let headers: usize = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    target + headers
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+    target + headers.sum::<usize>()
 }
 
 /// An answer of the gateway itself, in API Gateway's form.
-fn gateway(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+fn gateway(status: StatusCode, message: &str) -> Reply {
     http1::json(status, format!(r#"{{"message":"{message}"}}"#))
 }
 
 /// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, front: Arc<Front>) {
-    http1::serve(listener, move |request, peer| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.handle(request, peer).await) }
-    })
-    .await;
+    http1::serve(listener, front, |front, request, peer| front.handle(request, peer)).await;
 }

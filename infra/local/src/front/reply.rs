@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use crate::http1;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Reply<'a> {
+struct Returned<'a> {
     status_code: u16,
     #[serde(default)]
     headers: Option<HashMap<String, Value>>,
@@ -27,8 +26,8 @@ struct Reply<'a> {
 }
 
 /// Parses a reply; `None` when it does not form a response. JSON without a status code is the body of a 200.
-pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
-    let Ok(parsed) = serde_json::from_slice::<Reply<'_>>(reply) else {
+pub(super) fn read(reply: &Bytes) -> Option<http1::Reply> {
+    let Ok(parsed) = serde_json::from_slice::<Returned<'_>>(reply) else {
         let value: Value = serde_json::from_slice(reply).ok()?;
         if value.get("statusCode").is_some() {
             return None;
@@ -40,8 +39,8 @@ pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
         Some(text) if parsed.is_base64_encoded => BASE64.decode(text.as_bytes()).ok()?.into(),
         Some(text) => Bytes::from(text.into_owned()),
     };
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(parsed.status_code).ok()?;
+    let mut response = http1::bare(StatusCode::from_u16(parsed.status_code).ok()?, body);
+    let headers = response.headers_mut();
     for (name, value) in parsed.headers.unwrap_or_default() {
         let value = match value {
             Value::String(text) => text,
@@ -52,14 +51,10 @@ pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
         if name == http::header::CONTENT_LENGTH || name == http::header::TRANSFER_ENCODING {
             continue;
         }
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::try_from(value).ok()?);
+        headers.insert(name, HeaderValue::try_from(value).ok()?);
     }
     for cookie in parsed.cookies.unwrap_or_default() {
-        response
-            .headers_mut()
-            .append("set-cookie", HeaderValue::try_from(cookie).ok()?);
+        headers.append("set-cookie", HeaderValue::try_from(cookie).ok()?);
     }
     Some(response)
 }
@@ -69,7 +64,7 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
-    fn body(response: Response<Full<Bytes>>) -> Bytes {
+    fn body(response: http1::Reply) -> Bytes {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime
             .block_on(response.into_body().collect())

@@ -69,7 +69,7 @@ const STARTING_AHEAD: usize = 4;
 /// The largest answer of a function, by Lambda's limit.
 pub const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// The folder of the binaries.
     pub binaries: PathBuf,

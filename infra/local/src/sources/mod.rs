@@ -19,7 +19,7 @@ use crate::template::Model;
 pub use stream::Stream;
 
 /// The parts of the stack and the settings that every event source needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Context {
     pub functions: Arc<Functions>,
     pub dynamo: Dynamo,
@@ -32,7 +32,6 @@ pub struct Context {
     pub control_planes: bool,
 }
 
-#[derive(Debug)]
 pub struct Sources {
     /// The readers of the streams. Their backlog shows whether work is left.
     pub streams: Vec<Arc<Stream>>,
@@ -45,19 +44,12 @@ pub fn start(model: &Model, context: &Context) -> Sources {
     let mut tasks = JoinSet::new();
     let mut streams = Vec::new();
     for function in model.functions.values() {
+        let name = &function.name;
         for source in &function.queues {
-            tasks.spawn(queue::poll(
-                function.name.clone(),
-                source.clone(),
-                context.clone(),
-            ));
+            tasks.spawn(queue::poll(name.clone(), source.clone(), context.clone()));
         }
         for source in &function.streams {
-            let stream = Arc::new(Stream::new(
-                function.name.clone(),
-                source.clone(),
-                context.clone(),
-            ));
+            let stream = Arc::new(Stream::new(name.clone(), source.clone(), context.clone()));
             streams.push(Arc::clone(&stream));
             tasks.spawn(stream.poll());
         }
@@ -65,13 +57,8 @@ pub fn start(model: &Model, context: &Context) -> Sources {
             continue;
         }
         for schedule in &function.schedules {
-            let run = schedule::run(
-                function.name.clone(),
-                schedule.clone(),
-                function.async_retries,
-                context.clone(),
-            );
-            tasks.spawn(run);
+            let (schedule, retries) = (schedule.clone(), function.async_retries);
+            tasks.spawn(schedule::run(name.clone(), schedule, retries, context.clone()));
         }
     }
     Sources {
@@ -81,17 +68,15 @@ pub fn start(model: &Model, context: &Context) -> Sources {
 }
 
 /// A function's report about a batch: Lambda's `ReportBatchItemFailures`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BatchReport {
-    #[serde(default)]
     batch_item_failures: Option<Vec<ItemFailure>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ItemFailure {
-    #[serde(default)]
     item_identifier: Option<String>,
 }
 
@@ -103,12 +88,9 @@ impl BatchReport {
             return Some(Vec::new());
         }
         let report: Self = serde_json::from_slice(answer).ok()?;
-        report
-            .batch_item_failures
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| item.item_identifier.filter(|id| !id.is_empty()))
-            .collect()
+        let items = report.batch_item_failures.unwrap_or_default().into_iter();
+        let ids = items.map(|item| item.item_identifier.filter(|id| !id.is_empty()));
+        ids.collect()
     }
 }
 

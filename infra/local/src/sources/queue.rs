@@ -4,11 +4,10 @@
 //! visible again after the queue's visibility timeout and go to the dead-letter queue by its redrive policy. When the
 //! function fails, this applies to the whole batch.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -16,21 +15,6 @@ use tokio::task::JoinSet;
 use super::{BatchReport, Context};
 use crate::template::{QueueSource, REGION, queue_arn};
 use crate::wire::Message;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Record<'a> {
-    message_id: &'a str,
-    receipt_handle: &'a str,
-    body: &'a str,
-    attributes: &'a BTreeMap<String, String>,
-    message_attributes: BTreeMap<&'a str, Value>,
-    md5_of_body: &'a str,
-    event_source: &'static str,
-    #[serde(rename = "eventSourceARN")]
-    event_source_arn: &'a str,
-    aws_region: &'static str,
-}
 
 /// Polls the queue until the returned future is dropped.
 pub(super) async fn poll(function: String, source: QueueSource, context: Context) {
@@ -62,25 +46,22 @@ pub(super) async fn poll(function: String, source: QueueSource, context: Context
 }
 
 async fn deliver(context: &Context, source: &QueueSource, function: &str, messages: &[Message]) {
-    let arn = queue_arn(&source.queue);
-    let records: Vec<Record<'_>> = messages
-        .iter()
-        .map(|m| Record {
-            message_id: &m.message_id,
-            receipt_handle: &m.receipt_handle,
-            body: &m.body,
-            attributes: &m.attributes,
-            message_attributes: m
-                .message_attributes
-                .iter()
-                .map(|(k, v)| (k.as_str(), camel(v)))
-                .collect(),
-            md5_of_body: &m.md5_of_body,
-            event_source: "aws:sqs",
-            event_source_arn: &arn,
-            aws_region: REGION,
+    let record = |message: &Message| {
+        let attributes = message.message_attributes.iter();
+        let attributes: BTreeMap<_, _> = attributes.map(|(name, value)| (name, camel(value))).collect();
+        json!({
+            "messageId": message.message_id,
+            "receiptHandle": message.receipt_handle,
+            "body": message.body,
+            "attributes": message.attributes,
+            "messageAttributes": attributes,
+            "md5OfBody": message.md5_of_body,
+            "eventSource": "aws:sqs",
+            "eventSourceARN": queue_arn(&source.queue),
+            "awsRegion": REGION,
         })
-        .collect();
+    };
+    let records: Vec<Value> = messages.iter().map(record).collect();
     let event = json!({ "Records": records }).to_string().into();
     let route = format!("sqs:{}", source.queue);
     let Ok(answer) = context.functions.call(function, &route, event).await else {
@@ -96,25 +77,17 @@ async fn deliver(context: &Context, source: &QueueSource, function: &str, messag
 
 /// The receipts of the handled messages.
 fn done<'m>(partial: bool, messages: &'m [Message], answer: &[u8]) -> Vec<&'m str> {
-    let failed = if partial {
-        BatchReport::failed(answer)
-    } else {
-        Some(Vec::new())
+    let failed = match partial {
+        true => BatchReport::failed(answer),
+        false => Some(Vec::new()),
     };
-    let Some(failed) = failed else { return Vec::new() };
-    let failed: HashSet<String> = failed.into_iter().collect();
     // A report that names an unknown id is invalid, so the whole batch counts as failed.
-    if failed
-        .iter()
-        .any(|id| messages.iter().all(|m| &m.message_id != id))
-    {
+    let is_known = |id: &String| messages.iter().any(|m| &m.message_id == id);
+    let Some(failed) = failed.filter(|failed| failed.iter().all(is_known)) else {
         return Vec::new();
-    }
-    messages
-        .iter()
-        .filter(|m| !failed.contains(&m.message_id))
-        .map(|m| m.receipt_handle.as_str())
-        .collect()
+    };
+    let handled = messages.iter().filter(|m| !failed.contains(&m.message_id));
+    handled.map(|m| m.receipt_handle.as_str()).collect()
 }
 
 /// Converts an attribute's member names to small first letters (`stringValue`, `dataType`), as Lambda writes them.

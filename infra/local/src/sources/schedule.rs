@@ -24,20 +24,14 @@ pub(super) async fn run(function: String, schedule: Schedule, retries: u32, cont
     loop {
         clock.tick().await;
         while running.try_join_next().is_some() {}
-        running.spawn(fire(
-            function.clone(),
-            schedule.input.clone(),
-            retries,
-            context.clone(),
-        ));
+        let input = schedule.input.clone();
+        running.spawn(fire(function.clone(), input, retries, context.clone()));
     }
 }
 
 async fn fire(function: String, input: Option<String>, retries: u32, context: Context) {
-    let time = OffsetDateTime::now_utc()
-        .replace_nanosecond(0)
-        .ok()
-        .and_then(|t| t.format(&Rfc3339).ok());
+    let time = OffsetDateTime::now_utc().replace_nanosecond(0).ok();
+    let time = time.and_then(|time| time.format(&Rfc3339).ok());
     for attempt in 0..=retries {
         let event = json!({
             "version": "0",

@@ -9,10 +9,10 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use dynoxide::actions::describe_stream::DescribeStreamRequest;
 use dynoxide::actions::get_records::GetRecordsRequest;
@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use super::batch::{Piece, Record, Step, checkpoint, next};
 use super::{BatchReport, Context, backoff};
+use crate::lock;
 use crate::runtime::Failure;
 use crate::template::{OnFailure, StreamSource, function_arn, stream_arn};
 
@@ -35,7 +36,6 @@ const READ_RECORDS: usize = 1_000;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One stream with its reader's position and backlog.
-#[derive(Debug)]
 pub struct Stream {
     function: String,
     source: StreamSource,
@@ -60,14 +60,10 @@ impl Stream {
     /// # Errors
     /// When the stream cannot be read.
     pub fn drained(&self) -> Result<bool> {
-        if self.pending.load(Ordering::SeqCst) > 0 {
+        if self.pending() > 0 {
             return Ok(false);
         }
-        let position = self
-            .position
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let position = lock(&self.position).clone();
         let Some(shard_iterator) = position else {
             return Ok(false);
         };
@@ -75,15 +71,10 @@ impl Stream {
             shard_iterator,
             limit: Some(1),
         };
-        let left = self
-            .context
-            .dynamo
-            .database()
-            .get_records(request)
-            .map_err(|e| anyhow!("{e}"))?;
+        let left = self.context.dynamo.database().get_records(request)?;
         // The reader counts records as pending before it moves its position. So a second look at the count shows
         // records that the reader has read since the first look.
-        Ok(left.records.is_empty() && self.pending.load(Ordering::SeqCst) == 0)
+        Ok(left.records.is_empty() && self.pending() == 0)
     }
 
     /// The number of records that the reader has read and that are not handled yet.
@@ -99,20 +90,14 @@ impl Stream {
             return;
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let lanes = self
-            .source
-            .parallelization
-            .min(cores)
-            .min(self.context.concurrency)
-            .max(1);
+        let lanes = self.source.parallelization.min(self.context.concurrency);
         let mut tasks = JoinSet::new();
-        let lanes: Vec<mpsc::Sender<Record>> = (0..lanes)
-            .map(|_| {
-                let (lane, records) = mpsc::channel(READ_RECORDS);
-                tasks.spawn(Arc::clone(&self).lane(records));
-                lane
-            })
-            .collect();
+        let lanes = (0..lanes.min(cores).max(1)).map(|_| {
+            let (lane, records) = mpsc::channel(READ_RECORDS);
+            tasks.spawn(Arc::clone(&self).lane(records));
+            lane
+        });
+        let lanes: Vec<mpsc::Sender<Record>> = lanes.collect();
         loop {
             match self.read() {
                 Ok(records) if records.is_empty() => {
@@ -138,34 +123,27 @@ impl Stream {
 
     /// Reads the next records. They count as pending before the position moves, because [`Self::drained`] relies on it.
     fn read(&self) -> Result<Vec<Record>> {
-        let db = self.context.dynamo.database();
-        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = lock(&self.position);
         let shard_iterator = match position.take() {
             Some(iterator) => iterator,
             None => self.horizon()?,
         };
         *position = Some(shard_iterator.clone());
-        let read = db
-            .get_records(GetRecordsRequest {
-                shard_iterator,
-                limit: Some(READ_RECORDS),
-            })
-            .map_err(|e| anyhow!("{e}"))?;
+        let request = GetRecordsRequest {
+            shard_iterator,
+            limit: Some(READ_RECORDS),
+        };
+        let read = self.context.dynamo.database().get_records(request)?;
         let arn = stream_arn(&self.source.table);
-        let records = read
-            .records
-            .iter()
-            .map(|record| {
-                let mut json = serde_json::to_value(record)?;
-                if let Some(json) = json.as_object_mut() {
-                    json.insert("eventSourceARN".to_owned(), Value::String(arn.clone()));
-                }
-                Ok(Record {
-                    sequence: record.dynamodb.sequence_number.clone(),
-                    json,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let mut records = Vec::with_capacity(read.records.len());
+        for record in &read.records {
+            let mut json = serde_json::to_value(record)?;
+            if let Some(json) = json.as_object_mut() {
+                json.insert("eventSourceARN".to_owned(), Value::String(arn.clone()));
+            }
+            let sequence = record.dynamodb.sequence_number.clone();
+            records.push(Record { sequence, json });
+        }
         self.pending.fetch_add(records.len(), Ordering::SeqCst);
         *position = read.next_shard_iterator;
         Ok(records)
@@ -174,25 +152,21 @@ impl Stream {
     fn horizon(&self) -> Result<String> {
         let db = self.context.dynamo.database();
         let table = &self.source.table;
-        let metadata = db.get_table_metadata(table).map_err(|e| anyhow!("{e}"))?;
-        let label = metadata
-            .and_then(|m| m.stream_label)
-            .ok_or_else(|| anyhow!("{table} has no stream"))?;
+        let label = db.get_table_metadata(table)?.and_then(|m| m.stream_label);
+        let label = label.with_context(|| format!("{table} has no stream"))?;
         let stream_arn = dynoxide::streams::stream_arn(table, &label);
         db.describe_stream(DescribeStreamRequest {
             stream_arn: stream_arn.clone(),
             ..Default::default()
-        })
-        .map_err(|e| anyhow!("{e}"))?;
-        db.get_shard_iterator(GetShardIteratorRequest {
+        })?;
+        let horizon = db.get_shard_iterator(GetShardIteratorRequest {
             stream_arn,
             shard_id: shard_id(table),
             shard_iterator_type: "TRIM_HORIZON".to_owned(),
             sequence_number: None,
-        })
-        .map_err(|e| anyhow!("{e}"))?
-        .shard_iterator
-        .ok_or_else(|| anyhow!("{table}: no iterator"))
+        })?;
+        let iterator = horizon.shard_iterator;
+        iterator.with_context(|| format!("{table}: no iterator"))
     }
 
     async fn lane(self: Arc<Self>, mut records: mpsc::Receiver<Record>) {
@@ -272,10 +246,8 @@ impl Stream {
     /// Sends records that are no longer retried to the on-failure destination. As on AWS, a queue gets their position
     /// in the stream without the records, and a bucket gets both.
     async fn give_up(&self, records: &[Record], attempts: u32, failure: Option<Failure>) {
-        let reason = failure.map_or_else(
-            || "the function named records that failed".to_owned(),
-            |f| f.to_string(),
-        );
+        let reason = failure.map(|failure| failure.to_string());
+        let reason = reason.unwrap_or_else(|| "the function named records that failed".to_owned());
         let sequence = |record: Option<&Record>| record.map(|r| r.sequence.clone());
         tracing::error!(table = %self.source.table, function = self.function, records = records.len(), reason, "a batch of stream records failed and is no longer retried; its position goes to the on-failure destination, if the template names one");
         let Some(destination) = &self.source.on_failure else {
@@ -324,12 +296,8 @@ impl Stream {
                 // Lambda's object names contain the mapping and the shard, as the folder does here. The sequence number
                 // of the first record makes the file's name unique.
                 let name = format!("{}-{}", self.function, first.unwrap_or_default());
-                let folder = self
-                    .context
-                    .buckets
-                    .join(bucket)
-                    .join("aws/lambda/local")
-                    .join(shard_id(&self.source.table));
+                let folder = self.context.buckets.join(bucket).join("aws/lambda/local");
+                let folder = folder.join(shard_id(&self.source.table));
                 std::fs::create_dir_all(&folder)?;
                 std::fs::write(folder.join(name), notice.to_string())?;
                 Ok(())
@@ -340,10 +308,7 @@ impl Stream {
 
 fn lane_of(record: &Record, lanes: usize) -> usize {
     let mut hasher = DefaultHasher::new();
-    record
-        .json
-        .pointer("/dynamodb/Keys")
-        .map(Value::to_string)
-        .hash(&mut hasher);
+    let keys = record.json.pointer("/dynamodb/Keys").map(Value::to_string);
+    keys.hash(&mut hasher);
     usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0)
 }

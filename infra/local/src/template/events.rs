@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{Function, OnFailure, QueueSource, Route, Schedule, StreamSource};
@@ -23,7 +23,7 @@ pub(super) enum Event {
     Sqs(SqsEvent),
     DynamoDB(StreamEvent),
     Schedule(ScheduleEvent),
-    ScheduleV2(ScheduleV2Event),
+    ScheduleV2(ScheduleEvent),
 }
 
 #[derive(Deserialize)]
@@ -92,12 +92,7 @@ impl Destination {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ScheduleEvent {
-    schedule: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ScheduleV2Event {
+    #[serde(alias = "Schedule")]
     schedule_expression: String,
     input: Option<String>,
 }
@@ -107,20 +102,14 @@ impl Event {
     pub(super) fn add_to(self, function: &mut Function, id: String) -> Result<()> {
         let partial = |types: &[String]| types.iter().any(|t| t == "ReportBatchItemFailures");
         match self {
-            Self::HttpApi(HttpEvent {
-                method: None,
-                path: None,
-            }) => function.routes.push(Route::Default),
-            Self::HttpApi(HttpEvent {
-                method: Some(method),
-                path: Some(path),
-            }) => {
-                function.routes.push(Route::Path {
-                    method: method.to_ascii_uppercase(),
-                    path,
-                });
-            }
-            Self::HttpApi(_) => bail!("a route has a method and a path, or neither"),
+            Self::HttpApi(event) => function.routes.push(match (event.method, event.path) {
+                (None, None) => Route::Default,
+                (Some(mut method), Some(path)) => {
+                    method.make_ascii_uppercase();
+                    Route::Path { method, path }
+                }
+                _ => bail!("a route has a method and a path, or neither"),
+            }),
             Self::Sqs(event) => function.queues.push(QueueSource {
                 id,
                 queue: name_in_arn(&event.queue).unwrap_or_default().to_owned(),
@@ -132,6 +121,9 @@ impl Event {
                 if event.starting_position != "TRIM_HORIZON" {
                     bail!("the local stack reads streams from TRIM_HORIZON only");
                 }
+                let max_age = event.maximum_record_age_in_seconds;
+                let max_age = max_age.and_then(|seconds| seconds.try_into().ok());
+                let on_failure = event.destination_config.map(|config| config.on_failure.read());
                 function.streams.push(StreamSource {
                     table: name_in_arn(&event.stream).unwrap_or_default().to_owned(),
                     batch_size: event.batch_size.unwrap_or(100),
@@ -139,21 +131,12 @@ impl Event {
                     bisect: event.bisect_batch_on_function_error,
                     // Lambda uses -1 for no limit, and as the default.
                     max_retries: event.maximum_retry_attempts.and_then(|n| n.try_into().ok()),
-                    max_age: event
-                        .maximum_record_age_in_seconds
-                        .and_then(|seconds| Some(Duration::from_secs(seconds.try_into().ok()?))),
+                    max_age: max_age.map(Duration::from_secs),
                     partial: partial(&event.function_response_types),
-                    on_failure: event
-                        .destination_config
-                        .map(|d| d.on_failure.read())
-                        .transpose()?,
+                    on_failure: on_failure.transpose()?,
                 });
             }
-            Self::Schedule(event) => function.schedules.push(Schedule {
-                every: rate(&event.schedule)?,
-                input: None,
-            }),
-            Self::ScheduleV2(event) => function.schedules.push(Schedule {
+            Self::Schedule(event) | Self::ScheduleV2(event) => function.schedules.push(Schedule {
                 every: rate(&event.schedule_expression)?,
                 input: event.input,
             }),
@@ -169,7 +152,7 @@ fn rate(text: &str) -> Result<Duration> {
         .and_then(|t| t.strip_suffix(')'))
         .and_then(|t| t.split_once(' '));
     let (count, unit) =
-        parsed.ok_or_else(|| anyhow!("the local stack knows rate(…) schedules, not {text}"))?;
+        parsed.with_context(|| format!("the local stack knows rate(…) schedules, not {text}"))?;
     let count: u64 = count.parse().with_context(|| text.to_owned())?;
     let seconds = match unit.trim_end_matches('s') {
         "minute" => 60,

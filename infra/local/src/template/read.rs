@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use yaml_serde::Value as Yaml;
 
 use super::events::{Event, name_in_arn};
-use super::resolve::{ACCOUNT, Named, REGION, Resolver, Surroundings};
+use super::resolve::{ACCOUNT, Kind, Named, REGION, Resolver, Surroundings};
 use super::{Function, Model, Queue, Statement, Table};
 
 /// Lambda's defaults for properties that the template may omit.
@@ -25,20 +25,17 @@ const DEFAULT_ASYNC_RETRIES: u32 = 2;
 /// local stack cannot run. The error names the place in the template.
 pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
     let template: Yaml = yaml_serde::from_str(text).context("the template is no YAML")?;
-    let resources = template
-        .get("Resources")
-        .and_then(Yaml::as_mapping)
-        .ok_or_else(|| anyhow!("the template has no Resources"))?;
+    let resources = template.get("Resources").and_then(Yaml::as_mapping);
+    let resources = resources.context("the template has no Resources")?;
     let mut names = BTreeMap::new();
     for (id, node) in resources {
-        let id = id
-            .as_str()
-            .ok_or_else(|| anyhow!("Resources: an id that is no string"))?;
+        let id = id.as_str().context("Resources: an id that is no string")?;
         names.insert(id.to_owned(), named(id, node)?);
         // AWS SAM creates a resource for a queue's event, and the template may refer to it.
         for event in queue_events(node) {
-            let id = format!("{id}{event}");
-            names.insert(id.clone(), Named::Mapping(id));
+            let name = format!("{id}{event}");
+            let kind = Kind::Mapping;
+            names.insert(name.clone(), Named { kind, name });
         }
     }
     let resolver = Resolver {
@@ -103,23 +100,24 @@ fn queue_events(node: &Yaml) -> impl Iterator<Item = &str> {
 }
 
 fn named(id: &str, node: &Yaml) -> Result<Named> {
-    Ok(match kind(node) {
-        "AWS::DynamoDB::Table" => Named::Table(kebab(id.strip_suffix("Table").unwrap_or(id))),
-        "AWS::SQS::Queue" => Named::Queue(kebab(id.strip_suffix("Queue").unwrap_or(id))),
-        "AWS::Serverless::Function" => Named::Function(
-            node.get("Metadata")
-                .and_then(|m| m.get("BuildProperties"))
-                .and_then(|b| b.get("Binary"))
-                .and_then(Yaml::as_str)
-                .ok_or_else(|| anyhow!("Resources.{id}: Metadata.BuildProperties.Binary is missing"))?
-                .to_owned(),
-        ),
-        "AWS::S3::Bucket" => Named::Bucket(kebab(id.strip_suffix("Bucket").unwrap_or(id))),
-        "AWS::Logs::LogGroup" => Named::LogGroup(kebab(id)),
-        "AWS::IAM::Role" => Named::Role(id.to_owned()),
+    let without = |suffix: &str| kebab(id.strip_suffix(suffix).unwrap_or(id));
+    let (kind, name) = match kind(node) {
+        "AWS::DynamoDB::Table" => (Kind::Table, without("Table")),
+        "AWS::SQS::Queue" => (Kind::Queue, without("Queue")),
+        "AWS::Serverless::Function" => {
+            let build = node.get("Metadata").and_then(|m| m.get("BuildProperties"));
+            let binary = build.and_then(|b| b.get("Binary")).and_then(Yaml::as_str);
+            let binary = binary
+                .with_context(|| format!("Resources.{id}: Metadata.BuildProperties.Binary is missing"))?;
+            (Kind::Function, binary.to_owned())
+        }
+        "AWS::S3::Bucket" => (Kind::Bucket, without("Bucket")),
+        "AWS::Logs::LogGroup" => (Kind::LogGroup, kebab(id)),
+        "AWS::IAM::Role" => (Kind::Role, id.to_owned()),
         "" => bail!("Resources.{id}: Type is missing"),
-        _ => Named::Other(kebab(id)),
-    })
+        _ => (Kind::Other, kebab(id)),
+    };
+    Ok(Named { kind, name })
 }
 
 /// Converts `PaymentsDlq` to `payments-dlq`.
@@ -144,43 +142,36 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn name(&self) -> String {
-        match self.resolver.resources.get(self.id) {
-            Some(
-                Named::Table(n)
-                | Named::Queue(n)
-                | Named::Function(n)
-                | Named::Mapping(n)
-                | Named::Bucket(n)
-                | Named::LogGroup(n)
-                | Named::Role(n)
-                | Named::Other(n),
-            ) => n.clone(),
-            None => self.id.to_owned(),
-        }
+        let named = self.resolver.resources.get(self.id);
+        named.map_or(self.id, |named| named.name.as_str()).to_owned()
+    }
+
+    fn property(&self, key: &str) -> Option<&Yaml> {
+        self.node.get("Properties").and_then(|p| p.get(key))
     }
 
     fn optional<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let place = format!("Resources.{}.Properties.{key}", self.id);
-        let Some(node) = self.node.get("Properties").and_then(|p| p.get(key)) else {
-            return Ok(None);
-        };
-        let json = self.resolver.resolve(node, &place)?;
-        serde_json::from_value(json).map_err(|e| anyhow!("{place}: {e}"))
+        let value = self.property(key).map(|node| self.read(node, &place));
+        Ok(value.transpose()?.flatten())
+    }
+
+    /// The property of `Globals`.
+    fn global<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let node = self.globals.and_then(|globals| globals.get(key));
+        let value = node.map(|node| self.read(node, &format!("Globals.Function.{key}")));
+        value.transpose()
     }
 
     /// The resource's own property, else the property of `Globals`.
     fn inherited<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        if let Some(own) = self.optional(key)? {
-            return Ok(Some(own));
-        }
-        let place = format!("Globals.Function.{key}");
-        let Some(node) = self.globals.and_then(|g| g.get(key)) else {
-            return Ok(None);
-        };
-        let json = self.resolver.resolve(node, &place)?;
-        serde_json::from_value(json)
-            .map(Some)
-            .map_err(|e| anyhow!("{place}: {e}"))
+        let own = self.optional(key)?;
+        own.map_or_else(|| self.global(key), |own| Ok(Some(own)))
+    }
+
+    fn read<T: DeserializeOwned>(&self, node: &Yaml, place: &str) -> Result<T> {
+        let json = self.resolver.resolve(node, place)?;
+        serde_json::from_value(json).map_err(|e| anyhow!("{place}: {e}"))
     }
 
     fn table(&self) -> Result<Table> {
@@ -217,17 +208,16 @@ impl Place<'_> {
             max_receive_count: u32,
         }
         let redrive: Option<Redrive> = self.optional("RedrivePolicy")?;
+        let redrive = redrive.map(|redrive| {
+            let name = name_in_arn(&redrive.dead_letter_target_arn);
+            let name = name.with_context(|| format!("Resources.{}: the dead-letter ARN has no name", self.id))?;
+            anyhow::Ok((name.to_owned(), redrive.max_receive_count))
+        });
         Ok(Queue {
             name: self.name(),
             visibility: Duration::from_secs(self.optional("VisibilityTimeout")?.unwrap_or(30)),
             retention: Duration::from_secs(self.optional("MessageRetentionPeriod")?.unwrap_or(345_600)),
-            redrive: redrive
-                .map(|r| {
-                    let name = name_in_arn(&r.dead_letter_target_arn)
-                        .ok_or_else(|| anyhow!("Resources.{}: the dead-letter ARN has no name", self.id))?;
-                    anyhow::Ok((name.to_owned(), r.max_receive_count))
-                })
-                .transpose()?,
+            redrive: redrive.transpose()?,
         })
     }
 
@@ -242,15 +232,14 @@ impl Place<'_> {
         struct EventInvoke {
             maximum_retry_attempts: Option<u32>,
         }
-        let mut environment = BTreeMap::new();
-        let shared = self.globals.and_then(|g| g.get("Environment"));
-        if let Some(node) = shared {
-            let json = self.resolver.resolve(node, "Globals.Function.Environment")?;
-            let shared: Environment = serde_json::from_value(json).context("Globals.Function.Environment")?;
-            environment.extend(shared.variables);
-        }
+        let shared: Option<Environment> = self.global("Environment")?;
         let own: Option<Environment> = self.optional("Environment")?;
+        let mut environment = shared.unwrap_or_default().variables;
         environment.extend(own.unwrap_or_default().variables);
+        let environment = environment.into_iter().map(|(key, value)| match value {
+            Json::String(s) => (key, s),
+            other => (key, other.to_string()),
+        });
         let logging: Option<BTreeMap<String, String>> = self.optional("LoggingConfig")?;
         let log_group = logging.and_then(|config| config.get("LogGroup").cloned());
         let invoke: Option<EventInvoke> = self.optional("EventInvokeConfig")?;
@@ -258,13 +247,7 @@ impl Place<'_> {
             name: self.name(),
             timeout: Duration::from_secs(self.inherited("Timeout")?.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
             memory_mb: self.inherited("MemorySize")?.unwrap_or(DEFAULT_MEMORY_MB),
-            environment: environment
-                .into_iter()
-                .map(|(key, value)| match value {
-                    Json::String(s) => (key, s),
-                    other => (key, other.to_string()),
-                })
-                .collect(),
+            environment: environment.collect(),
             routes: Vec::new(),
             queues: Vec::new(),
             streams: Vec::new(),
@@ -276,16 +259,12 @@ impl Place<'_> {
             statements: self.statements()?,
             log_group: log_group
                 .map(|group| format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:any")),
-            in_network: self
-                .node
-                .get("Properties")
-                .is_some_and(|p| p.get("VpcConfig").is_some()),
+            in_network: self.property("VpcConfig").is_some(),
         };
         let events: Option<BTreeMap<String, Event>> = self.optional("Events")?;
         for (name, event) in events.unwrap_or_default() {
-            event
-                .add_to(&mut function, format!("{}{name}", self.id))
-                .with_context(|| format!("Resources.{}.Properties.Events.{name}", self.id))?;
+            let added = event.add_to(&mut function, format!("{}{name}", self.id));
+            added.with_context(|| format!("Resources.{}.Properties.Events.{name}", self.id))?;
         }
         Ok(function)
     }
@@ -325,27 +304,19 @@ impl Place<'_> {
             Many(Vec<String>),
         }
         let Some(arn) = self.optional::<String>("Role")? else {
-            if self
-                .node
-                .get("Properties")
-                .is_some_and(|p| p.get("Policies").is_some())
-            {
+            if self.property("Policies").is_some() {
                 bail!("Resources.{}: policies stand in a role of their own", self.id);
             }
             return Ok(Vec::new());
         };
         let id = arn.rsplit('/').next().unwrap_or_default();
         let node = self.resources.get(id).and_then(|role| role.get("Properties"));
-        let node = node.ok_or_else(|| anyhow!("Resources.{}: there is no role {arn}", self.id))?;
+        let node = node.with_context(|| format!("Resources.{}: there is no role {arn}", self.id))?;
         let place = format!("Resources.{id}.Properties");
-        let json = self.resolver.resolve(node, &place)?;
-        let role: Role = serde_json::from_value(json).map_err(|e| anyhow!("{place}: {e}"))?;
+        let role: Role = self.read(node, &place)?;
         let mut statements = Vec::new();
-        for written in role
-            .policies
-            .into_iter()
-            .flat_map(|p| p.policy_document.statement)
-        {
+        let documents = role.policies.into_iter().map(|p| p.policy_document);
+        for written in documents.flat_map(|document| document.statement) {
             let resources = match written.resource {
                 OneOrMany::One(resource) => vec![resource],
                 OneOrMany::Many(resources) => resources,

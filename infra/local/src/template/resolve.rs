@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 use yaml_serde::Value as Yaml;
 
@@ -31,18 +31,23 @@ pub struct Surroundings {
     pub sqs_url: String,
 }
 
-/// The kind of a logical id's resource, with its local name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Named {
-    Table(String),
-    Queue(String),
-    Function(String),
-    Mapping(String),
-    Bucket(String),
-    LogGroup(String),
-    /// A role, with its logical id as its name.
-    Role(String),
-    Other(String),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Table,
+    Queue,
+    Function,
+    Mapping,
+    Bucket,
+    LogGroup,
+    Role,
+    Other,
+}
+
+/// The kind of a logical id's resource, with its local name. The name of a role or a mapping is its logical id.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) kind: Kind,
+    pub(super) name: String,
 }
 
 /// Resolves nodes of one template.
@@ -102,19 +107,16 @@ impl Resolver<'_> {
             Yaml::Bool(b) => Json::Bool(*b),
             Yaml::Number(n) => serde_json::to_value(n).with_context(|| place.to_owned())?,
             Yaml::String(s) => Json::String(self.dynamic(s, place)?),
-            Yaml::Sequence(items) => Json::Array(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(i, item)| self.resolve(item, &format!("{place}[{i}]")))
-                    .collect::<Result<_>>()?,
-            ),
+            Yaml::Sequence(items) => {
+                let items = items.iter().enumerate();
+                let items = items.map(|(i, item)| self.resolve(item, &format!("{place}[{i}]")));
+                Json::Array(items.collect::<Result<_>>()?)
+            }
             Yaml::Mapping(map) => {
                 let mut object = serde_json::Map::new();
                 for (key, value) in map {
-                    let key = key
-                        .as_str()
-                        .with_context(|| format!("{place}: a key that is no string"))?;
+                    let key = key.as_str();
+                    let key = key.with_context(|| format!("{place}: a key that is no string"))?;
                     if key == "Ref" || key.starts_with("Fn::") {
                         bail!("{place}: write the intrinsic {key} in its short form");
                     }
@@ -124,9 +126,8 @@ impl Resolver<'_> {
             }
             Yaml::Tagged(tagged) if tagged.tag == "If" => {
                 let [condition, holds, fails] = arguments(&tagged.value, place)?;
-                let condition = condition
-                    .as_str()
-                    .with_context(|| format!("{place}: a condition that is no string"))?;
+                let condition = condition.as_str();
+                let condition = condition.with_context(|| format!("{place}: a condition that is no string"))?;
                 let taken = if self.holds(condition)? { holds } else { fails };
                 self.resolve(taken, place)?
             }
@@ -141,10 +142,7 @@ impl Resolver<'_> {
                 Json::String(match tagged.tag.to_string().trim_start_matches('!') {
                     "Ref" => self.reference(argument()?, place)?,
                     "GetAtt" => self.attribute(argument()?, place)?,
-                    "Sub" => {
-                        let text = self.substitute(argument()?, place)?;
-                        self.dynamic(&text, place)?
-                    }
+                    "Sub" => self.dynamic(&self.substitute(argument()?, place)?, place)?,
                     other => bail!("{place}: the local stack does not support the intrinsic !{other}"),
                 })
             }
@@ -155,7 +153,7 @@ impl Resolver<'_> {
     fn holds(&self, name: &str) -> Result<bool> {
         let place = format!("Conditions.{name}");
         let condition = self.conditions.and_then(|conditions| conditions.get(name));
-        let condition = condition.ok_or_else(|| anyhow!("{place} is missing"))?;
+        let condition = condition.with_context(|| format!("{place} is missing"))?;
         self.is_true(condition, &place)
     }
 
@@ -185,102 +183,89 @@ impl Resolver<'_> {
             "AWS::URLSuffix" => return Ok("amazonaws.com".to_owned()),
             _ => {}
         }
-        if let Some(named) = self.resources.get(name) {
-            return Ok(match named {
-                Named::Queue(queue) => format!("{}/{ACCOUNT}/{queue}", self.surroundings.sqs_url),
-                Named::Mapping(id) => self.surroundings.mappings.get(id).unwrap_or(id).clone(),
-                Named::Table(other)
-                | Named::Function(other)
-                | Named::Bucket(other)
-                | Named::LogGroup(other)
-                | Named::Role(other)
-                | Named::Other(other) => other.clone(),
+        if let Some(Named { kind, name }) = self.resources.get(name) {
+            return Ok(match kind {
+                Kind::Queue => format!("{}/{ACCOUNT}/{name}", self.surroundings.sqs_url),
+                Kind::Mapping => self.surroundings.mappings.get(name).unwrap_or(name).clone(),
+                _ => name.clone(),
             });
         }
         if let Some(value) = self.surroundings.parameters.get(name) {
             return Ok(value.clone());
         }
-        let declared = self
-            .parameters
-            .and_then(|p| p.get(name))
-            .ok_or_else(|| anyhow!("{place}: {name} is neither a resource nor a parameter"))?;
-        declared
-            .get("Default")
-            .and_then(scalar)
-            .ok_or_else(|| anyhow!("{place}: the parameter {name} has no default and no local value"))
+        let declared = self.parameters.and_then(|parameters| parameters.get(name));
+        let declared =
+            declared.with_context(|| format!("{place}: {name} is neither a resource nor a parameter"))?;
+        let default = declared.get("Default").and_then(scalar);
+        default
+            .with_context(|| format!("{place}: the parameter {name} has no default and no local value"))
     }
 
     fn attribute(&self, path: &str, place: &str) -> Result<String> {
-        let (name, attribute) = path
+        let (id, attribute) = path
             .split_once('.')
-            .ok_or_else(|| anyhow!("{place}: !GetAtt {path} has no attribute"))?;
-        let named = self
-            .resources
-            .get(name)
-            .ok_or_else(|| anyhow!("{place}: there is no resource {name}"))?;
-        Ok(match (named, attribute) {
-            (Named::Table(table), "Arn") => table_arn(table),
-            (Named::Table(table), "StreamArn") => stream_arn(table),
-            (Named::Bucket(bucket), "Arn") => bucket_arn(bucket),
+            .with_context(|| format!("{place}: !GetAtt {path} has no attribute"))?;
+        let named = self.resources.get(id);
+        let Named { kind, name } = named.with_context(|| format!("{place}: there is no resource {id}"))?;
+        Ok(match (kind, attribute) {
+            (Kind::Table, "Arn") => table_arn(name),
+            (Kind::Table, "StreamArn") => stream_arn(name),
+            (Kind::Bucket, "Arn") => bucket_arn(name),
             // CloudFormation appends `:*`, which matches the group's streams.
-            (Named::LogGroup(group), "Arn") => format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"),
-            (Named::Role(id), "Arn") => format!("arn:aws:iam::{ACCOUNT}:role/{id}"),
-            (Named::Queue(queue), "Arn") => queue_arn(queue),
-            (Named::Queue(queue), "QueueName") => queue.clone(),
-            (Named::Function(function), "Arn") => function_arn(function),
-            (Named::Other(other), "Arn") => format!("arn:aws:local:{REGION}:{ACCOUNT}:{other}"),
+            (Kind::LogGroup, "Arn") => format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}:*"),
+            (Kind::Role, "Arn") => format!("arn:aws:iam::{ACCOUNT}:role/{name}"),
+            (Kind::Queue, "Arn") => queue_arn(name),
+            (Kind::Queue, "QueueName") => name.clone(),
+            (Kind::Function, "Arn") => function_arn(name),
+            (Kind::Other, "Arn") => format!("arn:aws:local:{REGION}:{ACCOUNT}:{name}"),
             _ => bail!("{place}: the local stack does not support the attribute {path}"),
         })
     }
 
     fn substitute(&self, text: &str, place: &str) -> Result<String> {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("${") {
-            out.push_str(before);
-            let (name, tail) = after
-                .split_once('}')
-                .ok_or_else(|| anyhow!("{place}: an unfinished ${{ in !Sub"))?;
-            if let Some(literal) = name.strip_prefix('!') {
-                out.push_str("${");
-                out.push_str(literal);
-                out.push('}');
-            } else if name.contains('.') {
-                out.push_str(&self.attribute(name, place)?);
-            } else {
-                out.push_str(&self.reference(name, place)?);
-            }
-            rest = tail;
-        }
-        out.push_str(rest);
-        Ok(out)
+        let value = |name: &str| match name.strip_prefix('!') {
+            Some(literal) => Ok(format!("${{{literal}}}")),
+            None if name.contains('.') => self.attribute(name, place),
+            None => self.reference(name, place),
+        };
+        let replaced = replace(text, "${", "}", value)?;
+        replaced.with_context(|| format!("{place}: an unfinished ${{ in !Sub"))
     }
 
     /// Replaces each dynamic reference `{{resolve:secretsmanager:…}}` with the local value of the secret's member.
     fn dynamic(&self, text: &str, place: &str) -> Result<String> {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{resolve:") {
-            out.push_str(before);
-            let (reference, tail) = after
-                .split_once("}}")
-                .ok_or_else(|| anyhow!("{place}: an unfinished dynamic reference"))?;
+        let value = |reference: &str| {
             let parts: Vec<&str> = reference.split(':').collect();
             let ["secretsmanager", secret, "SecretString", member] = parts.as_slice() else {
                 bail!("{place}: the local stack does not support the dynamic reference {reference}");
             };
             let key = format!("{secret}:{member}");
-            let value = self
-                .surroundings
-                .secrets
-                .get(&key)
-                .ok_or_else(|| anyhow!("{place}: no local value for the secret {key}"))?;
-            out.push_str(value);
-            rest = tail;
-        }
-        out.push_str(rest);
-        Ok(out)
+            let value = self.surroundings.secrets.get(&key).cloned();
+            value.with_context(|| format!("{place}: no local value for the secret {key}"))
+        };
+        let replaced = replace(text, "{{resolve:", "}}", value)?;
+        replaced.with_context(|| format!("{place}: an unfinished dynamic reference"))
     }
+}
+
+/// Replaces each text between `open` and `close`, and the two marks, with its value. `None` if a `close` is missing.
+fn replace(
+    text: &str,
+    open: &str,
+    close: &str,
+    value: impl Fn(&str) -> Result<String>,
+) -> Result<Option<String>> {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once(open) {
+        let Some((inner, tail)) = after.split_once(close) else {
+            return Ok(None);
+        };
+        out.push_str(before);
+        out.push_str(&value(inner)?);
+        rest = tail;
+    }
+    out.push_str(rest);
+    Ok(Some(out))
 }
 
 /// The arguments of an intrinsic that takes `N` arguments.
