@@ -15,8 +15,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -153,7 +153,9 @@ fn grant<'a>(grants: &'a Grants, need: &Need, holds: &dyn Fn(&Condition) -> bool
     if let Some(grant) = grants.get(&need.resource).and_then(of) {
         return Some(grant);
     }
-    let covering = grants.iter().filter(|(pattern, _)| covers(pattern, &need.resource));
+    let covering = grants
+        .iter()
+        .filter(|(pattern, _)| covers(pattern, &need.resource));
     let fitting = covering.filter_map(|(pattern, grants)| Some((pattern.len(), of(grants)?)));
     Some(fitting.max_by_key(|(length, _)| *length)?.1)
 }

@@ -254,7 +254,9 @@ impl Postgres {
         };
         let mut initdb = cluster.command(spawner, "initdb", Signal::SIGKILL)?;
         initdb.args(["--username=postgres", "--auth=reject", "--no-sync"]);
-        initdb.args(["--encoding=UTF8", "--no-locale", "-D"]).arg(&cluster.data);
+        initdb
+            .args(["--encoding=UTF8", "--no-locale", "-D"])
+            .arg(&cluster.data);
         let status = spawner.spawn(initdb).await?.wait().await?;
         if !status.success() {
             bail!("initdb failed ({status}); see {}", cluster.log.display());

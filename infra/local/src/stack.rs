@@ -201,7 +201,10 @@ impl Each<TcpListener> {
 
 /// The environment of every function in addition to the template's.
 fn environment(options: &Options, urls: &Each<String>) -> BTreeMap<String, String> {
-    let control_planes = options.control_planes.as_ref().map(|_| urls.control_planes.as_str());
+    let control_planes = options
+        .control_planes
+        .as_ref()
+        .map(|_| urls.control_planes.as_str());
     let planes = control_planes.unwrap_or(control_planes::NOWHERE);
     [
         ("AWS_ENDPOINT_URL_CLOUDWATCH", planes),

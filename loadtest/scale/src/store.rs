@@ -572,7 +572,8 @@ impl ListDrops for Store {
     async fn published(&self, listing: Listing, most: u16) -> Result<Vec<ListedDrop>, StoreError> {
         let entries = self.memory.published(listing, most).await?;
         let bytes = entries.iter().map(entry_bytes).sum();
-        self.read(half(Place::Calendar, listing_key(listing), bytes)).await?;
+        self.read(half(Place::Calendar, listing_key(listing), bytes))
+            .await?;
         Ok(entries)
     }
 }

@@ -73,7 +73,10 @@ impl Cluster {
     }
 
     async fn described(&self) -> Result<String> {
-        let describe = [("Action", "DescribeDBClusters"), ("DBClusterIdentifier", &self.name)];
+        let describe = [
+            ("Action", "DescribeDBClusters"),
+            ("DBClusterIdentifier", &self.name),
+        ];
         rds(&self.control_planes, &describe).await
     }
 
@@ -85,7 +88,10 @@ impl Cluster {
             return Ok(DatabaseSize::MinimumAcu(minimum.parse().context("the minimum")?));
         }
         let writer = writer(&cluster).context("no instance writes")?;
-        let describe = [("Action", "DescribeDBInstances"), ("DBInstanceIdentifier", writer)];
+        let describe = [
+            ("Action", "DescribeDBInstances"),
+            ("DBInstanceIdentifier", writer),
+        ];
         let instance = rds(&self.control_planes, &describe).await?;
         let class = within(&instance, "DBInstanceClass").context("no class")?;
         Ok(DatabaseSize::Class(class.to_owned()))
@@ -100,7 +106,10 @@ impl Cluster {
             ("Action", "PutMetricData"),
             ("Namespace", "AWS/RDS"),
             ("MetricData.member.1.MetricName", "ServerlessDatabaseCapacity"),
-            ("MetricData.member.1.Dimensions.member.1.Name", "DBInstanceIdentifier"),
+            (
+                "MetricData.member.1.Dimensions.member.1.Name",
+                "DBInstanceIdentifier",
+            ),
             ("MetricData.member.1.Dimensions.member.1.Value", writer),
             ("MetricData.member.1.Value", &acu),
         ];

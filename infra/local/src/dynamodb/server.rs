@@ -105,7 +105,10 @@ async fn run(dynamo: Dynamo, asked: Asked) -> Answer {
 
 /// Adds unprocessed keys to the answer to a batch of reads.
 fn with_unprocessed(mut answer: Answer, unprocessed: Value) -> Answer {
-    if let (200, Ok(mut fields)) = (answer.status, serde_json::from_slice::<Map<String, Value>>(&answer.body)) {
+    if let (200, Ok(mut fields)) = (
+        answer.status,
+        serde_json::from_slice::<Map<String, Value>>(&answer.body),
+    ) {
         fields.insert("UnprocessedKeys".to_owned(), unprocessed);
         answer.body = Value::Object(fields).to_string().into();
     }

@@ -92,7 +92,8 @@ impl WarmThroughput {
             wanted.push((None, self.read(table, None, own)?));
         }
         for (index, asked) in updates(request) {
-            let mut known = list(described, "GlobalSecondaryIndexes").filter_map(|known| known.get("IndexName"));
+            let mut known =
+                list(described, "GlobalSecondaryIndexes").filter_map(|known| known.get("IndexName"));
             if !known.any(|known| known == index) {
                 return Err(DynoxideError::ResourceNotFoundException(format!(
                     "Requested resource not found: index {index}"

@@ -66,9 +66,7 @@ impl Keys {
             "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" => vec![one(body)],
             "Query" => vec![query(body)],
             "BatchGetItem" => requested(body)
-                .flat_map(|(table, asked)| {
-                    list(asked, "Keys").map(move |key| self.place(table, key, access))
-                })
+                .flat_map(|(table, asked)| list(asked, "Keys").map(move |key| self.place(table, key, access)))
                 .collect(),
             "BatchWriteItem" => requested(body)
                 .flat_map(|(table, writes)| {

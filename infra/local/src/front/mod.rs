@@ -222,5 +222,8 @@ fn gateway(status: StatusCode, message: &str) -> Reply {
 
 /// Serves requests until the returned future is dropped.
 pub async fn serve(listener: TcpListener, front: Arc<Front>) {
-    http1::serve(listener, front, |front, request, peer| front.handle(request, peer)).await;
+    http1::serve(listener, front, |front, request, peer| {
+        front.handle(request, peer)
+    })
+    .await;
 }

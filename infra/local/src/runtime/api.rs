@@ -71,7 +71,10 @@ async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Reply {
     let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
     let arn = function_arn(&pool.function.name);
     let headers = [
-        ("lambda-runtime-aws-request-id", work.invocation.request_id.clone()),
+        (
+            "lambda-runtime-aws-request-id",
+            work.invocation.request_id.clone(),
+        ),
         ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
         ("lambda-runtime-invoked-function-arn", arn),
         ("lambda-runtime-trace-id", work.invocation.trace.clone()),

@@ -210,7 +210,8 @@ impl Place<'_> {
         let redrive: Option<Redrive> = self.optional("RedrivePolicy")?;
         let redrive = redrive.map(|redrive| {
             let name = name_in_arn(&redrive.dead_letter_target_arn);
-            let name = name.with_context(|| format!("Resources.{}: the dead-letter ARN has no name", self.id))?;
+            let name =
+                name.with_context(|| format!("Resources.{}: the dead-letter ARN has no name", self.id))?;
             anyhow::Ok((name.to_owned(), redrive.max_receive_count))
         });
         Ok(Queue {

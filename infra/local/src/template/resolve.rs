@@ -127,7 +127,8 @@ impl Resolver<'_> {
             Yaml::Tagged(tagged) if tagged.tag == "If" => {
                 let [condition, holds, fails] = arguments(&tagged.value, place)?;
                 let condition = condition.as_str();
-                let condition = condition.with_context(|| format!("{place}: a condition that is no string"))?;
+                let condition =
+                    condition.with_context(|| format!("{place}: a condition that is no string"))?;
                 let taken = if self.holds(condition)? { holds } else { fails };
                 self.resolve(taken, place)?
             }
@@ -197,8 +198,7 @@ impl Resolver<'_> {
         let declared =
             declared.with_context(|| format!("{place}: {name} is neither a resource nor a parameter"))?;
         let default = declared.get("Default").and_then(scalar);
-        default
-            .with_context(|| format!("{place}: the parameter {name} has no default and no local value"))
+        default.with_context(|| format!("{place}: the parameter {name} has no default and no local value"))
     }
 
     fn attribute(&self, path: &str, place: &str) -> Result<String> {

@@ -10,7 +10,7 @@ use domain::status::DropStatus;
 use ports::Conditional;
 use ports::drops::{FreeCounts, Lease};
 use ports::mail::Contact;
-use ports::orders::{NotPlaced, OpenPage, OrderPage};
+use ports::orders::{NotPlaced, OrderPage};
 use ports::stock::Peek;
 
 use crate::stream::short;
@@ -152,12 +152,6 @@ impl Tell for NotPlaced {
             Self::LimitReached => "limit reached".to_owned(),
             Self::NotFirst { .. } => "not the shopper's first order".to_owned(),
         }
-    }
-}
-
-impl Tell for OpenPage {
-    fn tell(&self) -> String {
-        format!("{} open orders", self.orders.len())
     }
 }
 
