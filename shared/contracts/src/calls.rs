@@ -1,14 +1,14 @@
 //! Tests the contract of the port that grants slots for calls to the gateway.
 
 use domain::ids::{DropId, OrderId};
-use domain::limits::MAX_CARD_DECLINES;
-use domain::limits::MAX_LINES;
+use domain::limits::{MAX_CARD_DECLINES, MAX_LINES};
 use domain::rate::{CallRate, CallsWanted, Turn, micros};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
 use ports::orders::NoteDecline;
 use ports::payment::CardFingerprint;
 
+use crate::fixtures::id;
 use crate::race::race;
 use crate::{Database, answered};
 use memory::TestRuntime;
@@ -78,11 +78,8 @@ pub async fn who_would_come_too_late_takes_nothing(database: &impl Database) {
             assert_eq!(refused, Turn::Later(NOW.plus_seconds(6)));
         }
     }
-    let later = NOW.plus_seconds(1);
-    assert_eq!(
-        take(&line, wanted(1, 1, later)).await,
-        Turn::From(NOW.plus_seconds(6))
-    );
+    let turn = take(&line, wanted(1, 1, NOW.plus_seconds(1))).await;
+    assert_eq!(turn, Turn::From(NOW.plus_seconds(6)));
 }
 
 pub async fn a_line_from_a_wrong_clock_holds_nobody_up(database: &impl Database) {
@@ -99,15 +96,10 @@ pub async fn each_line_hands_out_its_own_turns(database: &impl Database) {
     let orders = database.orders();
     for at in [0, 40] {
         for line in 0..MAX_LINES {
-            let wanted = CallsWanted {
-                line,
-                ..wanted(25, 1, NOW)
-            };
-            assert_eq!(
-                take(&orders, wanted).await,
-                Turn::From(NOW.plus_millis(at)),
-                "{line}"
-            );
+            let mut wanted = wanted(25, 1, NOW);
+            wanted.line = line;
+            let turn = take(&orders, wanted).await;
+            assert_eq!(turn, Turn::From(NOW.plus_millis(at)), "{line}");
         }
     }
 }
@@ -115,13 +107,11 @@ pub async fn each_line_hands_out_its_own_turns(database: &impl Database) {
 pub async fn of_many_at_once_each_has_turns_of_its_own(database: &impl Database) {
     let line = database.orders();
     let turns = race(16, |_| line.take_calls(wanted(25, 2, NOW))).await;
-    let mut begun: Vec<i64> = turns
-        .into_iter()
-        .map(|turn| match turn {
-            Turn::From(at) => micros(at),
-            Turn::Later(at) => panic!("later, at {at:?}"),
-        })
-        .collect();
+    let begins = |turn| match turn {
+        Turn::From(at) => micros(at),
+        Turn::Later(at) => panic!("later, at {at:?}"),
+    };
+    let mut begun: Vec<i64> = turns.into_iter().map(begins).collect();
     begun.sort_unstable();
     let expected: Vec<i64> = (0..16).map(|n| micros(NOW.plus_millis(80 * n))).collect();
     assert_eq!(begun, expected);
@@ -129,14 +119,9 @@ pub async fn of_many_at_once_each_has_turns_of_its_own(database: &impl Database)
 
 pub async fn a_card_is_counted_by_orders_up_to_the_bound(database: &impl Database) {
     let orders = database.orders();
-    let [drop, other] = ["one", "two"].map(|id| id.parse::<DropId>().unwrap());
-    let [card, another] = ["fp1", "fp-2"].map(|text| text.parse::<CardFingerprint>().unwrap());
-    let order = |n: u32| {
-        format!("o{n:a>26}")
-            .replace(['0', '1', '8', '9'], "b")
-            .parse::<OrderId>()
-            .unwrap()
-    };
+    let [drop, other] = ["one", "two"].map(id::<DropId>);
+    let [card, another] = ["fp1", "fp-2"].map(id::<CardFingerprint>);
+    let order = |n: u32| id::<OrderId>(&format!("o{n:a>26}").replace(['0', '1', '8', '9'], "b"));
     for n in 2..8 {
         // An order that is recorded again counts once.
         for _ in 0..2 {

@@ -7,6 +7,7 @@ use domain::money::Money;
 use domain::order::{Fingerprint, Order, Placement};
 use domain::plan::ShardPlan;
 use domain::saga::Terms;
+use domain::survey::SeenClaim;
 use domain::time::Timestamp;
 use ports::orders::Placing;
 
@@ -54,6 +55,15 @@ pub fn held(name: &str, idempotency_key: &str, units: u32) -> Claim {
     Claim::held(units, NOW.plus_seconds(60), nonce)
 }
 
+/// The claim of `name` in a shard, as a caller has read it.
+pub fn seen(index: u16, name: &str, claim: Claim) -> SeenClaim {
+    SeenClaim {
+        shard: key(index),
+        shopper: shopper(name),
+        claim,
+    }
+}
+
 /// An order made from [`held`] with the same arguments, in shard 0.
 pub fn placing(name: &str, idempotency_key: &str, units: u32, per_shopper_limit: u32) -> Placing {
     placing_in(0, name, idempotency_key, units, per_shopper_limit, NOW)
@@ -88,11 +98,10 @@ pub fn placing_in(
         fingerprint: Fingerprint::of_request(idempotency_key.as_bytes(), name.as_bytes()),
         terms: Terms { cards: 1, ..TERMS },
     };
+    let mut order = Order::place(placement, now);
+    order.correlation = Some(id(&format!("{name}-{idempotency_key}")));
     Placing {
-        order: Order {
-            correlation: Some(id(&format!("{name}-{idempotency_key}"))),
-            ..Order::place(placement, now)
-        },
+        order,
         hold,
         per_shopper_limit,
         address: format!(r#"{{"name":"{name}"}}"#),
@@ -100,17 +109,10 @@ pub fn placing_in(
 }
 
 /// Makes the same order the shopper's first order, which accepts further cards.
-pub fn as_first(placing: Placing) -> Placing {
-    let order = placing.order;
-    let cards = TERMS.cards;
-    Placing {
-        order: Order {
-            terms: Terms { cards, ..order.terms },
-            cards_left: cards - 1,
-            ..order
-        },
-        ..placing
-    }
+pub fn as_first(mut placing: Placing) -> Placing {
+    placing.order.terms.cards = TERMS.cards;
+    placing.order.cards_left = TERMS.cards - 1;
+    placing
 }
 
 /// A draft that starts `starts_in` seconds from now.

@@ -6,7 +6,7 @@ use std::future::Future;
 use domain::ids::{OrderId, ReservationId};
 use domain::limits::MAX_TRIES;
 use domain::money::Money;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
@@ -46,13 +46,10 @@ impl GatewayUnderTest for MemoryGateway {
     }
 
     async fn store_failures(&self, after: Option<bool>) {
-        let Some(after) = after else {
-            return self.clear_faults();
-        };
-        let fault = if after {
-            GatewayFault::StoredAfter
-        } else {
-            GatewayFault::StoredBefore
+        let fault = match after {
+            None => return self.clear_faults(),
+            Some(true) => GatewayFault::StoredAfter,
+            Some(false) => GatewayFault::StoredBefore,
         };
         self.set_plan(move |op, _| matches!(op, GatewayOp::Create | GatewayOp::Confirm).then_some(fault));
     }
@@ -99,15 +96,16 @@ fn captured(amount_minor: i64) -> PaymentState {
     }
 }
 
-async fn created(gateway: &impl PaymentGateway, order: &OrderId) -> Payment {
-    let new = NewPayment {
+fn new_payment(order: &OrderId, amount_minor: i64) -> NewPayment {
+    NewPayment {
         order: order.clone(),
-        amount: euros(4900),
-    };
-    gateway
-        .create(&new, &IdempotencyKey::create(order))
-        .await
-        .unwrap()
+        amount: euros(amount_minor),
+    }
+}
+
+async fn created(gateway: &impl PaymentGateway, order: &OrderId) -> Payment {
+    let key = IdempotencyKey::create(order);
+    gateway.create(&new_payment(order, 4900), &key).await.unwrap()
 }
 
 async fn confirm(
@@ -119,6 +117,17 @@ async fn confirm(
     gateway
         .confirm(&payment.id, &id::<PaymentMethod>(method), BACK, key)
         .await
+}
+
+/// The payment after the `nth` confirmation of its order.
+async fn confirmed(
+    gateway: &impl PaymentGateway,
+    payment: &Payment,
+    method: &str,
+    (order, nth): (&OrderId, u32),
+) -> Payment {
+    let key = IdempotencyKey::confirm(order, nth);
+    confirm(gateway, payment, method, &key).await.unwrap()
 }
 
 async fn found(gateway: &impl PaymentGateway, payment: &Payment) -> PaymentState {
@@ -147,10 +156,7 @@ pub async fn creating_takes_no_money_and_repeats_are_one_payment(test: &impl Gat
 pub async fn a_key_belongs_to_what_it_was_first_used_for(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     let payment = created(&gateway, &order).await;
-    let dearer = NewPayment {
-        order: order.clone(),
-        amount: euros(5000),
-    };
+    let dearer = new_payment(&order, 5000);
     assert_refused(gateway.create(&dearer, &IdempotencyKey::create(&order)).await);
     assert_refused(confirm(&gateway, &payment, VISA, &IdempotencyKey::create(&order)).await);
     assert_eq!(test.charges(&order).await, 0);
@@ -159,10 +165,7 @@ pub async fn a_key_belongs_to_what_it_was_first_used_for(test: &impl GatewayUnde
 pub async fn an_amount_is_positive(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     for minor in [0, -1, i64::MIN] {
-        let new = NewPayment {
-            order: order.clone(),
-            amount: euros(minor),
-        };
+        let new = new_payment(&order, minor);
         assert_refused(gateway.create(&new, &IdempotencyKey::create(&order)).await);
     }
 }
@@ -184,13 +187,12 @@ pub async fn a_decline_is_a_state_with_its_reason(test: &impl GatewayUnderTest) 
     for (method, code) in [(DECLINED, "generic_decline"), (POOR, "insufficient_funds")] {
         let order = order(code);
         let payment = created(&gateway, &order).await;
-        let key = IdempotencyKey::confirm(&order, 1);
         for _ in 0..2 {
-            let state = confirm(&gateway, &payment, method, &key).await.unwrap().state;
-            assert!(
-                matches!(&state, PaymentState::Declined { reason, .. } if reason.as_str() == code),
-                "{state:?}"
-            );
+            let state = confirmed(&gateway, &payment, method, (&order, 1)).await.state;
+            let PaymentState::Declined { reason, .. } = &state else {
+                panic!("{state:?}")
+            };
+            assert_eq!(reason.as_str(), code);
             assert_eq!(found(&gateway, &payment).await, state);
         }
         assert_eq!(test.charges(&order).await, 0);
@@ -202,27 +204,25 @@ pub async fn another_card_may_be_tried_and_each_decline_says_whose_it_is(test: &
     let payment = created(&gateway, &order).await;
     let mut charges = Vec::new();
     for (nth, method) in [(1, DECLINED), (2, POOR)] {
-        let key = IdempotencyKey::confirm(&order, nth);
-        let told = confirm(&gateway, &payment, method, &key).await.unwrap().state;
-        assert_eq!(found(&gateway, &payment).await, told);
+        let state = confirmed(&gateway, &payment, method, (&order, nth)).await.state;
+        assert_eq!(found(&gateway, &payment).await, state);
         let PaymentState::Declined {
             method: named,
             charge,
             ..
-        } = told
+        } = state
         else {
-            panic!("{told:?}")
+            panic!("{state:?}")
         };
         assert_eq!(named, Some(id(method)));
         charges.push(charge.unwrap());
     }
     assert_ne!(charges.first(), charges.last());
-    let key = IdempotencyKey::confirm(&order, 3);
-    let paid = confirm(&gateway, &payment, VISA, &key).await.unwrap();
+    let paid = confirmed(&gateway, &payment, VISA, (&order, 3)).await;
     assert_eq!(paid.state, captured(4900));
     // The first try's key still returns the first try's answer, and causes no charge.
-    let first = confirm(&gateway, &payment, DECLINED, &IdempotencyKey::confirm(&order, 1)).await;
-    assert!(matches!(first.unwrap().state, PaymentState::Declined { .. }));
+    let first = confirmed(&gateway, &payment, DECLINED, (&order, 1)).await;
+    assert!(matches!(first.state, PaymentState::Declined { .. }));
     assert_eq!(found(&gateway, &payment).await, captured(4900));
     assert_eq!(test.charges(&order).await, 1);
 }
@@ -233,8 +233,8 @@ pub async fn a_decline_names_the_card(test: &impl GatewayUnderTest) {
     for (name, method) in [("1", LOST), ("2", LOST), ("3", DECLINED), ("4", DECLINED)] {
         let order = order(name);
         let payment = created(&gateway, &order).await;
-        let told = confirm(&gateway, &payment, method, &IdempotencyKey::confirm(&order, 1)).await;
-        let PaymentState::Declined { card: Some(card), .. } = told.unwrap().state else {
+        let declined = confirmed(&gateway, &payment, method, (&order, 1)).await;
+        let PaymentState::Declined { card: Some(card), .. } = declined.state else {
             panic!("{name}: no card")
         };
         assert!(!format!("{card:?}").contains(card.as_str()));
@@ -249,17 +249,11 @@ pub async fn a_payment_takes_as_many_tries_as_we_make_and_too_many_end_it(test: 
     let payment = created(&gateway, &order).await;
     let tries = u32::try_from(MAX_TRIES).unwrap();
     for nth in 1..=tries {
-        let key = IdempotencyKey::confirm(&order, nth);
-        let state = confirm(&gateway, &payment, DECLINED, &key).await.unwrap().state;
+        let state = confirmed(&gateway, &payment, DECLINED, (&order, nth)).await.state;
         assert!(matches!(state, PaymentState::Declined { .. }), "{nth}: {state:?}");
     }
-    let _ = confirm(
-        &gateway,
-        &payment,
-        VISA,
-        &IdempotencyKey::confirm(&order, tries + 1),
-    )
-    .await;
+    let beyond = IdempotencyKey::confirm(&order, tries + 1);
+    let _ = confirm(&gateway, &payment, VISA, &beyond).await;
     assert_eq!(found(&gateway, &payment).await, PaymentState::Cancelled);
     assert_eq!(test.charges(&order).await, 0);
 }
@@ -269,9 +263,7 @@ pub async fn a_shopper_who_acts_pays_and_one_who_refuses_is_declined(test: &impl
     for (name, acts) in [("acts", true), ("refuses", false)] {
         let order = order(name);
         let payment = created(&gateway, &order).await;
-        let asked = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order, 1))
-            .await
-            .unwrap();
+        let asked = confirmed(&gateway, &payment, TO_SIGN, (&order, 1)).await;
         assert!(matches!(&asked.state, PaymentState::ActionRequired { url } if url.starts_with("http")));
         assert_eq!(test.charges(&order).await, 0);
         test.finish_action(&payment.id, acts).await;
@@ -282,9 +274,7 @@ pub async fn a_shopper_who_acts_pays_and_one_who_refuses_is_declined(test: &impl
             assert!(matches!(state, PaymentState::Declined { .. }), "{state:?}");
         }
         // The confirmation's key still returns its first answer: only `find` returns the current state.
-        let replayed = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order, 1))
-            .await
-            .unwrap();
+        let replayed = confirmed(&gateway, &payment, TO_SIGN, (&order, 1)).await;
         assert_eq!(replayed, asked);
         assert_eq!(test.charges(&order).await, usize::from(acts));
     }
@@ -300,15 +290,11 @@ pub async fn a_cancelled_payment_never_takes_money(test: &impl GatewayUnderTest)
         let order = order(name);
         let payment = created(&gateway, &order).await;
         if let Some(method) = method {
-            confirm(&gateway, &payment, method, &IdempotencyKey::confirm(&order, 1))
-                .await
-                .unwrap();
+            confirmed(&gateway, &payment, method, (&order, 1)).await;
         }
         for _ in 0..2 {
-            assert_eq!(
-                gateway.cancel(&payment.id).await.unwrap().state,
-                PaymentState::Cancelled
-            );
+            let cancelled = gateway.cancel(&payment.id).await.unwrap();
+            assert_eq!(cancelled.state, PaymentState::Cancelled);
         }
         assert_refused(confirm(&gateway, &payment, VISA, &other_key(&order)).await);
         assert_eq!(found(&gateway, &payment).await, PaymentState::Cancelled);
@@ -319,9 +305,7 @@ pub async fn a_cancelled_payment_never_takes_money(test: &impl GatewayUnderTest)
 pub async fn a_cancel_that_comes_too_late_answers_the_capture(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     let payment = created(&gateway, &order).await;
-    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order, 1))
-        .await
-        .unwrap();
+    confirmed(&gateway, &payment, VISA, (&order, 1)).await;
     assert_eq!(gateway.cancel(&payment.id).await.unwrap().state, captured(4900));
     assert_eq!(test.charges(&order).await, 1);
 }
@@ -331,30 +315,21 @@ pub async fn an_id_the_gateway_does_not_know_is_none(test: &impl GatewayUnderTes
     let nobody: PaymentId = id("pi_nobody");
     assert_eq!(gateway.find(&nobody).await.unwrap(), None);
     assert_refused(gateway.cancel(&nobody).await);
-    assert_refused(
-        gateway
-            .confirm(&nobody, &id(VISA), BACK, &IdempotencyKey::confirm(&order, 1))
-            .await,
-    );
-    assert_refused(
-        gateway
-            .refund(&nobody, euros(1), &IdempotencyKey::refund(&order, 1))
-            .await,
-    );
+    let key = IdempotencyKey::confirm(&order, 1);
+    assert_refused(gateway.confirm(&nobody, &id(VISA), BACK, &key).await);
+    let key = IdempotencyKey::refund(&order, 1);
+    assert_refused(gateway.refund(&nobody, euros(1), &key).await);
 }
 
 pub async fn refunds_repeat_harmlessly_and_never_exceed_the_capture(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     let payment = created(&gateway, &order).await;
-    let refund = |minor, nth| {
+    let refund = async |minor, nth| {
         let key = IdempotencyKey::refund(&order, nth);
-        let (gateway, payment) = (&gateway, &payment);
-        async move { gateway.refund(&payment.id, euros(minor), &key).await }
+        gateway.refund(&payment.id, euros(minor), &key).await
     };
     assert_refused(refund(4900, 1).await);
-    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order, 1))
-        .await
-        .unwrap();
+    confirmed(&gateway, &payment, VISA, (&order, 1)).await;
     let first = refund(900, 2).await.unwrap();
     assert_eq!(first.amount, euros(900));
     assert_eq!(refund(900, 2).await.unwrap(), first);
@@ -366,32 +341,21 @@ pub async fn refunds_repeat_harmlessly_and_never_exceed_the_capture(test: &impl 
 
 pub async fn creates_and_confirms_at_once_charge_once(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
-    let new = NewPayment {
-        order: order.clone(),
-        amount: euros(4900),
-    };
+    let new = new_payment(&order, 4900);
     let key = IdempotencyKey::create(&order);
     let made = join_all((0..16).map(|_| gateway.create(&new, &key))).await;
-    let ids: HashSet<PaymentId> = made
-        .iter()
-        .filter_map(|made| Some(made.as_ref().ok()?.id.clone()))
-        .collect();
+    let ids: HashSet<&PaymentId> = made.iter().flatten().map(|made| &made.id).collect();
     assert_eq!(ids.len(), 1, "{made:?}");
-    let lost = |error: &GatewayError| *error == GatewayError::Unknown;
-    assert!(
-        made.iter().all(|made| made.as_ref().err().is_none_or(lost)),
-        "{made:?}"
-    );
+    let mut lost = made.iter().filter_map(|made| made.as_ref().err());
+    assert!(lost.all(|error| *error == GatewayError::Unknown), "{made:?}");
 
     let payment = created(&gateway, &order).await;
     let key = IdempotencyKey::confirm(&order, 1);
-    let paid = join_all((0..16).map(|_| confirm(&gateway, &payment, VISA, &key))).await;
-    for paid in &paid {
-        assert!(
-            paid.as_ref()
-                .map_or_else(lost, |paid| paid.state == captured(4900)),
-            "{paid:?}"
-        );
+    for paid in join_all((0..16).map(|_| confirm(&gateway, &payment, VISA, &key))).await {
+        match paid {
+            Ok(paid) => assert_eq!(paid.state, captured(4900)),
+            Err(lost) => assert_eq!(lost, GatewayError::Unknown),
+        }
     }
     assert_eq!(test.charges(&order).await, 1);
 }
@@ -402,11 +366,8 @@ pub async fn a_cancel_and_a_confirm_at_once_agree_on_who_won(test: &impl Gateway
         let order = order(&format!("round-{round}"));
         let payment = created(&gateway, &order).await;
         let key = IdempotencyKey::confirm(&order, 1);
-        let (paid, cancelled) = futures_util::future::join(
-            confirm(&gateway, &payment, VISA, &key),
-            gateway.cancel(&payment.id),
-        )
-        .await;
+        let confirming = confirm(&gateway, &payment, VISA, &key);
+        let (paid, cancelled) = join(confirming, gateway.cancel(&payment.id)).await;
         let cancelled = cancelled.unwrap().state;
         assert_eq!(found(&gateway, &payment).await, cancelled);
         if cancelled == PaymentState::Cancelled {
@@ -424,10 +385,7 @@ pub async fn a_failure_stays_under_its_key_and_the_next_key_is_free(test: &impl 
     let gateway = test.gateway();
     for after in [false, true] {
         let order = order(&format!("after-{after}"));
-        let new = NewPayment {
-            order: order.clone(),
-            amount: euros(4900),
-        };
+        let new = new_payment(&order, 4900);
         let keys = [0, 1].map(|used| IdempotencyKey::create_after(&order, used));
         test.store_failures(Some(after)).await;
         let first = gateway.create(&new, &keys[0]).await;
@@ -462,16 +420,11 @@ pub async fn a_failure_stays_under_its_key_and_the_next_key_is_free(test: &impl 
 pub async fn a_call_beyond_the_rate_does_nothing_and_may_come_later(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     test.throttle(true).await;
-    let new = NewPayment {
-        order: order.clone(),
-        amount: euros(4900),
-    };
+    let new = new_payment(&order, 4900);
     let mut throttled = 0;
     for nth in 0..4 {
-        match gateway
-            .create(&new, &IdempotencyKey::create_after(&order, nth))
-            .await
-        {
+        let key = IdempotencyKey::create_after(&order, nth);
+        match gateway.create(&new, &key).await {
             Err(GatewayError::Throttled { retry_after_ms }) => {
                 assert!(retry_after_ms > 0);
                 throttled += 1;
@@ -501,25 +454,16 @@ pub async fn a_key_that_lapsed_is_as_good_as_new(test: &impl GatewayUnderTest) {
 
 pub async fn too_small_an_amount_is_refused(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
-    for (nth, (minor, currency, taken)) in [
-        (49, "EUR", false),
-        (50, "EUR", true),
-        (49, "JPY", false),
-        (50, "JPY", true),
-        (17_400, "HUF", false),
-        (17_500, "HUF", true),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let new = NewPayment {
-            order: order.clone(),
-            amount: Money {
-                amount_minor: minor,
-                currency: id(currency),
-            },
-        };
-        let nth = u32::try_from(nth).unwrap();
+    for (nth, minor, currency, taken) in [
+        (0, 49, "EUR", false),
+        (1, 50, "EUR", true),
+        (2, 49, "JPY", false),
+        (3, 50, "JPY", true),
+        (4, 17_400, "HUF", false),
+        (5, 17_500, "HUF", true),
+    ] {
+        let mut new = new_payment(&order, minor);
+        new.amount.currency = id(currency);
         let made = gateway
             .create(&new, &IdempotencyKey::create_after(&order, nth))
             .await;

@@ -1,10 +1,9 @@
 //! Tests the contract of the ports of the issuers' documents.
 
-use ports::Conditional;
 use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};
 
-use crate::race::race;
-use crate::{Database, IssuerPorts, answered};
+use crate::race::{race, winners};
+use crate::{Database, IssuerPorts, REFUSED, answered, done};
 
 /// The contract of the ports of the issuers' documents, as tests; `$setup` makes an empty database.
 #[macro_export]
@@ -28,10 +27,7 @@ fn document(version: u64, text: &str) -> IssuersDocument {
 }
 
 async fn stored(issuers: &impl IssuerPorts, list: IssuerList, document: &IssuersDocument) {
-    assert_eq!(
-        answered(issuers.store_issuers(list, document).await),
-        Conditional::Done
-    );
+    done(issuers.store_issuers(list, document).await);
     for copy in [0, 1, ISSUER_COPIES - 1] {
         let found = answered(issuers.issuers(list, copy).await);
         assert_eq!(found.as_ref(), Some(document), "{copy}");
@@ -62,13 +58,13 @@ pub async fn a_document_out_of_turn_is_refused(database: &impl Database) {
     let list = IssuerList::Shoppers;
     for version in [0, 2, u64::MAX] {
         let refused = issuers.store_issuers(list, &document(version, "other")).await;
-        assert_eq!(answered(refused), Conditional::Refused(()), "{version}");
+        assert_eq!(answered(refused), REFUSED, "{version}");
     }
     assert_eq!(answered(issuers.issuers(list, 0).await), None);
     stored(&issuers, list, &document(1, "one")).await;
     for version in [0, 1, 3, u64::MAX] {
         let refused = issuers.store_issuers(list, &document(version, "other")).await;
-        assert_eq!(answered(refused), Conditional::Refused(()), "{version}");
+        assert_eq!(answered(refused), REFUSED, "{version}");
     }
     assert_eq!(answered(issuers.issuers(list, 0).await), Some(document(1, "one")));
 }
@@ -80,19 +76,13 @@ pub async fn of_8_documents_at_once_one_is_stored(database: &impl Database) {
             .map(|n| document(version, &format!("{version} of {n}")))
             .collect();
         let outcomes = race(8, |n| issuers.store_issuers(IssuerList::Shoppers, &documents[n])).await;
-        let done: Vec<usize> = (0..8).filter(|n| outcomes[*n].is_done()).collect();
-        assert_eq!(done.len(), 1);
+        let done = winners(&outcomes, 1, &());
         let found = answered(issuers.issuers(IssuerList::Shoppers, 0).await);
         assert_eq!(found.as_ref(), Some(&documents[done[0]]));
     }
 }
 
 pub async fn the_largest_document_is_stored(database: &impl Database) {
-    let issuers = database.issuers();
-    stored(
-        &issuers,
-        IssuerList::Operators,
-        &document(1, &"x".repeat(110_000)),
-    )
-    .await;
+    let largest = document(1, &"x".repeat(110_000));
+    stored(&database.issuers(), IssuerList::Operators, &largest).await;
 }

@@ -8,6 +8,7 @@ use events::OrderEvent;
 use futures_util::future::join_all;
 use ports::ledger::{ProjectOrders, Projected};
 
+use crate::answered;
 use crate::fixtures::{NOW, id, placing};
 use memory::MemoryLedger;
 
@@ -44,10 +45,7 @@ impl Ledger for MemoryLedger {
     }
 
     async fn history(&self, id: &OrderId) -> Vec<(u32, String)> {
-        MemoryLedger::history(self, id)
-            .iter()
-            .map(|event| (event.data.version, event.data.status.as_str().to_owned()))
-            .collect()
+        stages(&MemoryLedger::history(self, id))
     }
 }
 
@@ -55,14 +53,10 @@ impl Ledger for MemoryLedger {
 pub fn life(name: &str) -> Vec<OrderEvent> {
     let at = |seconds| NOW.plus_seconds(seconds);
     let placed = placing(name, "k", 2, 2).order;
-    let paying = placed
-        .with_payment(id(&format!("pi_{name}")), at(1))
-        .unwrap()
-        .order;
-    let acting = paying
-        .require_action("https://bank.example".to_owned(), at(2))
-        .unwrap()
-        .order;
+    let payment = id(&format!("pi_{name}"));
+    let paying = placed.with_payment(payment, at(1)).unwrap().order;
+    let page = "https://bank.example".to_owned();
+    let acting = paying.require_action(page, at(2)).unwrap().order;
     let paid = acting.settle(at(3)).unwrap().order;
     let refunded = paid.refund(at(4)).unwrap().order;
     changes(&[placed, paying, acting, paid, refunded])
@@ -71,11 +65,8 @@ pub fn life(name: &str) -> Vec<OrderEvent> {
 /// The versions of an order that is cancelled.
 pub fn cancelled_life(name: &str) -> Vec<OrderEvent> {
     let placed = placing(name, "k", 1, 2).order;
-    let undone = placed
-        .undo(EndReason::ByShopper, NOW.plus_seconds(1))
-        .unwrap()
-        .order;
-    changes(&[placed, undone])
+    let undone = placed.undo(EndReason::ByShopper, NOW.plus_seconds(1));
+    changes(&[placed, undone.unwrap().order])
 }
 
 fn changes(orders: &[Order]) -> Vec<OrderEvent> {
@@ -86,13 +77,16 @@ fn changes(orders: &[Order]) -> Vec<OrderEvent> {
         .collect()
 }
 
+/// The version and the status of each event.
+fn stages(events: &[OrderEvent]) -> Vec<(u32, String)> {
+    let stage = |event: &OrderEvent| (event.data.version, event.data.status.as_str().to_owned());
+    events.iter().map(stage).collect()
+}
+
 /// Writes events without faults, and returns the answers.
 async fn projected(ledger: &impl ProjectOrders, events: &[OrderEvent]) -> Vec<Projected> {
     let answers = ledger.project(events).await;
-    answers
-        .into_iter()
-        .map(|answer| answer.unwrap_or_else(|error| panic!("{error}")))
-        .collect()
+    answers.into_iter().map(answered).collect()
 }
 
 /// Asserts that the order's row has the values of the event. The row has only the current state and no history.
@@ -104,11 +98,8 @@ async fn assert_latest(ledger: &impl Ledger, event: &OrderEvent) {
 
 /// Asserts that the history has exactly the versions of `events`.
 async fn assert_history(ledger: &impl Ledger, events: &[OrderEvent]) {
-    let expected: Vec<_> = events
-        .iter()
-        .map(|event| (event.data.version, event.data.status.as_str().to_owned()))
-        .collect();
-    assert_eq!(ledger.history(&events[0].data.order_id).await, expected);
+    let history = ledger.history(&events[0].data.order_id).await;
+    assert_eq!(history, stages(events));
 }
 
 pub async fn nothing_to_write_is_answered_with_nothing(ledger: &impl Ledger) {
@@ -119,34 +110,19 @@ pub async fn nothing_to_write_is_answered_with_nothing(ledger: &impl Ledger) {
 pub async fn versions_in_order_are_each_the_latest(ledger: &impl Ledger) {
     let life = life("ada");
     for event in &life {
-        assert_eq!(
-            projected(ledger, std::slice::from_ref(event)).await,
-            [Projected::Latest]
-        );
+        let answers = projected(ledger, std::slice::from_ref(event)).await;
+        assert_eq!(answers, [Projected::Latest]);
         assert_latest(ledger, event).await;
     }
     assert_history(ledger, &life).await;
 }
 
 pub async fn a_batch_answers_as_its_events_one_by_one_would(ledger: &impl Ledger) {
+    use Projected::{Known, Late, Latest};
     let life = life("ada");
-    let batch = [
-        life[1].clone(),
-        life[0].clone(),
-        life[3].clone(),
-        life[2].clone(),
-        life[3].clone(),
-    ];
-    assert_eq!(
-        projected(ledger, &batch).await,
-        [
-            Projected::Latest,
-            Projected::Late,
-            Projected::Latest,
-            Projected::Late,
-            Projected::Known
-        ]
-    );
+    let batch = [1, 0, 3, 2, 3].map(|at: usize| life[at].clone());
+    let answers = projected(ledger, &batch).await;
+    assert_eq!(answers, [Latest, Late, Latest, Late, Known]);
     assert_latest(ledger, &life[3]).await;
     assert_history(ledger, &life[..4]).await;
 }
@@ -169,10 +145,9 @@ pub async fn a_repeat_within_a_batch_is_known(ledger: &impl Ledger) {
 pub async fn an_older_version_is_kept_and_changes_no_order(ledger: &impl Ledger) {
     let life = life("ada");
     assert_eq!(projected(ledger, &life[3..4]).await, [Projected::Latest]);
-    assert_eq!(
-        projected(ledger, &[life[1].clone(), life[4].clone(), life[2].clone()]).await,
-        [Projected::Late, Projected::Latest, Projected::Late]
-    );
+    let batch = [1, 4, 2].map(|at: usize| life[at].clone());
+    let answers = projected(ledger, &batch).await;
+    assert_eq!(answers, [Projected::Late, Projected::Latest, Projected::Late]);
     assert_eq!(projected(ledger, &life[..1]).await, [Projected::Late]);
     assert_latest(ledger, &life[4]).await;
     assert_history(ledger, &life).await;
@@ -200,20 +175,14 @@ pub async fn any_order_of_arrival_ends_the_same(ledger: &impl Ledger) {
 }
 
 pub async fn many_orders_in_one_batch_do_not_mix(ledger: &impl Ledger) {
-    let lives: Vec<Vec<OrderEvent>> = (0..15)
-        .map(|n| {
-            if n % 3 == 0 {
-                cancelled_life(&format!("c{n}"))
-            } else {
-                life(&format!("p{n}"))
-            }
-        })
-        .collect();
+    let life = |n| match n % 3 {
+        0 => cancelled_life(&format!("c{n}")),
+        _ => life(&format!("p{n}")),
+    };
+    let lives: Vec<Vec<OrderEvent>> = (0..15).map(life).collect();
     let batch = lives.concat();
-    assert_eq!(
-        projected(ledger, &batch).await,
-        vec![Projected::Latest; batch.len()]
-    );
+    let answers = projected(ledger, &batch).await;
+    assert_eq!(answers, vec![Projected::Latest; batch.len()]);
     for life in &lives {
         assert_latest(ledger, &life[life.len() - 1]).await;
         assert_history(ledger, life).await;
@@ -223,23 +192,17 @@ pub async fn many_orders_in_one_batch_do_not_mix(ledger: &impl Ledger) {
 pub async fn the_same_batch_at_once_is_written_once(ledger: &impl Ledger) {
     let life = life("ada");
     let answers = join_all((0..8).map(|_| projected(ledger, &life))).await;
-    let new = answers
-        .concat()
-        .into_iter()
-        .filter(|answer| *answer != Projected::Known)
-        .count();
-    assert_eq!(new, life.len());
+    let mut new = answers.concat();
+    new.retain(|answer| *answer != Projected::Known);
+    assert_eq!(new.len(), life.len());
     assert_latest(ledger, &life[4]).await;
     assert_history(ledger, &life).await;
 }
 
 pub async fn versions_at_once_end_at_the_highest(ledger: &impl Ledger) {
     let life = life("ada");
-    let answers = join_all(
-        life.iter()
-            .map(|event| projected(ledger, std::slice::from_ref(event))),
-    )
-    .await;
+    let events = life.chunks(1);
+    let answers = join_all(events.map(|event| projected(ledger, event))).await;
     assert!(answers.concat().contains(&Projected::Latest));
     assert_latest(ledger, &life[4]).await;
     assert_history(ledger, &life).await;

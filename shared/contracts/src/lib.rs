@@ -29,6 +29,7 @@ pub mod drops;
 pub mod fixtures;
 pub mod gateway;
 pub mod issuers;
+mod leases;
 pub mod ledger;
 pub mod messages;
 pub mod orders;
@@ -37,12 +38,11 @@ mod race;
 pub mod status;
 pub mod stock;
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 
 use domain::ids::OrderId;
 use domain::shard::Shard;
-use ports::StoreError;
 use ports::calls::TakeCalls;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::issuers::{ReadIssuers, StoreIssuers};
@@ -53,53 +53,28 @@ use ports::orders::{
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
 };
+use ports::{Conditional, StoreError};
 
 use memory::MemoryStore;
 
-pub trait StockPorts:
-    PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + SurveyStock + AllocateStock
-{
+/// Makes a trait of several ports, which every type with these ports implements.
+macro_rules! port_group {
+    ($(#[$doc:meta])* $name:ident: $($port:ident),+ $(,)?) => {
+        $(#[$doc])*
+        pub trait $name: $($port +)+ {}
+        impl<T: $($port +)+> $name for T {}
+    };
 }
-impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + SurveyStock + AllocateStock>
-    StockPorts for T
-{
-}
+pub(crate) use port_group;
 
-pub trait OrderPorts:
-    PlaceOrder
-    + ReadOrder
-    + ListOrders
-    + FindDueOrders
-    + ListOpenOrders
-    + PutOff
-    + AdvanceOrder
-    + KeepContact
-    + TakeCalls
-    + NoteDecline
-{
-}
-impl<T> OrderPorts for T where
-    T: PlaceOrder
-        + ReadOrder
-        + ListOrders
-        + FindDueOrders
-        + ListOpenOrders
-        + PutOff
-        + AdvanceOrder
-        + KeepContact
-        + TakeCalls
-        + NoteDecline
-{
-}
-
-pub trait DropPorts: ReadDrop + ListDrops + StoreDrop {}
-impl<T: ReadDrop + ListDrops + StoreDrop> DropPorts for T {}
-
-pub trait StatusPorts: ReadStatus + ReadCounts + WriteStatus + HoldLease {}
-impl<T: ReadStatus + ReadCounts + WriteStatus + HoldLease> StatusPorts for T {}
-
-pub trait IssuerPorts: ReadIssuers + StoreIssuers {}
-impl<T: ReadIssuers + StoreIssuers> IssuerPorts for T {}
+port_group!(StockPorts: PeekStock, ClaimStock, GiveBackStock, CountLapse, ReadClaim, SurveyStock, AllocateStock);
+port_group!(
+    OrderPorts: PlaceOrder, ReadOrder, ListOrders, FindDueOrders, ListOpenOrders, PutOff, AdvanceOrder,
+    KeepContact, TakeCalls, NoteDecline,
+);
+port_group!(DropPorts: ReadDrop, ListDrops, StoreDrop);
+port_group!(StatusPorts: ReadStatus, ReadCounts, WriteStatus, HoldLease);
+port_group!(IssuerPorts: ReadIssuers, StoreIssuers);
 
 /// A database under test, with its ports.
 pub trait Database {
@@ -138,9 +113,23 @@ impl Database for MemoryStore {
     }
 }
 
+/// The outcome of a conditional write whose condition does not hold.
+const REFUSED: Conditional<()> = Conditional::Refused(());
+
 /// The result of a call that must not fail.
-fn answered<T>(result: Result<T, impl std::fmt::Display>) -> T {
-    result.unwrap_or_else(|error| panic!("the call failed: {error}"))
+#[track_caller]
+fn answered<T>(result: Result<T, impl Display>) -> T {
+    match result {
+        Ok(answer) => answer,
+        Err(error) => panic!("the call failed: {error}"),
+    }
+}
+
+/// Asserts that a conditional write was done.
+#[track_caller]
+fn done<T: Debug>(result: Result<Conditional<T>, impl Display>) {
+    let outcome = answered(result);
+    assert!(outcome.is_done(), "{outcome:?}");
 }
 
 /// Reads one shard with strong consistency. The shard must exist and add up.
@@ -155,7 +144,7 @@ async fn shard(stock: &impl StockPorts, index: u16) -> Shard {
 
 /// Allocates shard 0 with `units` free units.
 async fn allocated(stock: &impl StockPorts, units: u32) {
-    assert!(answered(stock.allocate(&fixtures::key(0), units).await).is_done());
+    done(stock.allocate(&fixtures::key(0), units).await);
 }
 
 /// Asserts that a call failed with an error that a repeat cannot remove.

@@ -54,9 +54,8 @@ fn order(name: &str) -> Order {
 
 /// `count` events, each of a different order.
 fn placed(prefix: &str, count: usize) -> Vec<OrderEvent> {
-    (0..count)
-        .map(|n| OrderEvent::of_change(None, &order(&format!("{prefix}{n}"))))
-        .collect()
+    let event = |n| OrderEvent::of_change(None, &order(&format!("{prefix}{n}")));
+    (0..count).map(event).collect()
 }
 
 /// Sends events to `to`. Every event must be accepted.
@@ -83,11 +82,8 @@ pub async fn nothing_to_send_is_answered_with_nothing(queues: &impl Queues) {
 
 pub async fn what_is_sent_arrives_whole(queues: &impl Queues) {
     let before = order("ada");
-    let after = before
-        .undo(EndReason::ByShopper, NOW.plus_seconds(3))
-        .unwrap()
-        .order;
-    let event = OrderEvent::of_change(Some(&before), &after);
+    let after = before.undo(EndReason::ByShopper, NOW.plus_seconds(3));
+    let event = OrderEvent::of_change(Some(&before), &after.unwrap().order);
     sent(queues, Destination::Ledger, std::slice::from_ref(&event)).await;
     assert_eq!(queues.take(Destination::Ledger, 1).await, [event]);
 }
@@ -119,12 +115,10 @@ pub async fn a_repeat_arrives_again(queues: &impl Queues) {
 
 pub async fn many_senders_at_once_lose_nothing(queues: &impl Queues) {
     let batches: Vec<Vec<OrderEvent>> = (0..8).map(|n| placed(&format!("s{n}x"), 12)).collect();
-    join_all(
-        batches
-            .iter()
-            .map(|events| sent(queues, Destination::Ledger, events)),
-    )
-    .await;
+    let sending = batches
+        .iter()
+        .map(|events| sent(queues, Destination::Ledger, events));
+    join_all(sending).await;
     let arrived = queues.take(Destination::Ledger, 96).await;
     assert_eq!(counted(&arrived), counted(&batches.concat()));
 }

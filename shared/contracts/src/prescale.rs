@@ -15,16 +15,16 @@ use capacity::target::Record;
 use domain::ids::DropId;
 use domain::time::Timestamp;
 use futures_util::future::join;
-use ports::Conditional;
 use ports::drops::Lease;
 use ports::prescale::{
     Audited, Carried, ControlError, Held, KeepLessons, KeepRun, ReadReadiness, StoreReadiness, WriteAudit,
 };
 use serde_json::{Value, json};
 
-use crate::answered;
 use crate::fixtures::{NOW, drop_id, id};
+use crate::leases::{self, lease, winner};
 use crate::race::{insist, race};
+use crate::{REFUSED, answered, done, port_group};
 use memory::MemoryAccount;
 
 /// The contract of pre-scaling's stored state, as tests; `$setup` makes an empty store.
@@ -56,9 +56,10 @@ macro_rules! prescale_contract {
     };
 }
 
-/// Every port of the stored state of pre-scaling.
-pub trait PrescalePorts: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons {}
-impl<T: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons> PrescalePorts for T {}
+port_group!(
+    /// Every port of the stored state of pre-scaling.
+    PrescalePorts: KeepRun, WriteAudit, StoreReadiness, ReadReadiness, KeepLessons,
+);
 
 /// A change in the audit record.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,9 +93,8 @@ impl Ledger for MemoryAccount {
     async fn entry(&self, fencing: u64, number: u32) -> Option<Entry> {
         let named = |change: &Audited| (change.fencing, change.number) == (fencing, number);
         let change = self.audited().into_iter().find(named)?;
-        let words = |outcome: Result<Carried, ControlError>| match outcome {
-            Ok(carried) => carried.to_string(),
-            Err(error) => error.to_string(),
+        let words = |outcome: Result<Carried, ControlError>| {
+            outcome.map_or_else(|error| error.to_string(), |carried| carried.to_string())
         };
         Some(Entry {
             at: change.at,
@@ -155,12 +155,13 @@ async fn take(store: &impl PrescalePorts, holder: &str, at: u32) -> Result<Held,
     answered(store.take(holder, now, now.plus_seconds(10)).await)
 }
 
-fn lease(holder: &str, fencing: u64, until: u32) -> Lease {
-    Lease {
-        holder: holder.to_owned(),
-        fencing,
-        until: NOW.plus_seconds(until),
-    }
+/// Requests the lease at `now`, for ten seconds. The stored lease must be the lease in the answer.
+async fn take_lease(store: &impl PrescalePorts, holder: &str, now: Timestamp) -> Result<Lease, Lease> {
+    let taken = answered(store.take(holder, now, now.plus_seconds(10)).await);
+    let taken = taken.map(|held| held.lease);
+    let (Ok(lease) | Err(lease)) = &taken;
+    assert_eq!(answered(store.lease().await).as_ref(), Some(lease));
+    taken
 }
 
 pub async fn the_first_run_finds_no_record(store: &impl Ledger) {
@@ -176,35 +177,17 @@ pub async fn the_first_run_finds_no_record(store: &impl Ledger) {
 
 pub async fn a_run_takes_and_keeps_the_lease(store: &impl Ledger) {
     let store = store.store();
-    let first = take(&store, "one", 0).await.unwrap().lease;
-    assert_eq!(first, lease("one", first.fencing, 10));
-    assert_eq!(answered(store.lease().await), Some(first.clone()));
-    for at in [0, 9, 60] {
-        let kept = take(&store, "one", at).await.unwrap().lease;
-        assert_eq!(kept, lease("one", first.fencing, at + 10));
-        assert_eq!(answered(store.lease().await), Some(kept));
-    }
+    leases::is_taken_and_kept(async |holder, now| take_lease(&store, holder, now).await).await;
 }
 
 pub async fn a_run_is_shown_who_has_the_lease(store: &impl Ledger) {
     let store = store.store();
-    let first = take(&store, "one", 0).await.unwrap().lease;
-    assert_eq!(take(&store, "two", 0).await, Err(first.clone()));
-    let last = first.until.plus_millis(-1);
-    let refused = answered(store.take("two", last, last.plus_seconds(10)).await);
-    assert_eq!(refused, Err(first.clone()));
-    assert_eq!(answered(store.lease().await), Some(first), "nothing was changed");
+    leases::is_shown_while_held(async |holder, now| take_lease(&store, holder, now).await).await;
 }
 
 pub async fn the_lease_changes_hands_once_expired_and_its_fencing_grows(store: &impl Ledger) {
     let store = store.store();
-    let mut fencing = take(&store, "one", 0).await.unwrap().lease.fencing;
-    for (turn, holder) in (1..).zip(["two", "one", "three", "two"]) {
-        let next = take(&store, holder, turn * 10).await.unwrap().lease;
-        assert_eq!(next, lease(holder, next.fencing, turn * 10 + 10));
-        assert!(next.fencing > fencing);
-        fencing = next.fencing;
-    }
+    leases::changes_hands_once_expired(async |holder, now| take_lease(&store, holder, now).await).await;
 }
 
 pub async fn of_16_runs_one_gets_the_lease(store: &impl Ledger) {
@@ -214,20 +197,12 @@ pub async fn of_16_runs_one_gets_the_lease(store: &impl Ledger) {
         let now = NOW.plus_seconds(round * 10);
         let names: Vec<String> = (0..16).map(|n| format!("r{round}-{n}")).collect();
         let outcomes = race(16, |n| store.take(&names[n], now, now.plus_seconds(10))).await;
-        let winners: Vec<&Held> = outcomes.iter().filter_map(|o| o.as_ref().ok()).collect();
-        assert_eq!(winners.len(), 1, "{outcomes:?}");
-        let won = &winners[0].lease;
-        assert!(won.fencing > fencing);
-        fencing = won.fencing;
-        assert!(
-            outcomes
-                .iter()
-                .all(|o| o.is_ok() || o.as_ref().err() == Some(won)),
-            "{outcomes:?}"
-        );
+        let won = winner(&outcomes, |held: &Held| &held.lease);
+        assert!(won.lease.fencing > fencing);
+        fencing = won.lease.fencing;
         let before = round.checked_sub(1).map(record);
-        assert_eq!(winners[0].record, before, "with what the last winner left");
-        assert!(answered(store.leave(won, &record(round)).await).is_done());
+        assert_eq!(won.record, before, "with what the last winner left");
+        done(store.leave(&won.lease, &record(round)).await);
     }
 }
 
@@ -235,7 +210,7 @@ pub async fn a_record_comes_back_as_it_was_left(store: &impl Ledger) {
     let store = store.store();
     let held = take(&store, "one", 0).await.unwrap();
     for at in [1, 2] {
-        assert!(answered(store.leave(&held.lease, &record(at)).await).is_done());
+        done(store.leave(&held.lease, &record(at)).await);
     }
     assert_eq!(answered(store.lease().await), Some(held.lease), "as it was");
     assert_eq!(take(&store, "one", 3).await.unwrap().record, Some(record(2)));
@@ -243,29 +218,28 @@ pub async fn a_record_comes_back_as_it_was_left(store: &impl Ledger) {
     let mut classes = record(4);
     classes.wanted.database = DatabaseSize::Class("db.r8g.xlarge".to_owned());
     let held = take(&store, "two", 14).await.unwrap();
-    assert!(answered(store.leave(&held.lease, &classes).await).is_done());
+    done(store.leave(&held.lease, &classes).await);
     assert_eq!(take(&store, "three", 24).await.unwrap().record, Some(classes));
 }
 
 pub async fn a_late_run_leaves_nothing(store: &impl Ledger) {
     let store = store.store();
     let late = take(&store, "one", 0).await.unwrap().lease;
-    let refused = Conditional::Refused(());
     let held = take(&store, "two", 10).await.unwrap();
-    assert_eq!(answered(store.leave(&late, &record(1)).await), refused);
-    assert!(answered(store.leave(&held.lease, &record(2)).await).is_done());
-    assert_eq!(answered(store.leave(&late, &record(3)).await), refused);
+    assert_eq!(answered(store.leave(&late, &record(1)).await), REFUSED);
+    done(store.leave(&held.lease, &record(2)).await);
+    assert_eq!(answered(store.leave(&late, &record(3)).await), REFUSED);
     assert_eq!(answered(store.lease().await), Some(held.lease));
     assert_eq!(take(&store, "three", 20).await.unwrap().record, Some(record(2)));
     let nobody = lease("four", 99, 99);
-    assert_eq!(answered(store.leave(&nobody, &record(4)).await), refused);
+    assert_eq!(answered(store.leave(&nobody, &record(4)).await), REFUSED);
 }
 
 pub async fn a_run_that_nobody_followed_may_still_leave(store: &impl Ledger) {
     let store = store.store();
     let late = take(&store, "one", 0).await.unwrap().lease;
     // The lease has expired, but no other run has decided anything since.
-    assert!(answered(store.leave(&late, &record(1)).await).is_done());
+    done(store.leave(&late, &record(1)).await);
     assert_eq!(take(&store, "two", 60).await.unwrap().record, Some(record(1)));
 }
 
@@ -297,12 +271,10 @@ pub async fn an_ended_lease_is_free_at_once(store: &impl Ledger) {
     let store = store.store();
     let first = take(&store, "one", 0).await.unwrap().lease;
     let now = NOW.plus_seconds(3);
-    assert!(answered(store.leave(&first, &record(1)).await).is_done());
-    assert!(answered(store.release(&first, now).await).is_done());
-    assert_eq!(
-        answered(store.lease().await),
-        Some(lease("one", first.fencing, 3))
-    );
+    done(store.leave(&first, &record(1)).await);
+    done(store.release(&first, now).await);
+    let ended = lease("one", first.fencing, 3);
+    assert_eq!(answered(store.lease().await), Some(ended));
     let next = take(&store, "two", 3).await.unwrap();
     assert!(next.lease.fencing > first.fencing);
     assert_eq!(next.record, Some(record(1)));
@@ -312,8 +284,10 @@ pub async fn a_late_run_ends_nobodys_lease_but_its_own(store: &impl Ledger) {
     let store = store.store();
     let late = take(&store, "one", 0).await.unwrap().lease;
     let held = take(&store, "two", 10).await.unwrap().lease;
-    let ended = answered(store.release(&late, NOW.plus_seconds(11)).await);
-    assert_eq!(ended, Conditional::Refused(()));
+    assert_eq!(
+        answered(store.release(&late, NOW.plus_seconds(11)).await),
+        REFUSED
+    );
     assert_eq!(answered(store.lease().await), Some(held.clone()));
     assert_eq!(take(&store, "three", 12).await, Err(held));
 }
@@ -356,11 +330,11 @@ pub async fn readiness_is_kept_by_drop(store: &impl Ledger) {
     let (autumn, winter) = (drop_id(), id("winter"));
     assert_eq!(answered(store.readiness(&autumn).await), None);
     let one = readiness(&autumn, 0, 0.5);
-    assert!(answered(store.store_readiness(1, &one).await).is_done());
+    done(store.store_readiness(1, &one).await);
     assert_eq!(answered(store.readiness(&winter).await), None);
     let mut other = readiness(&winter, 0, 1.0);
     other.ruling = Ruling::AdmitFewer;
-    assert!(answered(store.store_readiness(1, &other).await).is_done());
+    done(store.store_readiness(1, &other).await);
     assert_eq!(answered(store.readiness(&autumn).await), Some(one));
     assert_eq!(answered(store.readiness(&winter).await), Some(other));
 }
@@ -368,16 +342,16 @@ pub async fn readiness_is_kept_by_drop(store: &impl Ledger) {
 pub async fn an_older_run_never_overwrites_readiness(store: &impl Ledger) {
     let store = store.store();
     let newest = readiness(&drop_id(), 0, 0.5);
-    assert!(answered(store.store_readiness(9, &newest).await).is_done());
+    done(store.store_readiness(9, &newest).await);
     let late = readiness(&drop_id(), 60, 1.0);
     for fencing in [0, 8] {
         let stored = answered(store.store_readiness(fencing, &late).await);
-        assert_eq!(stored, Conditional::Refused(()), "{fencing}");
+        assert_eq!(stored, REFUSED, "{fencing}");
     }
     assert_eq!(answered(store.readiness(&drop_id()).await), Some(newest));
     // The fencing number decides, whatever the holder's clock says.
     let newer = readiness(&drop_id(), 0, 0.7);
-    assert!(answered(store.store_readiness(10, &newer).await).is_done());
+    done(store.store_readiness(10, &newer).await);
     assert_eq!(answered(store.readiness(&drop_id()).await), Some(newer));
 }
 
@@ -385,28 +359,23 @@ pub async fn an_older_look_of_the_same_run_never_overwrites_readiness(store: &im
     let store = store.store();
     let look = readiness(&drop_id(), 5, 0.5);
     for _ in 0..2 {
-        assert!(answered(store.store_readiness(3, &look).await).is_done());
+        done(store.store_readiness(3, &look).await);
     }
     let before = readiness(&drop_id(), 4, 0.2);
     let stored = answered(store.store_readiness(3, &before).await);
-    assert_eq!(stored, Conditional::Refused(()));
+    assert_eq!(stored, REFUSED);
     let after = readiness(&drop_id(), 6, 0.9);
-    assert!(answered(store.store_readiness(3, &after).await).is_done());
+    done(store.store_readiness(3, &after).await);
     assert_eq!(answered(store.readiness(&drop_id()).await), Some(after));
 }
 
 pub async fn of_16_runs_the_newest_readiness_stays(store: &impl Ledger) {
     let store = store.store();
     let looks: Vec<Readiness> = (0..16).map(|n| readiness(&drop_id(), 16 - n, 0.5)).collect();
-    let outcomes = race(16, |n| {
-        store.store_readiness(u64::try_from(n).unwrap() + 1, &looks[n])
-    })
-    .await;
+    let outcomes = race(16, |n| store.store_readiness(n as u64 + 1, &looks[n])).await;
     assert!(outcomes[15].is_done(), "{outcomes:?}");
-    assert_eq!(
-        answered(store.readiness(&drop_id()).await),
-        Some(looks[15].clone())
-    );
+    let found = answered(store.readiness(&drop_id()).await);
+    assert_eq!(found.as_ref(), Some(&looks[15]));
 }
 
 fn change(fencing: u64, number: u32, outcome: Option<Result<Carried, ControlError>>) -> Audited {
@@ -548,7 +517,7 @@ pub async fn a_lesson_comes_back_as_it_was_kept(store: &impl Ledger) {
     let spring = id("spring");
     assert_eq!(answered(store.lesson(&spring).await), None);
     for kept in [lesson("spring", 10, false), lesson("spring", 11, true)] {
-        assert_eq!(answered(store.keep_lesson(7, &kept).await), Conditional::Done);
+        done(store.keep_lesson(7, &kept).await);
         assert_eq!(answered(store.lesson(&spring).await), Some(kept));
     }
     assert_eq!(answered(store.lesson(&id("summer")).await), None);
@@ -557,13 +526,10 @@ pub async fn a_lesson_comes_back_as_it_was_kept(store: &impl Ledger) {
 pub async fn an_older_run_never_overwrites_a_lesson(store: &impl Ledger) {
     let store = store.store();
     let kept = lesson("spring", 20, true);
-    assert_eq!(answered(store.keep_lesson(7, &kept).await), Conditional::Done);
+    done(store.keep_lesson(7, &kept).await);
     for (fencing, at) in [(6, 30), (7, 19)] {
         let older = lesson("spring", at, false);
-        assert_eq!(
-            answered(store.keep_lesson(fencing, &older).await),
-            Conditional::Refused(())
-        );
+        assert_eq!(answered(store.keep_lesson(fencing, &older).await), REFUSED);
     }
     assert_eq!(answered(store.lesson(&id("spring")).await), Some(kept));
 }

@@ -1,10 +1,11 @@
 //! Runs calls concurrently in one task.
 
+use std::fmt::Debug;
 use std::future::Future;
 
 use futures_util::future::join_all;
-use ports::StoreError;
 use ports::retry::{IN_WORKER, retry};
+use ports::{Conditional, StoreError};
 
 use memory::TestRuntime;
 
@@ -16,6 +17,21 @@ where
 {
     let call = &call;
     join_all((0..n).map(|at| insist(move || call(at)))).await
+}
+
+/// Asserts that exactly `count` outcomes of a race are done, and that the others are refused with `lost`. Returns the
+/// indices of the done outcomes.
+#[track_caller]
+pub(super) fn winners<T: Clone + Debug + PartialEq>(
+    outcomes: &[Conditional<T>],
+    count: usize,
+    lost: &T,
+) -> Vec<usize> {
+    let refused = Conditional::Refused(lost.clone());
+    let lost: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_done()).collect();
+    assert!(lost.iter().all(|outcome| **outcome == refused), "{lost:?}");
+    assert_eq!(outcomes.len() - lost.len(), count, "{outcomes:?}");
+    (0..outcomes.len()).filter(|n| outcomes[*n].is_done()).collect()
 }
 
 pub(super) async fn insist<T, F>(call: impl FnMut() -> F) -> T

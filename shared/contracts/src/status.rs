@@ -7,8 +7,9 @@ use ports::Conditional;
 use ports::drops::{FreeCounts, HoldLease, Lease, ReadCounts, ReadStatus, WriteStatus};
 
 use crate::fixtures::{NOW, drop_id, id, sku};
+use crate::leases::{self, lease, winner};
 use crate::race::race;
-use crate::{Database, StatusPorts, answered};
+use crate::{Database, StatusPorts, answered, done};
 
 /// The contract of the status and lease ports, as tests; `$setup` makes an empty database.
 #[macro_export]
@@ -59,11 +60,8 @@ const COPIES: u8 = 5;
 
 /// Writes both documents, and returns whether they were written. The two writes must have the same outcome.
 async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) -> bool {
-    let status = answered(
-        store
-            .write_status(&status(fencing, as_of, u32::from(free)), COPIES)
-            .await,
-    );
+    let status = status(fencing, as_of, u32::from(free));
+    let status = answered(store.write_status(&status, COPIES).await);
     let counts = counts(fencing, as_of, free);
     let counts = answered(store.write_counts(&drop_id(), &sku(), &counts, COPIES).await);
     assert_eq!(status, counts);
@@ -74,11 +72,8 @@ async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u
 async fn is_there(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) {
     for replica in 0..COPIES {
         let found = answered(store.status(&drop_id(), replica).await);
-        assert_eq!(
-            found,
-            Some(status(fencing, as_of, u32::from(free))),
-            "copy {replica}"
-        );
+        let status = status(fencing, as_of, u32::from(free));
+        assert_eq!(found, Some(status), "copy {replica}");
         let found = answered(store.counts(&drop_id(), &sku(), replica).await);
         assert_eq!(found, Some(counts(fencing, as_of, free)), "copy {replica}");
     }
@@ -111,8 +106,8 @@ pub async fn free_counts_are_kept_by_sku(database: &impl Database) {
     };
     let (tee, hat, cup): (SkuId, SkuId, SkuId) = (id("TEE"), id("HAT"), id("CUP"));
     assert_eq!(answered(store.counts(&drop_id(), &tee, 3).await), None);
-    assert!(answered(store.write_counts(&drop_id(), &tee, &many, COPIES).await).is_done());
-    assert!(answered(store.write_counts(&drop_id(), &hat, &none, COPIES).await).is_done());
+    done(store.write_counts(&drop_id(), &tee, &many, COPIES).await);
+    done(store.write_counts(&drop_id(), &hat, &none, COPIES).await);
     assert_eq!(answered(store.counts(&drop_id(), &tee, 3).await), Some(many));
     assert_eq!(answered(store.counts(&drop_id(), &hat, 3).await), Some(none));
     assert_eq!(answered(store.counts(&drop_id(), &cup, 3).await), None);
@@ -143,75 +138,38 @@ pub async fn an_older_survey_of_the_same_lease_does_not_overwrite(database: &imp
     is_there(&store, 5, NOW, 7).await;
 }
 
-/// Requests the lease at `at` seconds, for ten seconds.
-async fn acquire(store: &impl StatusPorts, holder: &str, at: u32) -> Result<Lease, Lease> {
-    let now = NOW.plus_seconds(at);
+/// Requests the lease at `now`, for ten seconds.
+async fn acquire(store: &impl StatusPorts, holder: &str, now: Timestamp) -> Result<Lease, Lease> {
     answered(store.acquire(&drop_id(), holder, now, now.plus_seconds(10)).await)
-}
-
-fn lease(holder: &str, fencing: u64, until: u32) -> Lease {
-    Lease {
-        holder: holder.to_owned(),
-        fencing,
-        until: NOW.plus_seconds(until),
-    }
 }
 
 pub async fn a_lease_is_taken_and_kept(database: &impl Database) {
     let store = database.status();
-    let first = acquire(&store, "one", 0).await.unwrap();
-    assert_eq!(first, lease("one", first.fencing, 10));
-    assert!(first.fencing > 0);
-    for at in [0, 3, 9] {
-        assert_eq!(
-            acquire(&store, "one", at).await,
-            Ok(lease("one", first.fencing, at + 10))
-        );
-    }
+    leases::is_taken_and_kept(async |holder, now| acquire(&store, holder, now).await).await;
 }
 
 pub async fn a_lease_that_is_held_is_shown(database: &impl Database) {
     let store = database.status();
-    let first = acquire(&store, "one", 0).await.unwrap();
-    assert_eq!(acquire(&store, "two", 0).await, Err(first.clone()));
-    let now = first.until.plus_millis(-1);
-    let refused = store.acquire(&drop_id(), "two", now, now.plus_seconds(10)).await;
-    assert_eq!(answered(refused), Err(first));
-    assert!(acquire(&store, "one", 9).await.is_ok());
+    leases::is_shown_while_held(async |holder, now| acquire(&store, holder, now).await).await;
 }
 
 pub async fn a_lease_changes_hands_once_expired_and_its_fencing_grows(database: &impl Database) {
     let store = database.status();
-    let mut fencing = acquire(&store, "one", 0).await.unwrap().fencing;
-    for (turn, holder) in ["two", "one", "three", "two"].into_iter().enumerate() {
-        let at = (u32::try_from(turn).unwrap() + 1) * 10;
-        let next = acquire(&store, holder, at).await.unwrap();
-        assert_eq!(
-            next,
-            lease(holder, next.fencing, at + 10),
-            "free from the very end on"
-        );
-        assert!(next.fencing > fencing);
-        fencing = next.fencing;
-    }
-    assert_eq!(acquire(&store, "one", 41).await, Err(lease("two", fencing, 50)));
+    leases::changes_hands_once_expired(async |holder, now| acquire(&store, holder, now).await).await;
 }
 
 pub async fn an_expired_lease_that_nobody_took_is_kept_as_it_was(database: &impl Database) {
     let store = database.status();
-    let first = acquire(&store, "one", 0).await.unwrap();
-    assert_eq!(
-        acquire(&store, "one", 60).await,
-        Ok(lease("one", first.fencing, 70))
-    );
+    let first = acquire(&store, "one", NOW).await.unwrap();
+    let kept = acquire(&store, "one", NOW.plus_seconds(60)).await;
+    assert_eq!(kept, Ok(lease("one", first.fencing, 70)));
 }
 
 pub async fn leases_of_drops_are_apart(database: &impl Database) {
     let store = database.status();
-    assert!(acquire(&store, "one", 0).await.is_ok());
-    let other = store
-        .acquire(&id("winter"), "two", NOW, NOW.plus_seconds(10))
-        .await;
+    assert!(acquire(&store, "one", NOW).await.is_ok());
+    let until = NOW.plus_seconds(10);
+    let other = store.acquire(&id("winter"), "two", NOW, until).await;
     assert_eq!(answered(other).unwrap().holder, "two");
 }
 
@@ -223,17 +181,8 @@ pub async fn of_16_who_want_the_lease_one_gets_it(database: &impl Database) {
         let names: Vec<String> = (0..16).map(|n| format!("r{round}-{n}")).collect();
         let drop = drop_id();
         let outcomes = race(16, |n| store.acquire(&drop, &names[n], now, now.plus_seconds(10))).await;
-        let winners: Vec<&Lease> = outcomes
-            .iter()
-            .filter_map(|outcome| outcome.as_ref().ok())
-            .collect();
-        assert_eq!(winners.len(), 1, "{outcomes:?}");
-        assert!(winners[0].fencing > fencing);
-        fencing = winners[0].fencing;
-        assert!(
-            outcomes
-                .iter()
-                .all(|outcome| outcome.is_ok() || outcome.as_ref().err() == Some(winners[0]))
-        );
+        let won = winner(&outcomes, |lease| lease);
+        assert!(won.fencing > fencing);
+        fencing = won.fencing;
     }
 }

@@ -159,11 +159,8 @@ pub async fn the_way_back_is_exact(control_planes: &impl ControlPlanes) {
 
 pub async fn the_minimum_is_set_and_set_back(control_planes: &impl ControlPlanes) {
     let step = |from, to| Step::SetMinimumAcu { from, to };
-    each(
-        control_planes,
-        &[step(2.0, 16.0), step(16.0, 16.5), step(16.5, 2.0)],
-    )
-    .await;
+    let steps = [step(2.0, 16.0), step(16.0, 16.5), step(16.5, 2.0)];
+    each(control_planes, &steps).await;
     let again = answered(control_planes.account().carry_out(&step(16.5, 2.0)).await);
     assert_eq!(again, ports::prescale::Carried::AlreadySo);
     let there = look(control_planes).await.observed.database;

@@ -1,12 +1,11 @@
 //! Tests reads and writes of the declared documents.
 
 use capacity::calendar::CalendarState;
-use ports::Conditional;
 use ports::prescale::{MeasureDemand, ReadDocuments, WriteProfile};
 
 use super::ControlPlanes;
 use super::account_fixtures::drop_on;
-use crate::answered;
+use crate::{REFUSED, answered, done};
 
 pub async fn documents_are_read_as_declared(control_planes: &impl ControlPlanes) {
     let account = control_planes.account();
@@ -37,10 +36,8 @@ pub async fn a_drop_that_is_called_off_is_read_at_once(control_planes: &impl Con
 
 pub async fn a_drop_of_which_nothing_was_measured_has_no_demand(control_planes: &impl ControlPlanes) {
     let docs = control_planes.documents();
-    let demand = control_planes
-        .account()
-        .demand(&docs.baseline, &docs.calendar[0])
-        .await;
+    let account = control_planes.account();
+    let demand = account.demand(&docs.baseline, &docs.calendar[0]).await;
     assert_eq!(answered(demand), None);
 }
 
@@ -52,10 +49,7 @@ pub async fn the_profile_is_changed_at_the_version_that_was_read(control_planes:
     profile.learns = true;
     profile.learned_from = Some(control_planes.documents().calendar[0].id.clone());
     profile.groups[0].weight.opening = 4.321;
-    assert_eq!(
-        answered(account.write_profile(&profile, version).await),
-        Conditional::Done
-    );
+    done(account.write_profile(&profile, version).await);
     let (read, newer) = answered(account.profile().await).unwrap();
     assert!(newer > version);
     assert_eq!(read, profile);
@@ -63,17 +57,11 @@ pub async fn the_profile_is_changed_at_the_version_that_was_read(control_planes:
     // A caller that read before that write changes nothing.
     let mut late = profile.clone();
     late.source = "late".to_owned();
-    assert_eq!(
-        answered(account.write_profile(&late, version).await),
-        Conditional::Refused(())
-    );
+    assert_eq!(answered(account.write_profile(&late, version).await), REFUSED);
     // A caller that read before an engineer's write changes nothing either.
     let mut docs = control_planes.documents().clone();
     docs.profile.source = "by hand".to_owned();
     control_planes.declare(&docs).await;
-    assert_eq!(
-        answered(account.write_profile(&late, newer).await),
-        Conditional::Refused(())
-    );
+    assert_eq!(answered(account.write_profile(&late, newer).await), REFUSED);
     assert_eq!(answered(account.documents().await).unwrap().profile, docs.profile);
 }

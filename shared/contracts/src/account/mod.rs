@@ -24,18 +24,13 @@ use ports::prescale::{
     ReadQuotas, WriteProfile,
 };
 
-use crate::answered;
+use crate::{answered, port_group};
 
-/// The ports through which pre-scaling reads and changes an account.
-pub trait AccountPorts:
-    ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile
-{
-}
-impl<
-    T: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile,
-> AccountPorts for T
-{
-}
+port_group!(
+    /// The ports through which pre-scaling reads and changes an account.
+    AccountPorts: ReadDocuments, ReadQuotas, Observe, CarryOut, Measure, CallFunction, MeasureDemand,
+    WriteProfile,
+);
 
 /// An account under test, at the declared baseline.
 pub trait ControlPlanes {
@@ -109,12 +104,8 @@ fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
 /// Completes all changes, and returns the observed state.
 async fn look(control_planes: &impl ControlPlanes) -> Seen {
     control_planes.settle().await;
-    answered(
-        control_planes
-            .account()
-            .observe(&control_planes.documents().baseline)
-            .await,
-    )
+    let baseline = &control_planes.documents().baseline;
+    answered(control_planes.account().observe(baseline).await)
 }
 
 /// Carries out a step whose value is not set yet, and completes it.

@@ -5,7 +5,7 @@ use ports::orders::PlaceOrder;
 
 use super::holds;
 use crate::fixtures::placing;
-use crate::{Database, answered, assert_broken};
+use crate::{Database, answered, assert_broken, done};
 
 pub async fn what_was_sent_is_kept_beside_the_address_once(database: &impl Database) {
     let (stock, orders) = (database.stock(), database.orders());
@@ -14,7 +14,7 @@ pub async fn what_was_sent_is_kept_beside_the_address_once(database: &impl Datab
     let id = &ada.order.id;
     assert_eq!(answered(orders.contact(id).await), None);
     for placing in [&ada, &bob] {
-        assert!(answered(orders.place(placing).await).is_done());
+        done(orders.place(placing).await);
     }
     let sent = |contact: Option<ports::mail::Contact>| {
         let mut sent = contact.unwrap().sent;

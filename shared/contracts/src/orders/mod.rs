@@ -7,9 +7,11 @@ pub mod placing;
 pub mod races;
 
 use domain::order::Order;
+use domain::time::Timestamp;
+use ports::orders::PlaceOrder;
 
-use crate::fixtures::{drop_id, held, key, shopper};
-use crate::{StockPorts, answered};
+use crate::fixtures::{drop_id, held, key, placing_in, shopper};
+use crate::{Database, StockPorts, answered, done};
 
 /// The contract of the order ports, as tests; `$setup` makes an empty database.
 #[macro_export]
@@ -62,12 +64,20 @@ macro_rules! orders_contract {
 
 /// Makes a shard with `units`, and a hold in the shard for each named shopper.
 async fn holds(stock: &impl StockPorts, index: u16, units: u32, of: &[(&str, &str, u32)]) {
-    assert!(answered(stock.allocate(&key(index), units).await).is_done());
+    done(stock.allocate(&key(index), units).await);
     for (name, idempotency_key, units) in of {
         let hold = held(name, idempotency_key, *units);
         let claimed = stock.claim(&key(index), &shopper(name), &hold).await;
         assert!(answered(claimed).is_done(), "{name} {idempotency_key}");
     }
+}
+
+/// Makes a shard of 5 units, and in the shard an order of `name` for `units`, placed at `now`.
+async fn placed(database: &impl Database, index: u16, name: &str, units: u32, now: Timestamp) -> Order {
+    holds(&database.stock(), index, 5, &[(name, "k", units)]).await;
+    let placing = placing_in(index, name, "k", units, 100, now);
+    done(database.orders().place(&placing).await);
+    placing.order
 }
 
 async fn purchased(stock: &impl StockPorts, name: &str) -> u32 {

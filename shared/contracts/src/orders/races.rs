@@ -1,15 +1,14 @@
 //! Tests races between orders and other requests for the same hold.
 
 use domain::order::{EndReason, OrderStatus};
-use domain::survey::SeenClaim;
 use futures_util::future::join;
 use ports::Conditional;
 use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, GiveBackStock};
 
-use super::{holds, is_ordered, purchased};
-use crate::fixtures::{NOW, held, id, key, placing, placing_in, shopper};
-use crate::race::{insist, race};
+use super::{holds, is_ordered, placed, purchased};
+use crate::fixtures::{NOW, held, id, key, placing, placing_in, seen, shopper};
+use crate::race::{insist, race, winners};
 use crate::{Database, answered, shard};
 
 const ROUNDS: u16 = 8;
@@ -19,13 +18,7 @@ pub async fn of_16_repeats_of_a_placing_one_is_stored(database: &impl Database) 
     holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
     let placing = placing("ada", "k", 2, 2);
     let outcomes = race(16, |_| orders.place(&placing)).await;
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_done()).count(), 1);
-    let exists = Conditional::Refused(NotPlaced::Exists(Box::new(placing.order.clone())));
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| outcome.is_done() || *outcome == exists)
-    );
+    winners(&outcomes, 1, &NotPlaced::Exists(Box::new(placing.order.clone())));
     assert!(is_ordered(&stock, &placing.order).await);
     assert_eq!(shard(&stock, 0).await.free, 3);
     assert_eq!(purchased(&stock, "ada").await, 2);
@@ -39,13 +32,7 @@ pub async fn of_many_orders_at_once_no_more_than_the_limit_are_placed(database: 
     let of = |n: usize| placing_in(u16::try_from(n).unwrap(), "ada", "k", 1, 2, NOW);
     let all: Vec<_> = (0..6).map(of).collect();
     let outcomes = race(6, |n| orders.place(&all[n])).await;
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_done()).count(), 2);
-    let limit = Conditional::Refused(NotPlaced::LimitReached);
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| outcome.is_done() || *outcome == limit)
-    );
+    winners(&outcomes, 2, &NotPlaced::LimitReached);
     assert_eq!(purchased(&stock, "ada").await, 2);
 }
 
@@ -54,24 +41,15 @@ pub async fn an_order_and_a_return_at_once_do_not_both_get_the_hold(database: &i
     for index in 0..ROUNDS {
         holds(&stock, index, 2, &[("ada", "k", 1)]).await;
         let placing = placing_in(index, "ada", "k", 1, 12, NOW);
-        let seen = SeenClaim {
-            shard: key(index),
-            shopper: shopper("ada"),
-            claim: placing.hold.clone(),
-        };
-        let (placed, returned) = join(
-            insist(|| orders.place(&placing)),
-            insist(|| stock.give_back(&seen)),
-        )
-        .await;
+        let seen = seen(index, "ada", placing.hold.clone());
+        let placing_order = insist(|| orders.place(&placing));
+        let (placed, returned) = join(placing_order, insist(|| stock.give_back(&seen))).await;
         assert_ne!(placed.is_done(), returned.is_done(), "exactly one gets the hold");
         if !placed.is_done() {
             assert_eq!(placed, Conditional::Refused(NotPlaced::HoldChanged));
         }
-        assert_eq!(
-            shard(&stock, index).await.free,
-            if placed.is_done() { 1 } else { 2 }
-        );
+        let free = if placed.is_done() { 1 } else { 2 };
+        assert_eq!(shard(&stock, index).await.free, free);
         assert_eq!(is_ordered(&stock, &placing.order).await, placed.is_done());
     }
 }
@@ -82,11 +60,8 @@ pub async fn an_order_and_a_take_over_at_once_do_not_both_get_the_hold(database:
         holds(&stock, index, 1, &[("ada", "k", 1)]).await;
         let placing = placing_in(index, "ada", "k", 1, 12, NOW);
         let (target, ada, bob, new) = (key(index), shopper("ada"), shopper("bob"), held("bob", "k", 1));
-        let (placed, taken) = join(
-            insist(|| orders.place(&placing)),
-            insist(|| stock.take_over(&target, &bob, &new, &ada, &placing.hold)),
-        )
-        .await;
+        let taking_over = insist(|| stock.take_over(&target, &bob, &new, &ada, &placing.hold));
+        let (placed, taken) = join(insist(|| orders.place(&placing)), taking_over).await;
         assert_ne!(placed.is_done(), taken.is_done(), "exactly one gets the hold");
         assert_eq!(shard(&stock, index).await.claims.len(), 1);
         assert_eq!(is_ordered(&stock, &placing.order).await, placed.is_done());
@@ -96,29 +71,24 @@ pub async fn an_order_and_a_take_over_at_once_do_not_both_get_the_hold(database:
 pub async fn of_settling_and_undoing_at_once_one_happens(database: &impl Database) {
     let (stock, orders) = (database.stock(), database.orders());
     for index in 0..ROUNDS {
-        holds(&stock, index, 2, &[("ada", "k", 1)]).await;
-        let order = placing_in(index, "ada", "k", 1, 12, NOW);
-        assert!(answered(orders.place(&order).await).is_done());
+        let order = placed(database, index, "ada", 1, NOW).await;
         let before = purchased(&stock, "ada").await;
-        let settle = order.order.settle(NOW).unwrap();
-        let undo = order.order.undo(EndReason::ByShopper, NOW).unwrap();
-        let (settled, undone) = join(
-            insist(|| orders.advance(&settle)),
-            insist(|| orders.advance(&undo)),
-        )
-        .await;
+        let settle = order.settle(NOW).unwrap();
+        let undo = order.undo(EndReason::ByShopper, NOW).unwrap();
+        let settling = insist(|| orders.advance(&settle));
+        let (settled, undone) = join(settling, insist(|| orders.advance(&undo))).await;
         assert_ne!(settled.is_done(), undone.is_done(), "exactly one happens");
-        let stored = answered(orders.order(&order.order.id).await).unwrap();
+        let stored = answered(orders.order(&order.id).await).unwrap();
         let after = shard(&stock, index).await;
         let counted = purchased(&stock, "ada").await;
         if settled.is_done() {
             assert_eq!(stored.status, OrderStatus::Paid);
-            assert_eq!(after.free, 1);
+            assert_eq!(after.free, 4);
             assert_eq!(after.sold, 1);
             assert_eq!(counted, before);
         } else {
             assert_eq!(stored.status, OrderStatus::Cancelled);
-            assert_eq!(after.free, 2);
+            assert_eq!(after.free, 5);
             assert_eq!(after.sold, 0);
             assert_eq!(counted, before - 1);
         }
@@ -128,16 +98,12 @@ pub async fn of_settling_and_undoing_at_once_one_happens(database: &impl Databas
 
 pub async fn of_16_repeats_of_a_step_one_is_stored(database: &impl Database) {
     let (stock, orders) = (database.stock(), database.orders());
-    holds(&stock, 0, 3, &[("ada", "k", 2)]).await;
-    let placed = placing("ada", "k", 2, 2);
-    assert!(answered(orders.place(&placed).await).is_done());
-    let noted = placed.order.with_payment(id("pi_1"), NOW).unwrap();
-    let outcomes = race(16, |_| orders.advance(&noted)).await;
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_done()).count(), 1);
+    let order = placed(database, 0, "ada", 2, NOW).await;
+    let noted = order.with_payment(id("pi_1"), NOW).unwrap();
+    winners(&race(16, |_| orders.advance(&noted)).await, 1, &());
     let undo = noted.order.undo(EndReason::PaymentDeclined, NOW).unwrap();
-    let outcomes = race(16, |_| orders.advance(&undo)).await;
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_done()).count(), 1);
-    assert_eq!(shard(&stock, 0).await.free, 3);
+    winners(&race(16, |_| orders.advance(&undo)).await, 1, &());
+    assert_eq!(shard(&stock, 0).await.free, 5);
     assert_eq!(purchased(&stock, "ada").await, 0);
 }
 

@@ -3,12 +3,11 @@
 use domain::claim::Claim;
 use domain::ids::ShopperId;
 use domain::shard::Shard;
-use domain::survey::SeenClaim;
 use ports::runtime::Random;
 use ports::stock::{ClaimStock, GiveBackStock};
 use ports::{Conditional, StoreError};
 
-use crate::fixtures::{held, key, shopper};
+use crate::fixtures::{self, held, key, shopper};
 use crate::{Database, allocated, answered, shard};
 use memory::TestRuntime;
 
@@ -50,21 +49,13 @@ pub async fn a_long_history_is_as_the_domain_says(database: &impl Database) {
             (1, Some((victim, old))) => {
                 let outcome = stock.take_over(&key(0), &who, &claim, &victim, &old).await;
                 seen.push((who.clone(), claim.clone()));
-                (
-                    outcome,
-                    expected(&mut model, |m| m.take_over(&who, claim, &victim, &old)),
-                )
+                let right = expected(&mut model, |m| m.take_over(&who, claim, &victim, &old));
+                (outcome, right)
             }
             (_, Some((whose, old))) => {
-                let given = SeenClaim {
-                    shard: key(0),
-                    shopper: whose.clone(),
-                    claim: old.clone(),
-                };
-                let outcome = stock.give_back(&given).await.map(|outcome| match outcome {
-                    Conditional::Done => Conditional::Done,
-                    Conditional::Refused(()) => Conditional::Refused(Some(model.clone())),
-                });
+                let given = fixtures::seen(0, whose.as_str(), old.clone());
+                let outcome = stock.give_back(&given).await;
+                let outcome = outcome.map(|outcome| outcome.map(|()| Some(model.clone())));
                 (outcome, expected(&mut model, |m| m.give_back(&whose, &old)))
             }
         };

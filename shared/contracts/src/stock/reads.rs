@@ -8,35 +8,22 @@ use ports::stock::{AllocateStock, ClaimStock, Consistency, Peek, PeekStock, Read
 
 use crate::fixtures::{NOW, drop_id, held, id, key, shopper};
 use crate::race::race;
-use crate::{Database, allocated, answered, assert_broken};
+use crate::{Database, allocated, answered, assert_broken, done};
 
 pub async fn a_claim_is_read_as_it_is(database: &impl Database) {
     let stock = database.stock();
-    assert_eq!(
-        answered(stock.read_claim(&key(0), &shopper("ada")).await),
-        None,
-        "no shard"
-    );
+    let read = async |index, name| answered(stock.read_claim(&key(index), &shopper(name)).await);
+    assert_eq!(read(0, "ada").await, None, "no shard");
     allocated(&stock, 3).await;
-    assert_eq!(
-        answered(stock.read_claim(&key(0), &shopper("ada")).await),
-        None,
-        "no claim"
-    );
+    assert_eq!(read(0, "ada").await, None, "no claim");
     let (hold, order) = (held("ada", "k", 1), held("bob", "k", 2));
     let order = order.ordered(NOW, NOW.plus_seconds(120)).unwrap();
-    assert!(answered(stock.claim(&key(0), &shopper("ada"), &hold).await).is_done());
-    assert!(answered(stock.claim(&key(0), &shopper("bob"), &order).await).is_done());
-    assert_eq!(
-        answered(stock.read_claim(&key(0), &shopper("ada")).await),
-        Some(hold)
-    );
-    assert_eq!(
-        answered(stock.read_claim(&key(0), &shopper("bob")).await),
-        Some(order)
-    );
-    assert_eq!(answered(stock.read_claim(&key(0), &shopper("eve")).await), None);
-    assert_eq!(answered(stock.read_claim(&key(1), &shopper("ada")).await), None);
+    done(stock.claim(&key(0), &shopper("ada"), &hold).await);
+    done(stock.claim(&key(0), &shopper("bob"), &order).await);
+    assert_eq!(read(0, "ada").await, Some(hold));
+    assert_eq!(read(0, "bob").await, Some(order));
+    assert_eq!(read(0, "eve").await, None);
+    assert_eq!(read(1, "ada").await, None);
 }
 
 pub async fn a_peek_shows_what_exists_in_the_order_asked_for(database: &impl Database) {
@@ -46,14 +33,9 @@ pub async fn a_peek_shows_what_exists_in_the_order_asked_for(database: &impl Dat
     assert_eq!(nothing, Peek::default());
     for index in 0..8 {
         let units = u32::from(index) + 1;
-        assert!(answered(stock.allocate(&key(index), units).await).is_done());
+        done(stock.allocate(&key(index), units).await);
     }
-    let shown = |indices: &[u16]| -> Vec<(ShardKey, Shard)> {
-        let shards = indices
-            .iter()
-            .map(|n| (key(*n), Shard::allocated(u32::from(*n) + 1)));
-        shards.collect()
-    };
+    let shown = |n: &u16| (key(*n), Shard::allocated(u32::from(*n) + 1));
     for (asked, expected) in [
         (&[5, 2][..], &[5, 2][..]),
         (&[2, 5], &[2, 5]),
@@ -64,7 +46,8 @@ pub async fn a_peek_shows_what_exists_in_the_order_asked_for(database: &impl Dat
     ] {
         let keys: Vec<ShardKey> = asked.iter().copied().map(key).collect();
         let peek = answered(stock.peek(&drop_id(), &ada, &keys).await);
-        assert_eq!(peek.shards, shown(expected), "{asked:?}");
+        let expected: Vec<(ShardKey, Shard)> = expected.iter().map(shown).collect();
+        assert_eq!(peek.shards, expected, "{asked:?}");
         assert_eq!(peek.purchased, 0);
     }
 }
