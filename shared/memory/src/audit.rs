@@ -26,14 +26,9 @@ impl MemoryStore {
         for (key, units) in drop.allocations() {
             state.shards.entry(key).or_insert_with(|| Shard::allocated(units));
         }
-        let on_calendar = drop.state == DropState::Scheduled;
-        state.drops.insert(
-            drop.id.clone(),
-            StoredDrop {
-                drop: drop.clone(),
-                on_calendar,
-            },
-        );
+        let (drop, on_calendar) = (drop.clone(), drop.state == DropState::Scheduled);
+        let stored = StoredDrop { drop, on_calendar };
+        state.drops.insert(stored.drop.id.clone(), stored);
     }
 
     /// Stores a shard, whatever was stored before.
@@ -64,11 +59,9 @@ impl MemoryStore {
 
     #[must_use]
     pub fn drops(&self) -> BTreeMap<DropId, Drop> {
-        let drops = &self.state().drops;
-        drops
-            .iter()
-            .map(|(id, stored)| (id.clone(), stored.drop.clone()))
-            .collect()
+        let state = self.state();
+        let drops = state.drops.values().map(|stored| &stored.drop);
+        drops.map(|drop| (drop.id.clone(), drop.clone())).collect()
     }
 
     /// Every shipping address, by order.
@@ -112,20 +105,15 @@ impl MemoryStore {
     #[must_use]
     pub fn claims_of(&self, drop: &DropId, shopper: &ShopperId) -> usize {
         let state = self.state();
-        let shards = state.shards.iter().filter(|(key, _)| key.drop == *drop);
-        shards
-            .filter(|(_, shard)| shard.claims.contains_key(shopper))
-            .count()
+        let shards = state.shards_of(drop).map(|(_, shard)| shard);
+        shards.filter(|shard| shard.claims.contains_key(shopper)).count()
     }
 
     /// The units allocated to a SKU's shards, and the number of sold units.
     #[must_use]
     pub fn allocated_and_sold(&self, drop: &DropId, sku: &SkuId) -> (u32, u32) {
         let state = self.state();
-        let shards = state
-            .shards
-            .iter()
-            .filter(|(key, _)| key.drop == *drop && key.sku == *sku);
+        let shards = state.shards_of(drop).filter(|(key, _)| key.sku == *sku);
         shards.fold((0, 0), |(allocated, sold), (_, shard)| {
             (allocated + shard.allocated, sold + shard.sold)
         })
@@ -165,21 +153,16 @@ impl MemoryStore {
     #[must_use]
     pub fn planned_units(&self, drop: &DropId) -> BTreeMap<SkuId, u32> {
         let state = self.state();
-        let skus = state.drops.get(drop).map(|stored| stored.drop.skus.iter());
-        skus.into_iter()
-            .flatten()
-            .map(|sku| (sku.sku.clone(), sku.plan.units()))
-            .collect()
+        let stored = state.drops.get(drop).into_iter();
+        let skus = stored.flat_map(|stored| &stored.drop.skus);
+        skus.map(|sku| (sku.sku.clone(), sku.plan.units())).collect()
     }
 
     /// Whether the drop's shards have no claim, and no order in the store is open.
     #[must_use]
     pub fn is_settled(&self, drop: &DropId) -> bool {
         let state = self.state();
-        let claimed = state
-            .shards
-            .iter()
-            .any(|(key, shard)| key.drop == *drop && !shard.claims.is_empty());
+        let claimed = state.shards_of(drop).any(|(_, shard)| !shard.claims.is_empty());
         let open = state.orders.values().any(|order| order.status.is_open());
         !claimed && !open
     }
@@ -198,6 +181,12 @@ impl MemoryStore {
     }
 }
 
+impl State {
+    fn shards_of(&self, drop: &DropId) -> impl Iterator<Item = (&ShardKey, &Shard)> {
+        self.shards.iter().filter(move |(key, _)| key.drop == *drop)
+    }
+}
+
 fn is_sale(order: &Order) -> bool {
     matches!(order.status, OrderStatus::Paid | OrderStatus::Refunded)
 }
@@ -207,27 +196,15 @@ fn audit_shards(state: &State, wrong: &mut Vec<String>) {
         if !shard.adds_up() {
             wrong.push(format!("{key} does not add up: {shard:?}"));
         }
-        let here = |order: &&Order| order.reservation.shard == *key;
-        let sold: u32 = state
-            .orders
-            .values()
-            .filter(here)
-            .filter(|o| is_sale(o))
-            .map(|o| o.units)
-            .sum();
+        let orders = || state.orders.values().filter(|o| o.reservation.shard == *key);
+        let sold: u32 = orders().filter(|o| is_sale(o)).map(|o| o.units).sum();
         if sold != shard.sold {
-            wrong.push(format!(
-                "{key} has sold {} units, its paid orders {sold}",
-                shard.sold
-            ));
+            let counted = shard.sold;
+            wrong.push(format!("{key} has sold {counted} units, its paid orders {sold}"));
         }
         for (shopper, claim) in &shard.claims {
-            let open = state
-                .orders
-                .values()
-                .filter(here)
-                .any(|o| o.status.is_open() && o.shopper == *shopper && o.claim == *claim);
-            if claim.state == ClaimState::Ordered && !open {
+            let is_open = |o: &Order| o.status.is_open() && o.shopper == *shopper && o.claim == *claim;
+            if claim.state == ClaimState::Ordered && !orders().any(is_open) {
                 wrong.push(format!(
                     "{key} has an ordered claim of {shopper} without an open order"
                 ));
@@ -241,14 +218,11 @@ fn audit_orders(state: &State, wrong: &mut Vec<String>) {
     for (id, order) in &state.orders {
         let shard = &order.reservation.shard;
         if order.status.is_open() || is_sale(order) {
-            *purchases
-                .entry((shard.drop.clone(), order.shopper.clone()))
-                .or_default() += order.units;
+            let whose = (shard.drop.clone(), order.shopper.clone());
+            *purchases.entry(whose).or_default() += order.units;
         }
-        let claim = state
-            .shards
-            .get(shard)
-            .and_then(|shard| shard.claims.get(&order.shopper));
+        let claims = state.shards.get(shard).map(|shard| &shard.claims);
+        let claim = claims.and_then(|claims| claims.get(&order.shopper));
         if order.status.is_open() && claim != Some(&order.claim) {
             wrong.push(format!("open order {id} has no claim in {shard}"));
         }
@@ -259,9 +233,9 @@ fn audit_orders(state: &State, wrong: &mut Vec<String>) {
     for (whose, counted) in &state.purchases {
         let ordered = purchases.remove(whose).unwrap_or(0);
         if ordered != *counted {
+            let (drop, shopper) = whose;
             wrong.push(format!(
-                "{} of {} counts {counted} units, the orders {ordered}",
-                whose.1, whose.0
+                "{shopper} of {drop} counts {counted} units, the orders {ordered}"
             ));
         }
     }

@@ -15,8 +15,9 @@ use ports::drops::{
 use ports::prescale::ReadReadiness;
 use ports::{Conditional, StoreError, page};
 
+use crate::conditions::{granted, may_replace, write_if};
 use crate::faults::Op;
-use crate::store::{MemoryStore, StoredDrop};
+use crate::store::{MemoryStore, State, StoredDrop};
 
 impl ReadDrop for MemoryStore {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
@@ -68,28 +69,30 @@ impl StoreDrop for MemoryStore {
         self.call(Op::Store, |state| {
             let stored = state.drops.get(&drop.id);
             let version = stored.map_or(0, |stored| stored.drop.version);
-            if version.checked_add(1) != Some(drop.version) {
-                return Ok(Conditional::Refused(()));
-            }
-            let on_calendar =
-                drop.state == DropState::Scheduled || stored.is_some_and(|stored| stored.on_calendar);
-            let drop = drop.clone();
-            state
-                .drops
-                .insert(drop.id.clone(), StoredDrop { drop, on_calendar });
-            Ok(Conditional::Done)
+            let was_on_calendar = stored.is_some_and(|stored| stored.on_calendar);
+            Ok(write_if(version.checked_add(1) == Some(drop.version), || {
+                let on_calendar = was_on_calendar || drop.state == DropState::Scheduled;
+                let drop = drop.clone();
+                let stored = StoredDrop { drop, on_calendar };
+                state.drops.insert(stored.drop.id.clone(), stored);
+            }))
         })
         .await
+    }
+}
+
+impl State {
+    /// The number of copies of a drop's status and counts.
+    fn copies_of(&self, drop: &DropId) -> u8 {
+        self.copies.get(drop).copied().unwrap_or(STATUS_REPLICAS)
     }
 }
 
 impl ReadStatus for MemoryStore {
     async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
         self.call(Op::Status, |state| {
-            if replica >= state.copies.get(drop).copied().unwrap_or(STATUS_REPLICAS) {
-                return Ok(None);
-            }
-            Ok(state.statuses.get(drop).cloned())
+            let status = state.statuses.get(drop);
+            Ok(status.filter(|_| replica < state.copies_of(drop)).cloned())
         })
         .await
     }
@@ -103,19 +106,11 @@ impl ReadCounts for MemoryStore {
         replica: u8,
     ) -> Result<Option<FreeCounts>, StoreError> {
         self.call(Op::Counts, |state| {
-            if replica >= state.copies.get(drop).copied().unwrap_or(STATUS_REPLICAS) {
-                return Ok(None);
-            }
-            Ok(state.counts.get(&(drop.clone(), sku.clone())).cloned())
+            let counts = state.counts.get(&(drop.clone(), sku.clone()));
+            Ok(counts.filter(|_| replica < state.copies_of(drop)).cloned())
         })
         .await
     }
-}
-
-/// Whether a write under `fencing` at `as_of` may replace a write with the values `stored`. A write under a newer lease
-/// always may; a write under the same lease may unless its survey is older.
-fn may_replace(stored: Option<(u64, Timestamp)>, fencing: u64, as_of: Timestamp) -> bool {
-    stored.is_none_or(|stored| stored <= (fencing, as_of))
 }
 
 impl WriteStatus for MemoryStore {
@@ -129,12 +124,13 @@ impl WriteStatus for MemoryStore {
         self.call(Op::WriteCounts, |state| {
             let key = (drop.clone(), sku.clone());
             let stored = state.counts.get(&key).map(|c| (c.fencing, c.as_of));
-            if !may_replace(stored, counts.fencing, counts.as_of) {
-                return Ok(Conditional::Refused(()));
-            }
-            state.copies.insert(drop.clone(), copies);
-            state.counts.insert(key, counts.clone());
-            Ok(Conditional::Done)
+            Ok(write_if(
+                may_replace(stored, counts.fencing, counts.as_of),
+                || {
+                    state.copies.insert(drop.clone(), copies);
+                    state.counts.insert(key, counts.clone());
+                },
+            ))
         })
         .await
     }
@@ -142,12 +138,13 @@ impl WriteStatus for MemoryStore {
     async fn write_status(&self, status: &DropStatus, copies: u8) -> Result<Conditional<()>, StoreError> {
         self.call(Op::WriteStatus, |state| {
             let stored = state.statuses.get(&status.drop).map(|s| (s.fencing, s.as_of));
-            if !may_replace(stored, status.fencing, status.as_of) {
-                return Ok(Conditional::Refused(()));
-            }
-            state.copies.insert(status.drop.clone(), copies);
-            state.statuses.insert(status.drop.clone(), status.clone());
-            Ok(Conditional::Done)
+            Ok(write_if(
+                may_replace(stored, status.fencing, status.as_of),
+                || {
+                    state.copies.insert(status.drop.clone(), copies);
+                    state.statuses.insert(status.drop.clone(), status.clone());
+                },
+            ))
         })
         .await
     }
@@ -162,19 +159,10 @@ impl HoldLease for MemoryStore {
         until: Timestamp,
     ) -> Result<Result<Lease, Lease>, StoreError> {
         self.call(Op::Acquire, |state| {
-            let lease = |fencing| Lease {
-                holder: holder.to_owned(),
-                fencing,
-                until,
-            };
-            let granted = match state.leases.get(drop) {
-                None => lease(1),
-                Some(mine) if mine.holder == holder => lease(mine.fencing),
-                Some(lapsed) if lapsed.until <= now => lease(lapsed.fencing + 1),
-                Some(theirs) => return Ok(Err(theirs.clone())),
-            };
-            state.leases.insert(drop.clone(), granted.clone());
-            Ok(Ok(granted))
+            let granted = granted(state.leases.get(drop), holder, now, until);
+            Ok(granted.inspect(|lease| {
+                state.leases.insert(drop.clone(), lease.clone());
+            }))
         })
         .await
     }

@@ -2,7 +2,6 @@
 //! charges.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ids::OrderId;
 use domain::limits::MAX_TRIES;
@@ -13,6 +12,7 @@ use ports::payment::{
 };
 
 use crate::faults::Faults;
+use crate::shared::Shared;
 use crate::yielding::yield_now;
 
 /// The outcome of a confirmation with a means of payment.
@@ -203,7 +203,7 @@ struct State {
 /// under the key, which may be a refusal; the answer of a lost call is stored only if the call took effect.
 #[derive(Clone)]
 pub struct MemoryGateway {
-    state: Arc<Mutex<State>>,
+    state: Shared<State>,
 }
 
 impl Default for MemoryGateway {
@@ -226,33 +226,28 @@ impl MemoryGateway {
     #[must_use]
     pub fn new() -> Self {
         let gateway = Self {
-            state: Arc::default(),
+            state: Shared::default(),
         };
-        gateway.on(
-            "pm_card_visa_chargeDeclined",
-            PaymentOutcome::Decline("generic_decline"),
-        );
-        gateway.on(
-            "pm_card_chargeDeclinedInsufficientFunds",
-            PaymentOutcome::Decline("insufficient_funds"),
-        );
-        gateway.on(LOST_CARD, PaymentOutcome::Decline("lost_card"));
+        for (method, code) in [
+            ("pm_card_visa_chargeDeclined", "generic_decline"),
+            ("pm_card_chargeDeclinedInsufficientFunds", "insufficient_funds"),
+            ("pm_card_chargeDeclinedProcessingError", "processing_error"),
+            (LOST_CARD, "lost_card"),
+        ] {
+            gateway.on(method, PaymentOutcome::Decline(code));
+        }
         gateway.on("pm_card_authenticationRequired", PaymentOutcome::RequireAction);
-        gateway.on(
-            "pm_card_chargeDeclinedProcessingError",
-            PaymentOutcome::Decline("processing_error"),
-        );
         gateway
     }
 
     /// From now on, `method` has the outcome `outcome`.
     pub fn on(&self, method: &str, outcome: PaymentOutcome) {
-        self.state().outcomes.insert(method.to_owned(), outcome);
+        self.state.lock().outcomes.insert(method.to_owned(), outcome);
     }
 
     /// Calls `announce` for every change of a payment, with the payment's order, within the change.
     pub fn announce_to(&self, announce: impl FnMut(&OrderId, PaymentChange) + Send + 'static) {
-        self.state().announce = Some(Box::new(announce));
+        self.state.lock().announce = Some(Box::new(announce));
     }
 
     /// Makes the next call of `op` fail.
@@ -263,29 +258,29 @@ impl MemoryGateway {
     /// Makes the `nth` call of `op` from now on fail; 1 is the next. If this call has a queued fault already, the new
     /// fault is queued for the next call without a fault.
     pub fn fail_nth(&self, op: GatewayOp, nth: u64, fault: GatewayFault) {
-        self.state().faults.queue(op, nth, fault);
+        self.state.lock().faults.queue(op, nth, fault);
     }
 
     /// `plan` decides about every call without a queued fault, by its method and its number among that method's
     /// calls, from 1.
     pub fn set_plan(&self, plan: impl FnMut(GatewayOp, u64) -> Option<GatewayFault> + Send + 'static) {
-        self.state().faults.set_plan(plan);
+        self.state.lock().faults.set_plan(plan);
     }
 
     /// Removes the plan and all queued faults.
     pub fn clear_faults(&self) {
-        self.state().faults.clear();
+        self.state.lock().faults.clear();
     }
 
     /// The number of calls of `op`, including failures.
     #[must_use]
     pub fn calls(&self, op: GatewayOp) -> u64 {
-        self.state().faults.calls(op)
+        self.state.lock().faults.calls(op)
     }
 
     /// Deletes all idempotency keys, as a gateway may after a day.
     pub fn forget_keys(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.answers.clear();
         state.failed.clear();
     }
@@ -293,16 +288,12 @@ impl MemoryGateway {
     /// Finishes a payment after the shopper's action or the gateway's processing: the money is taken, or the payment is
     /// declined. Returns whether there was a payment to finish.
     pub fn finish_action(&self, id: &PaymentId, succeeds: bool) -> bool {
-        let mut state = self.state();
-        let Some(stored) = state.payments.get(id) else {
+        let mut state = self.state.lock();
+        let Ok(PaymentState::ActionRequired { .. } | PaymentState::Processing) =
+            state.payment(id).map(|stored| &stored.payment.state)
+        else {
             return false;
         };
-        if !matches!(
-            stored.payment.state,
-            PaymentState::ActionRequired { .. } | PaymentState::Processing
-        ) {
-            return false;
-        }
         let to = if succeeds {
             PaymentOutcome::Succeed
         } else {
@@ -314,20 +305,24 @@ impl MemoryGateway {
     /// The number of an order's captures, regardless of refunds.
     #[must_use]
     pub fn charges(&self, order: &OrderId) -> u32 {
-        self.state().events.get(order).map_or(0, |events| events.charges)
+        self.state
+            .lock()
+            .events
+            .get(order)
+            .map_or(0, |events| events.charges)
     }
 
     /// The counted events of each order's payments.
     #[must_use]
     pub fn events(&self) -> BTreeMap<OrderId, PaymentEvents> {
-        self.state().events.clone()
+        self.state.lock().events.clone()
     }
 
     /// Net captures in minor units by order: captures less refunds.
     #[must_use]
     pub fn captured_minor(&self) -> BTreeMap<OrderId, i64> {
         let mut captured = BTreeMap::new();
-        for stored in self.state().payments.values() {
+        for stored in self.state.lock().payments.values() {
             if let PaymentState::Succeeded { captured: money } = &stored.payment.state {
                 *captured.entry(stored.order.clone()).or_default() +=
                     money.amount_minor - stored.refunded_minor;
@@ -339,16 +334,9 @@ impl MemoryGateway {
     /// Every payment made for an order, the oldest first.
     #[must_use]
     pub fn payments_of(&self, order: &OrderId) -> Vec<Payment> {
-        self.state()
-            .payments
-            .values()
-            .filter(|s| s.order == *order)
-            .map(|s| s.payment.clone())
-            .collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock();
+        let payments = state.payments.values().filter(|s| s.order == *order);
+        payments.map(|s| s.payment.clone()).collect()
     }
 
     async fn call<T>(
@@ -358,7 +346,7 @@ impl MemoryGateway {
         act: impl FnOnce(&mut State) -> Result<T, GatewayError>,
     ) -> Result<T, GatewayError> {
         yield_now().await;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let fault = state.faults.next(op);
         if key.is_some_and(|key| state.failed.contains(key.as_str())) {
             return Err(GatewayError::StoredFailure);
@@ -407,41 +395,43 @@ impl State {
 
     /// Changes a payment to the state of `outcome`.
     fn resolve(&mut self, id: &PaymentId, outcome: &PaymentOutcome) -> Option<Payment> {
-        let stored = self.payments.get_mut(id)?;
-        let events = self.events.entry(stored.order.clone()).or_default();
-        let change = match outcome {
-            PaymentOutcome::Succeed => Some(PaymentChange::Charged),
-            PaymentOutcome::Decline(_) | PaymentOutcome::DeclineOnce(_) => Some(PaymentChange::Declined),
-            PaymentOutcome::RequireAction => Some(PaymentChange::ActionRequired),
-            PaymentOutcome::Process => None,
-        };
-        if let (Some(change), Some(announce)) = (change, &mut self.announce) {
-            announce(&stored.order, change);
-        }
-        stored.payment.state = match outcome {
-            PaymentOutcome::Succeed => {
-                events.charges += 1;
-                PaymentState::Succeeded {
-                    captured: stored.payment.amount,
-                }
-            }
-            PaymentOutcome::Decline(code) | PaymentOutcome::DeclineOnce(code) => {
-                events.declines += 1;
-                PaymentState::Declined {
-                    reason: Code::or_unnamed(code),
-                    method: stored.method.clone(),
-                    charge: format!("ch_{id}_{}", stored.confirms).parse().ok(),
-                    card: stored.method.as_ref().and_then(|method| fingerprint(id, method)),
-                }
-            }
-            PaymentOutcome::RequireAction => {
-                events.actions += 1;
-                PaymentState::ActionRequired {
-                    url: format!("https://bank.example/authenticate/{id}"),
-                }
-            }
+        let stored = self.payments.get(id)?;
+        let state = match outcome {
+            PaymentOutcome::Succeed => PaymentState::Succeeded {
+                captured: stored.payment.amount,
+            },
+            PaymentOutcome::Decline(code) | PaymentOutcome::DeclineOnce(code) => PaymentState::Declined {
+                reason: Code::or_unnamed(code),
+                method: stored.method.clone(),
+                charge: format!("ch_{id}_{}", stored.confirms).parse().ok(),
+                card: stored.method.as_ref().and_then(|method| fingerprint(id, method)),
+            },
+            PaymentOutcome::RequireAction => PaymentState::ActionRequired {
+                url: format!("https://bank.example/authenticate/{id}"),
+            },
             PaymentOutcome::Process => PaymentState::Processing,
         };
+        self.change(id, state)
+    }
+
+    /// Changes a payment to `state`, and counts and announces the change.
+    fn change(&mut self, id: &PaymentId, state: PaymentState) -> Option<Payment> {
+        let stored = self.payments.get_mut(id)?;
+        let events = self.events.entry(stored.order.clone()).or_default();
+        let counted = match state {
+            PaymentState::Succeeded { .. } => Some((&mut events.charges, PaymentChange::Charged)),
+            PaymentState::Declined { .. } => Some((&mut events.declines, PaymentChange::Declined)),
+            PaymentState::ActionRequired { .. } => Some((&mut events.actions, PaymentChange::ActionRequired)),
+            PaymentState::Cancelled => Some((&mut events.cancels, PaymentChange::Cancelled)),
+            PaymentState::Unconfirmed | PaymentState::Processing => None,
+        };
+        if let Some((count, change)) = counted {
+            *count += 1;
+            if let Some(announce) = &mut self.announce {
+                announce(&stored.order, change);
+            }
+        }
+        stored.payment.state = state;
         Some(stored.payment.clone())
     }
 
@@ -491,11 +481,7 @@ impl State {
                 Err(unexpected())
             }
             _ => {
-                let outcome = self
-                    .outcomes
-                    .get(method.as_str())
-                    .cloned()
-                    .unwrap_or(PaymentOutcome::Succeed);
+                let outcome = self.outcomes.get(method.as_str()).cloned();
                 let stored = self.payments.get_mut(id).ok_or_else(unexpected)?;
                 stored.confirms += 1;
                 stored.method = Some(method.clone());
@@ -503,9 +489,9 @@ impl State {
                     return self.cancel(id);
                 }
                 let outcome = match outcome {
-                    PaymentOutcome::DeclineOnce(_) if stored.confirms > 1 => PaymentOutcome::Succeed,
-                    PaymentOutcome::DeclineOnce(code) => PaymentOutcome::Decline(code),
-                    outcome => outcome,
+                    None => PaymentOutcome::Succeed,
+                    Some(PaymentOutcome::DeclineOnce(_)) if stored.confirms > 1 => PaymentOutcome::Succeed,
+                    Some(outcome) => outcome,
                 };
                 self.resolve(id, &outcome).ok_or_else(unexpected)
             }
@@ -515,21 +501,11 @@ impl State {
     }
 
     fn cancel(&mut self, id: &PaymentId) -> Result<Payment, GatewayError> {
-        let stored = self
-            .payments
-            .get_mut(id)
-            .ok_or_else(|| refused("resource_missing"))?;
-        if !matches!(
-            stored.payment.state,
-            PaymentState::Succeeded { .. } | PaymentState::Processing
-        ) {
-            self.events.entry(stored.order.clone()).or_default().cancels += 1;
-            if let Some(announce) = &mut self.announce {
-                announce(&stored.order, PaymentChange::Cancelled);
-            }
-            stored.payment.state = PaymentState::Cancelled;
+        let payment = &self.payment(id)?.payment;
+        match payment.state {
+            PaymentState::Succeeded { .. } | PaymentState::Processing => Ok(payment.clone()),
+            _ => self.change(id, PaymentState::Cancelled).ok_or_else(unexpected),
         }
-        Ok(stored.payment.clone())
     }
 
     fn refund(
@@ -551,14 +527,11 @@ impl State {
                 if amount.amount_minor > 0
                     && amount.amount_minor <= captured.amount_minor - stored.refunded_minor =>
             {
-                let refund = Refund {
-                    id: self.id("re")?,
-                    amount,
-                };
+                let refund = self.id("re")?;
                 if let Some(stored) = self.payments.get_mut(id) {
                     stored.refunded_minor += amount.amount_minor;
                 }
-                Ok(refund)
+                Ok(Refund { id: refund, amount })
             }
             PaymentState::Succeeded { .. } => Err(refused("amount_too_large")),
             _ => Err(unexpected()),

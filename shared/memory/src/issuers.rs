@@ -1,14 +1,15 @@
 //! Stores the documents of issuers, and the parameters from which they are made.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ports::issuers::{
     ISSUER_COPIES, IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers,
 };
 use ports::{Conditional, StoreError};
 
+use crate::conditions::write_if;
 use crate::faults::Op;
+use crate::shared::Shared;
 use crate::store::MemoryStore;
 use crate::yielding::yield_now;
 
@@ -30,11 +31,9 @@ impl StoreIssuers for MemoryStore {
     ) -> Result<Conditional<()>, StoreError> {
         self.call(Op::StoreIssuers, |state| {
             let version = state.issuers.get(&list).map_or(0, |stored| stored.version);
-            if version.checked_add(1) != Some(document.version) {
-                return Ok(Conditional::Refused(()));
-            }
-            state.issuers.insert(list, document.clone());
-            Ok(Conditional::Done)
+            Ok(write_if(version.checked_add(1) == Some(document.version), || {
+                state.issuers.insert(list, document.clone());
+            }))
         })
         .await
     }
@@ -42,7 +41,7 @@ impl StoreIssuers for MemoryStore {
 
 /// Parameters that tests change. Clones share the parameters.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryParameters(Arc<Mutex<Parameters>>);
+pub struct MemoryParameters(Shared<Parameters>);
 
 #[derive(Debug, Default)]
 struct Parameters {
@@ -53,27 +52,23 @@ struct Parameters {
 impl MemoryParameters {
     /// Sets the parameter `name` to this value.
     pub fn put(&self, name: &str, value: impl Into<String>) {
-        self.lock().values.insert(name.to_owned(), value.into());
+        self.0.lock().values.insert(name.to_owned(), value.into());
     }
 
     pub fn remove(&self, name: &str) {
-        self.lock().values.remove(name);
+        self.0.lock().values.remove(name);
     }
 
     /// With `silent`, the parameter store does not answer from now on.
     pub fn set_silent(&self, silent: bool) {
-        self.lock().silent = silent;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Parameters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().silent = silent;
     }
 }
 
 impl ReadParameter for MemoryParameters {
     async fn parameter(&self, name: &str) -> Result<String, ParameterError> {
         yield_now().await;
-        let parameters = self.lock();
+        let parameters = self.0.lock();
         if parameters.silent {
             return Err(ParameterError::Unavailable);
         }

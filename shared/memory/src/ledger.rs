@@ -1,12 +1,12 @@
 //! Keeps a ledger in memory that tests can read.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ids::OrderId;
 use events::OrderEvent;
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
 
+use crate::shared::Shared;
 use crate::yielding::yield_now;
 
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ struct Rows {
 /// The ledger, in memory. Clones share its rows.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLedger {
-    rows: Arc<Mutex<Rows>>,
+    rows: Shared<Rows>,
 }
 
 impl MemoryLedger {
@@ -30,14 +30,14 @@ impl MemoryLedger {
     /// The latest version of an order.
     #[must_use]
     pub fn latest(&self, id: &OrderId) -> Option<OrderEvent> {
-        let rows = self.lock();
+        let rows = self.rows.lock();
         rows.history.get(id)?.values().next_back().cloned()
     }
 
     /// Every version of an order, oldest first.
     #[must_use]
     pub fn history(&self, id: &OrderId) -> Vec<OrderEvent> {
-        let rows = self.lock();
+        let rows = self.rows.lock();
         rows.history
             .get(id)
             .map_or_else(Vec::new, |versions| versions.values().cloned().collect())
@@ -46,24 +46,20 @@ impl MemoryLedger {
     /// The ids of all orders in the ledger.
     #[must_use]
     pub fn orders(&self) -> Vec<OrderId> {
-        self.lock().history.keys().cloned().collect()
+        self.rows.lock().history.keys().cloned().collect()
     }
 
     /// Queues the outcome of the next event that has no queued outcome: with an error, the event fails and is not
     /// written; with `None`, it is written.
     pub fn fail_next(&self, error: Option<LedgerError>) {
-        self.lock().faults.push_back(error);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().faults.push_back(error);
     }
 }
 
 impl ProjectOrders for MemoryLedger {
     async fn project(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
         yield_now().await;
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         events
             .iter()
             .map(|event| {

@@ -19,6 +19,7 @@
 
 mod account;
 mod audit;
+mod conditions;
 mod drops;
 mod faults;
 pub mod fixtures;
@@ -30,6 +31,7 @@ mod orders;
 mod queues;
 mod runtime;
 mod secret;
+mod shared;
 mod stock;
 mod store;
 mod yielding;

@@ -1,10 +1,10 @@
 //! Simulates a mail service that records the sent mails.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ports::mail::{Mail, MailError, SendMail};
 
+use crate::shared::Shared;
 use crate::yielding::yield_now;
 
 /// The outcome of sending a mail.
@@ -24,7 +24,7 @@ struct State {
 
 /// A mail service in memory. Clones share its mails.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryMailbox(Arc<Mutex<State>>);
+pub struct MemoryMailbox(Shared<State>);
 
 impl MemoryMailbox {
     #[must_use]
@@ -32,26 +32,22 @@ impl MemoryMailbox {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Every mail sent, in order.
     #[must_use]
     pub fn sent(&self) -> Vec<Mail> {
-        self.state().sent.clone()
+        self.0.lock().sent.clone()
     }
 
     /// Queues a failure for the next mail that has no queued failure.
     pub fn fail_next(&self, fault: MailFault) {
-        self.state().faults.push_back(fault);
+        self.0.lock().faults.push_back(fault);
     }
 }
 
 impl SendMail for MemoryMailbox {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         yield_now().await;
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let fault = state.faults.pop_front();
         if let Some(MailFault::Failed(error)) = fault {
             return Err(error);

@@ -7,6 +7,7 @@ use domain::lapse::Lapses;
 use domain::limits::MAX_CARD_DECLINES;
 use domain::order::{Order, OrderStep, StockEffect};
 use domain::rate::{CallsWanted, Turn};
+use domain::shard::Shard;
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
 use ports::mail::{Contact, KeepContact};
@@ -63,17 +64,15 @@ fn place(state: &mut State, placing: &Placing) -> Result<Conditional<NotPlaced>,
     let order = &placing.order;
     let hold = order.replaced(&placing.hold).map_err(StoreError::broken)?;
     if let Some(existing) = state.orders.get(&order.id) {
-        return Ok(Conditional::Refused(NotPlaced::Exists(Box::new(
-            existing.clone(),
-        ))));
+        let existing = Box::new(existing.clone());
+        return Ok(Conditional::Refused(NotPlaced::Exists(existing)));
     }
     let shard_key = &order.reservation.shard;
-    let Some(shard) = state.shards.get_mut(shard_key) else {
+    let shard = state.shards.get_mut(shard_key);
+    let is_held = |shard: &&mut Shard| shard.claims.get(&order.shopper) == Some(hold.claim());
+    let Some(shard) = shard.filter(is_held) else {
         return Ok(Conditional::Refused(NotPlaced::HoldChanged));
     };
-    if shard.claims.get(&order.shopper) != Some(hold.claim()) {
-        return Ok(Conditional::Refused(NotPlaced::HoldChanged));
-    }
     let whose = (shard_key.drop.clone(), order.shopper.clone());
     let purchased = state.purchases.get(&whose).copied().unwrap_or(0) + order.units;
     if purchased > placing.per_shopper_limit {
@@ -83,10 +82,8 @@ fn place(state: &mut State, placing: &Placing) -> Result<Conditional<NotPlaced>,
         let declined = state.declined.get(&whose).copied().unwrap_or(0);
         return Ok(Conditional::Refused(NotPlaced::NotFirst { declined }));
     }
-    if shard
-        .order(&order.shopper, hold.claim(), order.claim.clone())
-        .is_err()
-    {
+    let ordered = shard.order(&order.shopper, hold.claim(), order.claim.clone());
+    if ordered.is_err() {
         return Ok(Conditional::Refused(NotPlaced::HoldChanged));
     }
     state.purchases.insert(whose, purchased);
@@ -139,11 +136,8 @@ impl FindDueOrders for MemoryStore {
                 .filter(|order| order.open_bucket() == Some(bucket) && order.due_at <= now)
                 .collect();
             due.sort_by_key(|order| (order.due_at, order.id.clone()));
-            Ok(due
-                .into_iter()
-                .take(usize::from(limit))
-                .map(|order| order.id.clone())
-                .collect())
+            due.truncate(usize::from(limit));
+            Ok(due.into_iter().map(|order| order.id.clone()).collect())
         })
         .await
     }
@@ -230,12 +224,10 @@ impl AdvanceOrder for MemoryStore {
 
 fn advance(state: &mut State, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
     let order = &step.order;
-    let Some(stored) = state.orders.get_mut(&order.id) else {
+    let stored = state.orders.get_mut(&order.id);
+    let Some(stored) = stored.filter(|stored| stored.version == step.from_version) else {
         return Ok(Conditional::Refused(()));
     };
-    if stored.version != step.from_version {
-        return Ok(Conditional::Refused(()));
-    }
     if let Some(effect) = step.effect {
         let no_claim = || StoreError::broken(EffectError::NoClaim);
         let key = &order.reservation.shard;
@@ -256,15 +248,9 @@ fn advance(state: &mut State, step: &OrderStep) -> Result<Conditional<()>, Store
                 *counted = rest;
                 *state.declined.entry(whose.clone()).or_default() += order.declines();
                 if order.counts_as_lapse() {
-                    let count = state.lapses.get(&whose).map_or(0, |before| before.count);
-                    let last = order.updated_at;
-                    state.lapses.insert(
-                        whose,
-                        Lapses {
-                            count: count.saturating_add(1),
-                            last,
-                        },
-                    );
+                    let before = state.lapses.get(&whose).map_or(0, |before| before.count);
+                    let (count, last) = (before.saturating_add(1), order.updated_at);
+                    state.lapses.insert(whose, Lapses { count, last });
                 }
             }
         }

@@ -1,11 +1,11 @@
 //! Simulates queues that record the sent messages.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use events::{OrderEvent, PaymentHint};
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 
+use crate::shared::Shared;
 use crate::yielding::yield_now;
 
 /// The outcome of a message that is not reported as accepted.
@@ -29,7 +29,7 @@ struct Sent {
 /// The queues, in memory. Clones share their messages.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryQueues {
-    sent: Arc<Mutex<Sent>>,
+    sent: Shared<Sent>,
 }
 
 impl MemoryQueues {
@@ -41,20 +41,20 @@ impl MemoryQueues {
     /// Every event accepted, in order.
     #[must_use]
     pub fn sent(&self) -> Vec<(Destination, OrderEvent)> {
-        self.lock().events.clone()
+        self.sent.lock().events.clone()
     }
 
     /// Every event that the queue `to` accepted, in order.
     #[must_use]
     pub fn sent_to(&self, to: Destination) -> Vec<OrderEvent> {
-        let sent = self.lock();
+        let sent = self.sent.lock();
         let there = sent.events.iter().filter(|(destination, _)| *destination == to);
         there.map(|(_, event)| event.clone()).collect()
     }
 
     /// Removes and returns every event in the queue `to`, as a consumer does that handles all events.
     pub fn drain(&self, to: Destination) -> Vec<OrderEvent> {
-        let mut sent = self.lock();
+        let mut sent = self.sent.lock();
         let (there, rest) = std::mem::take(&mut sent.events)
             .into_iter()
             .partition(|(destination, _)| *destination == to);
@@ -65,46 +65,43 @@ impl MemoryQueues {
     /// Every hint accepted, in order.
     #[must_use]
     pub fn hints(&self) -> Vec<PaymentHint> {
-        self.lock().hints.clone()
+        self.sent.lock().hints.clone()
     }
 
     /// Every raw record parked, in order.
     #[must_use]
     pub fn parked(&self) -> Vec<String> {
-        self.lock().parked.clone()
+        self.sent.lock().parked.clone()
     }
 
     /// Queues the outcome of the next event or hint that has no queued outcome: a failure, or success with `None`.
     pub fn fail_next_event(&self, fault: Option<SendFault>) {
-        self.lock().event_faults.push_back(fault);
+        self.sent.lock().event_faults.push_back(fault);
     }
 
     /// Queues a failure for the next parked record that has no queued failure.
     pub fn fail_next_park(&self, fault: SendFault) {
-        self.lock().park_faults.push_back(fault);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Sent> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sent.lock().park_faults.push_back(fault);
     }
 }
 
-fn refused() -> SendError {
-    SendError("a fault on purpose".to_owned())
+/// Keeps a message unless the fault loses it, and returns the answer to the sender.
+fn answer(fault: Option<SendFault>, keep: impl FnOnce()) -> Result<(), SendError> {
+    if fault != Some(SendFault::Lost) {
+        keep();
+    }
+    fault.map_or(Ok(()), |_| Err(SendError("a fault on purpose".to_owned())))
 }
 
 impl SendEvents for MemoryQueues {
     async fn send(&self, to: Destination, events: &[OrderEvent]) -> Vec<Result<(), SendError>> {
         yield_now().await;
-        let mut sent = self.lock();
+        let mut sent = self.sent.lock();
         events
             .iter()
             .map(|event| {
                 let fault = sent.event_faults.pop_front().flatten();
-                if fault != Some(SendFault::Lost) {
-                    sent.events.push((to, event.clone()));
-                }
-                fault.map_or(Ok(()), |_| Err(refused()))
+                answer(fault, || sent.events.push((to, event.clone())))
             })
             .collect()
     }
@@ -113,23 +110,17 @@ impl SendEvents for MemoryQueues {
 impl SendHint for MemoryQueues {
     async fn hint(&self, hint: &PaymentHint) -> Result<(), SendError> {
         yield_now().await;
-        let mut sent = self.lock();
+        let mut sent = self.sent.lock();
         let fault = sent.event_faults.pop_front().flatten();
-        if fault != Some(SendFault::Lost) {
-            sent.hints.push(hint.clone());
-        }
-        fault.map_or(Ok(()), |_| Err(refused()))
+        answer(fault, || sent.hints.push(hint.clone()))
     }
 }
 
 impl ParkRecord for MemoryQueues {
     async fn park(&self, raw: &str) -> Result<(), SendError> {
         yield_now().await;
-        let mut sent = self.lock();
+        let mut sent = self.sent.lock();
         let fault = sent.park_faults.pop_front();
-        if fault != Some(SendFault::Lost) {
-            sent.parked.push(raw.to_owned());
-        }
-        fault.map_or(Ok(()), |_| Err(refused()))
+        answer(fault, || sent.parked.push(raw.to_owned()))
     }
 }

@@ -13,6 +13,7 @@ use ports::stock::{
 };
 use ports::{Conditional, StoreError};
 
+use crate::conditions::write_if;
 use crate::faults::Op;
 use crate::store::MemoryStore;
 
@@ -101,13 +102,11 @@ impl CountLapse for MemoryStore {
         self.call(Op::CountLapse, |state| {
             let whose = (seen.shard.drop.clone(), seen.shopper.clone());
             let before = state.lapses.get(&whose).copied();
-            Ok(match Lapses::counting(before, seen.claim.deadline) {
-                Some(lapses) => {
-                    state.lapses.insert(whose, lapses);
-                    Conditional::Done
-                }
-                None => Conditional::Refused(()),
-            })
+            let Some(lapses) = Lapses::counting(before, seen.claim.deadline) else {
+                return Ok(Conditional::Refused(()));
+            };
+            state.lapses.insert(whose, lapses);
+            Ok(Conditional::Done)
         })
         .await
     }
@@ -143,11 +142,9 @@ impl SurveyStock for MemoryStore {
 impl AllocateStock for MemoryStore {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
         self.call(Op::Allocate, |state| {
-            if state.shards.contains_key(key) {
-                return Ok(Conditional::Refused(()));
-            }
-            state.shards.insert(key.clone(), Shard::allocated(units));
-            Ok(Conditional::Done)
+            Ok(write_if(!state.shards.contains_key(key), || {
+                state.shards.insert(key.clone(), Shard::allocated(units));
+            }))
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Keeps the database in memory. One lock makes every call one atomic step, like a conditional write or a transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use capacity::readiness::Readiness;
 use domain::drops::Drop;
@@ -16,6 +16,7 @@ use ports::issuers::{IssuerList, IssuersDocument};
 use ports::payment::CardFingerprint;
 
 use crate::faults::{Fault, Faults, Op};
+use crate::shared::Shared;
 use crate::yielding::yield_now;
 
 /// An order's change, as in the table's stream.
@@ -66,8 +67,8 @@ pub(crate) struct State {
 /// ([`MemoryStore::fail_next`], [`MemoryStore::fail_nth`], [`MemoryStore::set_plan`]).
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    state: Arc<Mutex<State>>,
-    faults: Arc<Mutex<Faults<Op, Fault>>>,
+    state: Shared<State>,
+    faults: Shared<Faults<Op, Fault>>,
 }
 
 impl MemoryStore {
@@ -79,8 +80,8 @@ impl MemoryStore {
     /// A database with these tables.
     pub(crate) fn with(state: State) -> Self {
         Self {
-            state: Arc::new(Mutex::new(state)),
-            faults: Arc::default(),
+            state: Shared::new(state),
+            faults: Shared::default(),
         }
     }
 
@@ -91,24 +92,24 @@ impl MemoryStore {
 
     /// Makes the `nth` call of `op` from now on fail; 1 is the next.
     pub fn fail_nth(&self, op: Op, nth: u64, fault: Fault) {
-        self.faults().queue(op, nth, fault);
+        self.faults.lock().queue(op, nth, fault);
     }
 
     /// `plan` decides about every call without a queued fault, by its method and its number among that method's
     /// calls, from 1.
     pub fn set_plan(&self, plan: impl FnMut(Op, u64) -> Option<Fault> + Send + 'static) {
-        self.faults().set_plan(plan);
+        self.faults.lock().set_plan(plan);
     }
 
     /// Removes the plan and keeps the queued faults.
     pub fn clear_plan(&self) {
-        self.faults().clear_plan();
+        self.faults.lock().clear_plan();
     }
 
     /// The number of calls of `op`, including failures.
     #[must_use]
     pub fn calls(&self, op: Op) -> u64 {
-        self.faults().calls(op)
+        self.faults.lock().calls(op)
     }
 
     /// One call of a port: other tasks run first; then the fault or the effect happens in one step.
@@ -118,7 +119,7 @@ impl MemoryStore {
         act: impl FnOnce(&mut State) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         yield_now().await;
-        let fault = self.faults().next(op);
+        let fault = self.faults.lock().next(op);
         match fault {
             None => act(&mut self.state()),
             Some(fault) => {
@@ -132,10 +133,6 @@ impl MemoryStore {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn faults(&self) -> MutexGuard<'_, Faults<Op, Fault>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -1,12 +1,12 @@
 //! Applies each change to the account, or refuses it.
 
-use capacity::observed::{Allocation, ObservedDatabase};
+use capacity::observed::{Allocation, Instance, ObservedDatabase};
 use capacity::quotas::ALWAYS_UNRESERVED;
 use capacity::steps::Step;
 use domain::time::Timestamp;
 use ports::prescale::{Carried, ControlError};
 
-use super::{State, UnderWay};
+use super::{Function, State, UnderWay};
 
 pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, ControlError> {
     Err(ControlError::Broken(why.into()))
@@ -40,19 +40,13 @@ impl State {
                 self.begin_database(step, now, seconds)
             }
             Step::ChangeClass { instance, to, .. } => {
-                let Some(there) = self.instances()?.iter().find(|i| i.name == *instance).cloned() else {
-                    return refuse("no such instance");
-                };
-                if there.class == *to {
+                if self.instance(instance)?.class == *to {
                     return Ok(Carried::AlreadySo);
                 }
                 self.begin_database(step, now, self.pace.class_seconds)
             }
             Step::FailOver { to, .. } => {
-                let Some(there) = self.instances()?.iter().find(|i| i.name == *to).cloned() else {
-                    return refuse("no such instance");
-                };
-                if there.writer {
+                if self.instance(to)?.writer {
                     return Ok(Carried::AlreadySo);
                 }
                 self.begin_database(step, now, self.pace.failover_seconds)
@@ -86,11 +80,12 @@ impl State {
         }
     }
 
-    fn instances(&self) -> Result<&[capacity::observed::Instance], ControlError> {
-        match &self.database {
-            ObservedDatabase::Provisioned { instances, .. } => Ok(instances),
-            ObservedDatabase::Serverless { .. } => refuse("a Serverless v2 cluster has no class"),
-        }
+    fn instance(&self, name: &str) -> Result<&Instance, ControlError> {
+        let ObservedDatabase::Provisioned { instances, .. } = &self.database else {
+            return refuse("a Serverless v2 cluster has no class");
+        };
+        let named = instances.iter().find(|instance| instance.name == name);
+        named.map_or_else(|| refuse("no such instance"), Ok)
     }
 
     fn begin_database(&mut self, step: &Step, now: Timestamp, seconds: u32) -> Result<Carried, ControlError> {
@@ -111,29 +106,28 @@ impl State {
         taken + units + quotas.reserved_by_others + ALWAYS_UNRESERVED <= quotas.account_concurrency
     }
 
+    fn function(&mut self, name: &str) -> Result<&mut Function, ControlError> {
+        let function = self.functions.get_mut(name);
+        function.map_or_else(|| refuse("no such function"), Ok)
+    }
+
     fn reserve(&mut self, name: &str, to: Option<u32>) -> Result<Carried, ControlError> {
-        let Some(there) = self.functions.get(name).map(|f| f.there) else {
-            return refuse("no such function");
-        };
-        if there.asked.reserved == to {
+        let asked = self.function(name)?.there.asked;
+        if asked.reserved == to {
             return Ok(Carried::AlreadySo);
         }
-        if to.is_some_and(|to| to < there.asked.provisioned) {
+        if to.is_some_and(|to| to < asked.provisioned) {
             return refuse("less reserved than provisioned");
         }
-        if !self.fits(name, to.unwrap_or(0).max(there.asked.provisioned)) {
+        if !self.fits(name, to.unwrap_or(0).max(asked.provisioned)) {
             return refuse("beyond the account's concurrency");
         }
-        if let Some(function) = self.functions.get_mut(name) {
-            function.there.asked.reserved = to;
-        }
+        self.function(name)?.there.asked.reserved = to;
         Ok(Carried::Done)
     }
 
     fn provision(&mut self, name: &str, to: u32, now: Timestamp) -> Result<Carried, ControlError> {
-        let Some(there) = self.functions.get(name).map(|f| f.there) else {
-            return refuse("no such function");
-        };
+        let there = self.function(name)?.there;
         if there.asked.provisioned == to && there.allocation != Allocation::Failed {
             return Ok(Carried::AlreadySo);
         }
@@ -145,9 +139,7 @@ impl State {
         }
         let fails = to > there.allocated && self.fail_allocation > 0;
         let pace = self.pace;
-        let Some(function) = self.functions.get_mut(name) else {
-            return refuse("no such function");
-        };
+        let function = self.function(name)?;
         function.there.asked.provisioned = to;
         function.fails_at = fails.then(|| there.allocated + (to - there.allocated) / 2);
         if to <= there.allocated {

@@ -1,6 +1,6 @@
 //! Implements the ports to the control planes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use capacity::baseline::Baseline;
 use capacity::calendar::CalendarDrop;
@@ -21,6 +21,7 @@ use ports::prescale::{
 
 use super::changes::refuse;
 use super::{MemoryAccount, State};
+use crate::conditions::write_if;
 
 impl State {
     fn readable<T>(&self, value: impl FnOnce(&Documents) -> T) -> Readable<T> {
@@ -50,25 +51,18 @@ impl State {
         }
         let tables: BTreeSet<&String> = baseline.tables.iter().map(|t| &t.table).collect();
         let sources: BTreeSet<&String> = baseline.queues.iter().map(|q| &q.source).collect();
-        observed.tables.retain(|name, _| tables.contains(name));
-        observed.queues.retain(|name, _| sources.contains(name));
-        for (inactive, named, there) in [
-            (
-                &mut seen.inactive_tables,
-                &tables,
-                observed.tables.keys().collect::<BTreeSet<_>>(),
-            ),
-            (
-                &mut seen.inactive_sources,
-                &sources,
-                observed.queues.keys().collect(),
-            ),
-        ] {
-            inactive.retain(|name| named.contains(name));
-            inactive.extend(named.difference(&there).map(|name| (*name).clone()));
-        }
+        restrict(&mut observed.tables, &mut seen.inactive_tables, &tables);
+        restrict(&mut observed.queues, &mut seen.inactive_sources, &sources);
         Ok(seen)
     }
+}
+
+/// Removes the resources that are not `named`. Named resources that do not exist become inactive.
+fn restrict<V>(there: &mut BTreeMap<String, V>, inactive: &mut BTreeSet<String>, named: &BTreeSet<&String>) {
+    there.retain(|name, _| named.contains(name));
+    inactive.retain(|name| named.contains(name));
+    let missing = named.iter().filter(|name| !there.contains_key(**name));
+    inactive.extend(missing.map(|name| (*name).clone()));
 }
 
 impl ReadDocuments for MemoryAccount {
@@ -158,12 +152,10 @@ impl WriteProfile for MemoryAccount {
         version: u64,
     ) -> Result<Conditional<()>, ControlError> {
         self.call("write_profile", |state, _| {
-            if state.profile_version != version {
-                return Ok(Conditional::Refused(()));
-            }
-            state.documents.profile = profile.clone();
-            state.profile_version += 1;
-            Ok(Conditional::Done)
+            Ok(write_if(state.profile_version == version, || {
+                state.documents.profile = profile.clone();
+                state.profile_version += 1;
+            }))
         })
         .await
     }

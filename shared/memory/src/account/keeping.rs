@@ -10,11 +10,13 @@ use ports::prescale::{Audited, Held, KeepLessons, KeepRun, ReadReadiness, StoreR
 use ports::{Conditional, StoreError};
 
 use super::{MemoryAccount, State};
+use crate::conditions::{granted, may_replace, write_if};
 
 impl State {
-    fn is_current(&self, lease: &Lease) -> bool {
-        let current = self.lease.as_ref();
-        current.is_some_and(|current| current.fencing == lease.fencing)
+    /// The stored lease, if no other run has taken it since `lease`.
+    fn current(&mut self, lease: &Lease) -> Option<&mut Lease> {
+        let current = self.lease.as_mut();
+        current.filter(|current| current.fencing == lease.fencing)
     }
 }
 
@@ -26,22 +28,12 @@ impl KeepRun for MemoryAccount {
         until: Timestamp,
     ) -> Result<Result<Held, Lease>, StoreError> {
         self.call("take", |state, _| {
-            let fencing = match &state.lease {
-                Some(theirs) if theirs.holder != holder && theirs.until > now => {
-                    return Ok(Err(theirs.clone()));
-                }
-                Some(mine) if mine.holder == holder => mine.fencing,
-                before => before.as_ref().map_or(0, |lease| lease.fencing) + 1,
-            };
-            let holder = holder.to_owned();
-            let lease = Lease {
-                holder,
-                fencing,
-                until,
-            };
-            state.lease = Some(lease.clone());
-            let record = state.record.clone();
-            Ok(Ok(Held { lease, record }))
+            let granted = granted(state.lease.as_ref(), holder, now, until);
+            Ok(granted.map(|lease| {
+                state.lease = Some(lease.clone());
+                let record = state.record.clone();
+                Held { lease, record }
+            }))
         })
         .await
     }
@@ -52,23 +44,19 @@ impl KeepRun for MemoryAccount {
 
     async fn leave(&self, lease: &Lease, record: &Record) -> Result<Conditional<()>, StoreError> {
         self.call("leave", |state, _| {
-            if !state.is_current(lease) {
-                return Ok(Conditional::Refused(()));
-            }
-            state.record = Some(record.clone());
-            Ok(Conditional::Done)
+            Ok(write_if(state.current(lease).is_some(), || {
+                state.record = Some(record.clone());
+            }))
         })
         .await
     }
 
     async fn release(&self, lease: &Lease, now: Timestamp) -> Result<Conditional<()>, StoreError> {
         self.call("release", |state, _| {
-            if !state.is_current(lease) {
+            let Some(mine) = state.current(lease) else {
                 return Ok(Conditional::Refused(()));
-            }
-            if let Some(mine) = &mut state.lease {
-                mine.until = now;
-            }
+            };
+            mine.until = now;
             Ok(Conditional::Done)
         })
         .await
@@ -96,13 +84,12 @@ impl StoreReadiness for MemoryAccount {
         readiness: &Readiness,
     ) -> Result<Conditional<()>, StoreError> {
         self.call("store_readiness", |state, _| {
-            let newer = |(stored, was): &(u64, Readiness)| (*stored, was.at) > (fencing, readiness.at);
-            if state.readiness.get(&readiness.drop).is_some_and(newer) {
-                return Ok(Conditional::Refused(()));
-            }
-            let drop = readiness.drop.clone();
-            state.readiness.insert(drop, (fencing, readiness.clone()));
-            Ok(Conditional::Done)
+            let drop = &readiness.drop;
+            let stored = state.readiness.get(drop).map(|(fencing, was)| (*fencing, was.at));
+            Ok(write_if(may_replace(stored, fencing, readiness.at), || {
+                let kept = (fencing, readiness.clone());
+                state.readiness.insert(drop.clone(), kept);
+            }))
         })
         .await
     }
@@ -118,14 +105,11 @@ impl KeepLessons for MemoryAccount {
 
     async fn keep_lesson(&self, fencing: u64, lesson: &Lesson) -> Result<Conditional<()>, StoreError> {
         self.call("keep_lesson", |state, _| {
-            let newer = |(kept, was): &(u64, Lesson)| (*kept, was.at) > (fencing, lesson.at);
-            if state.lessons.get(&lesson.drop).is_some_and(newer) {
-                return Ok(Conditional::Refused(()));
-            }
-            state
-                .lessons
-                .insert(lesson.drop.clone(), (fencing, lesson.clone()));
-            Ok(Conditional::Done)
+            let drop = &lesson.drop;
+            let kept = state.lessons.get(drop).map(|(fencing, was)| (*fencing, was.at));
+            Ok(write_if(may_replace(kept, fencing, lesson.at), || {
+                state.lessons.insert(drop.clone(), (fencing, lesson.clone()));
+            }))
         })
         .await
     }

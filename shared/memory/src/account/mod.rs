@@ -10,13 +10,12 @@ mod control_planes;
 mod keeping;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::documents::Documents;
 use capacity::learn::Lesson;
 use capacity::measured::Measured;
-use capacity::observed::{Allocation, Instance, Observed, ObservedDatabase, ObservedFunction};
+use capacity::observed::{Allocation, Observed, ObservedDatabase, ObservedFunction};
 use capacity::profile::CapacityProfile;
 use capacity::quotas::Quotas;
 use capacity::readiness::{Readiness, Seen};
@@ -30,6 +29,7 @@ use ports::prescale::{Audited, ControlError};
 use ports::runtime::Clock as _;
 
 use crate::TestRuntime;
+use crate::shared::Shared;
 use crate::yielding::yield_now;
 
 /// How a call of a port fails. A fault is planned for a call by the call's number among all calls.
@@ -64,13 +64,8 @@ impl AccountFault {
     ];
 }
 
-/// Converts a fault into an error of a port.
-pub(crate) trait FromFault {
-    fn from_fault(fault: AccountFault) -> Self;
-}
-
-impl FromFault for ControlError {
-    fn from_fault(fault: AccountFault) -> Self {
+impl From<AccountFault> for ControlError {
+    fn from(fault: AccountFault) -> Self {
         match fault {
             AccountFault::Busy => Self::Busy,
             AccountFault::InProgress => Self::InProgress,
@@ -80,8 +75,8 @@ impl FromFault for ControlError {
     }
 }
 
-impl FromFault for StoreError {
-    fn from_fault(fault: AccountFault) -> Self {
+impl From<AccountFault> for StoreError {
+    fn from(fault: AccountFault) -> Self {
         match fault {
             AccountFault::Busy | AccountFault::InProgress => Self::Busy,
             AccountFault::Broken => Self::Broken("a fault on purpose".to_owned()),
@@ -173,7 +168,7 @@ pub(crate) struct State {
 /// Every port of pre-scaling, in memory. Clones share the state. The time is `TestRuntime`'s.
 #[derive(Debug, Clone)]
 pub struct MemoryAccount {
-    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) state: Shared<State>,
     pub(crate) runtime: TestRuntime,
 }
 
@@ -225,36 +220,36 @@ impl MemoryAccount {
             hanging: false,
         };
         Self {
-            state: Arc::new(Mutex::new(state)),
+            state: Shared::new(state),
             runtime,
         }
     }
 
     /// Changes the declared documents, as their owners may do at any time.
     pub fn declare(&self, change: impl FnOnce(&mut Documents)) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         change(&mut state.documents);
         state.profile_version += 1;
     }
 
     /// Makes the documents unreadable with these `mistakes`; an empty list makes the documents readable again.
     pub fn set_mistakes(&self, mistakes: Vec<domain::drops::FieldError>) {
-        self.state().mistakes = mistakes;
+        self.state.lock().mistakes = mistakes;
     }
 
     /// Sets the durations of changes from now on.
     pub fn set_pace(&self, pace: Pace) {
-        self.state().pace = pace;
+        self.state.lock().pace = pace;
     }
 
     /// Sets whether orders are still in progress to the ledger.
     pub fn set_draining(&self, draining: bool) {
-        self.state().draining = draining;
+        self.state.lock().draining = draining;
     }
 
     /// Sets whether a function does not answer.
     pub fn set_silent(&self, function: &str, silent: bool) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if silent {
             state.silent.insert(function.to_owned());
         } else {
@@ -264,32 +259,35 @@ impl MemoryAccount {
 
     /// Sets the number of invocations a minute beyond a function's provisioned concurrency.
     pub fn set_spill_over(&self, function: &str, invocations: u64) {
-        self.state().spill_over.insert(function.to_owned(), invocations);
+        self.state
+            .lock()
+            .spill_over
+            .insert(function.to_owned(), invocations);
     }
 
     /// Makes the next `times` raised allocations fail half-way.
     pub fn fail_allocations(&self, times: u32) {
-        self.state().fail_allocation = times;
+        self.state.lock().fail_allocation = times;
     }
 
     /// Changes the account outside of pre-scaling, immediately and permanently.
     pub fn change_by_others(&self, step: &Step) {
         let now = self.runtime.now();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.settle(now);
         state.change_by_others(step);
     }
 
     /// Makes the `nth` call of any port from now on fail; 1 is the next.
     pub fn fail_nth(&self, nth: u64, fault: AccountFault) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let at = state.calls + nth.max(1);
         state.faults.insert(at, fault);
     }
 
     /// Removes the planned faults. New processes may make calls again.
     pub fn clear_faults(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.faults.clear();
         state.dead = false;
         state.hanging = false;
@@ -297,38 +295,38 @@ impl MemoryAccount {
 
     /// Continues the call that waits because of [`AccountFault::Hangs`].
     pub fn resume(&self) {
-        self.state().hanging = false;
+        self.state.lock().hanging = false;
     }
 
     /// Whether the calling process has died, so that the test must drop the future of its call.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.state().dead
+        self.state.lock().dead
     }
 
     /// Whether a call waits for [`MemoryAccount::resume`].
     #[must_use]
     pub fn is_hanging(&self) -> bool {
-        self.state().hanging
+        self.state.lock().hanging
     }
 
     /// The number of calls of all ports.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.state().calls
+        self.state.lock().calls
     }
 
     /// The calls with an injected fault: the number of each call among all calls, and its method.
     #[must_use]
     pub fn injected(&self) -> Vec<(u64, &'static str)> {
-        self.state().injected.clone()
+        self.state.lock().injected.clone()
     }
 
     /// The current state of the account, read without a call of a port.
     #[must_use]
     pub fn look(&self) -> Seen {
         let now = self.runtime.now();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.settle(now);
         state.seen()
     }
@@ -336,47 +334,51 @@ impl MemoryAccount {
     /// Every change that was carried out, with its time.
     #[must_use]
     pub fn changes(&self) -> Vec<(Timestamp, Step)> {
-        self.state().changes.clone()
+        self.state.lock().changes.clone()
     }
 
     /// The audit record of changes.
     #[must_use]
     pub fn audited(&self) -> Vec<Audited> {
-        self.state().audit.values().cloned().collect()
+        self.state.lock().audit.values().cloned().collect()
     }
 
     /// Sets the load of the next drops; with `None` the metrics have no figures.
     pub fn set_demand(&self, demand: Option<Measured>) {
-        self.state().demand = demand;
+        self.state.lock().demand = demand;
     }
 
     /// The currently declared profile.
     #[must_use]
     pub fn declared_profile(&self) -> CapacityProfile {
-        self.state().documents.profile.clone()
+        self.state.lock().documents.profile.clone()
     }
 
     /// The last stored lesson of a drop.
     #[must_use]
     pub fn lesson_of(&self, drop: &DropId) -> Option<Lesson> {
-        self.state().lessons.get(drop).map(|(_, lesson)| lesson.clone())
+        self.state
+            .lock()
+            .lessons
+            .get(drop)
+            .map(|(_, lesson)| lesson.clone())
     }
 
     /// The last stored readiness of a drop.
     #[must_use]
     pub fn readiness_of(&self, drop: &DropId) -> Option<Readiness> {
-        self.state().readiness.get(drop).map(|(_, r)| r.clone())
+        self.state.lock().readiness.get(drop).map(|(_, r)| r.clone())
     }
 
     /// One call of a port: other tasks run first; then the fault or the effect happens in one step.
-    pub(crate) async fn call<T, X: FromFault>(
+    pub(crate) async fn call<T, X: From<AccountFault>>(
         &self,
         method: &'static str,
         act: impl FnOnce(&mut State, Timestamp) -> Result<T, X>,
     ) -> Result<T, X> {
         yield_now().await;
         let fault = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.calls += 1;
             let number = state.calls;
             let fault = state.faults.remove(&number);
@@ -386,7 +388,7 @@ impl MemoryAccount {
             fault
         };
         if fault == Some(AccountFault::Hangs) {
-            self.state().hanging = true;
+            self.state.lock().hanging = true;
             while self.is_hanging() {
                 yield_now().await;
             }
@@ -397,29 +399,25 @@ impl MemoryAccount {
             act(state, now)
         };
         match fault {
-            None | Some(AccountFault::Hangs) => act(&mut self.state()),
+            None | Some(AccountFault::Hangs) => act(&mut self.state.lock()),
             Some(AccountFault::DiesBefore) => self.die().await,
             Some(AccountFault::DiesAfter) => {
-                act(&mut self.state()).ok();
+                act(&mut self.state.lock()).ok();
                 self.die().await
             }
             Some(fault) => {
                 if fault == AccountFault::UnknownAfter {
-                    act(&mut self.state()).ok();
+                    act(&mut self.state.lock()).ok();
                 }
-                Err(X::from_fault(fault))
+                Err(X::from(fault))
             }
         }
     }
 
     /// Marks the caller's process as dead, and never returns.
     async fn die<T>(&self) -> T {
-        self.state().dead = true;
+        self.state.lock().dead = true;
         std::future::pending().await
-    }
-
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -506,9 +504,9 @@ impl State {
                 }
             }
             (ObservedDatabase::Provisioned { instances, .. }, Step::FailOver { to, .. }) => {
-                instances
-                    .iter_mut()
-                    .for_each(|i: &mut Instance| i.writer = i.name == *to);
+                for instance in instances {
+                    instance.writer = instance.name == *to;
+                }
             }
             _ => {}
         }
