@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use ports::StoreError;
 use ports::stock::Consistency;
 
@@ -26,6 +29,21 @@ impl Clients {
             client: Client::from_conf(once.build()),
             tables: Arc::new(tables.clone()),
         }
+    }
+
+    /// An update of the item under `key`.
+    pub(crate) fn update(&self, table: &str, key: impl Into<String>) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(table).key(KEY, s(key))
+    }
+
+    /// A write of a whole item.
+    pub(crate) fn put(&self, table: &str, item: Item) -> PutItemFluentBuilder {
+        self.client.put_item().table_name(table).set_item(Some(item))
+    }
+
+    /// A query of an index of the table.
+    pub(crate) fn query(&self, table: &str, index: &str) -> QueryFluentBuilder {
+        self.client.query().table_name(table).index_name(index)
     }
 
     /// The item under `key`; `None` if it does not exist.

@@ -21,7 +21,7 @@ use crate::Tables;
 use crate::batch::{MOST_KEYS, batch_get, keys};
 use crate::clients::Clients;
 use crate::error::{Written, conditional, store_error, written};
-use crate::item::{KEY, moment, ms, n, number, s, unreadable};
+use crate::item::{Item, KEY, moment, ms, n, number, s, unreadable};
 use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
 
 /// How many chunks of a survey are read concurrently.
@@ -44,12 +44,8 @@ impl StockStore {
 
     /// A conditional write on one shard in which `#me` is `shopper`.
     fn update(&self, key: &ShardKey, shopper: &ShopperId) -> UpdateItemFluentBuilder {
-        self.clients
-            .client
-            .update_item()
-            .table_name(&self.clients.tables.stock)
-            .key(KEY, s(key.to_string()))
-            .expression_attribute_names("#me", shopper.as_str())
+        let update = self.clients.update(&self.clients.tables.stock, key.to_string());
+        update.expression_attribute_names("#me", shopper.as_str())
     }
 }
 
@@ -79,25 +75,14 @@ impl PeekStock for StockStore {
         // DynamoDB refuses a batch with a duplicate key as a whole.
         let distinct = keys_to_peek(drop, wanted)?;
         let tables = &self.clients.tables;
-        let mut request = HashMap::with_capacity(2);
+        let counter = std::iter::once(purchases_key(drop, shopper));
+        let mut request = HashMap::from([(tables.purchases.clone(), built(keys(counter, false))?)]);
         if !wanted.is_empty() {
-            request.insert(
-                tables.stock.clone(),
-                built(keys(distinct.iter().map(ToString::to_string), false))?,
-            );
+            let shards = distinct.iter().map(ToString::to_string);
+            request.insert(tables.stock.clone(), built(keys(shards, false))?);
         }
-        let counter = purchases_key(drop, shopper);
-        request.insert(
-            tables.purchases.clone(),
-            built(keys(std::iter::once(counter), false))?,
-        );
         let found = batch_get(&self.clients.client, &tables.stock, request).await?;
-        let mut unsorted = found
-            .get(&tables.stock)
-            .map_or(&[][..], Vec::as_slice)
-            .iter()
-            .map(keyed_shard_of)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut unsorted = shards_of(found.get(&tables.stock))?;
         let mut shards = Vec::with_capacity(unsorted.len());
         for key in distinct {
             if let Some(at) = unsorted.iter().position(|(found, _)| found == key) {
@@ -109,10 +94,8 @@ impl PeekStock for StockStore {
         let of = |name| counter.filter(|item| item.contains_key(name));
         let purchased = of(PURCHASED).map_or(Ok(0), |item| number(PURCHASES, item, PURCHASED))?;
         let lapses = of(LAPSES).map(|item| {
-            let (count, last) = (
-                number(PURCHASES, item, LAPSES)?,
-                moment(PURCHASES, item, LAPSED_AT)?,
-            );
+            let count = number(PURCHASES, item, LAPSES)?;
+            let last = moment(PURCHASES, item, LAPSED_AT)?;
             Ok::<_, StoreError>(Lapses { count, last })
         });
         Ok(Peek {
@@ -121,6 +104,11 @@ impl PeekStock for StockStore {
             lapses: lapses.transpose()?,
         })
     }
+}
+
+/// The shards in the items that were found in the table.
+fn shards_of(items: Option<&Vec<Item>>) -> Result<Vec<(ShardKey, Shard)>, StoreError> {
+    items.into_iter().flatten().map(keyed_shard_of).collect()
 }
 
 fn built<E>(keys: Result<KeysAndAttributes, E>) -> Result<KeysAndAttributes, StoreError> {
@@ -205,10 +193,11 @@ impl GiveBackStock for StockStore {
 
 impl CountLapse for StockStore {
     async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        let update = self.clients.client.update_item();
-        let result = update
-            .table_name(&self.clients.tables.purchases)
-            .key(KEY, s(purchases_key(&seen.shard.drop, &seen.shopper)))
+        let table = &self.clients.tables.purchases;
+        let key = purchases_key(&seen.shard.drop, &seen.shopper);
+        let result = self
+            .clients
+            .update(table, key)
             .update_expression("SET #at = :at ADD #l :one")
             .condition_expression("attribute_not_exists(#at) OR #at < :at")
             .expression_attribute_names("#l", LAPSES)
@@ -217,7 +206,7 @@ impl CountLapse for StockStore {
             .expression_attribute_values(":one", n(1))
             .send()
             .await;
-        conditional("UpdateItem", &self.clients.tables.purchases, result)
+        conditional("UpdateItem", table, result)
     }
 }
 
@@ -235,14 +224,13 @@ impl ReadClaim for StockStore {
             .send()
             .await
             .map_err(|error| store_error("GetItem", &self.clients.tables.stock, &error))?;
-        let Some(item) = output.item else {
+        let claims = output.item.and_then(|mut item| item.remove("c"));
+        let Some(AttributeValue::M(claims)) = claims else {
             return Ok(None);
         };
-        let claim = match item.get("c") {
-            Some(AttributeValue::M(claims)) => claims.get(shopper.as_str()),
-            _ => None,
+        let Some(claim) = claims.get(shopper.as_str()) else {
+            return Ok(None);
         };
-        let Some(claim) = claim else { return Ok(None) };
         let text = claim.as_s().map_err(|_| unreadable(TABLE, "c"))?;
         text.parse().map(Some).map_err(|_| unreadable(TABLE, "c"))
     }
@@ -265,8 +253,7 @@ impl SurveyStock for StockStore {
                 let wanted = built(keys(chunk.into_iter(), consistency == Consistency::Strong))?;
                 let request = HashMap::from([(table.clone(), wanted)]);
                 let found = batch_get(&self.clients.client, table, request).await?;
-                let items = found.get(table).map_or(&[][..], Vec::as_slice);
-                items.iter().map(keyed_shard_of).collect::<Result<Vec<_>, _>>()
+                shards_of(found.get(table))
             })
             .buffer_unordered(SURVEY_CHUNKS)
             .try_collect()
@@ -277,15 +264,9 @@ impl SurveyStock for StockStore {
 
 impl AllocateStock for StockStore {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
-        let result = self
-            .clients
-            .client
-            .put_item()
-            .table_name(&self.clients.tables.stock)
-            .set_item(Some(shard_item(key, &Shard::allocated(units))))
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await;
-        conditional("PutItem", &self.clients.tables.stock, result)
+        let table = &self.clients.tables.stock;
+        let put = self.clients.put(table, shard_item(key, &Shard::allocated(units)));
+        let put = put.condition_expression("attribute_not_exists(pk)");
+        conditional("PutItem", table, put.send().await)
     }
 }

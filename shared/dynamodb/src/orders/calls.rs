@@ -19,7 +19,7 @@ use ports::StoreError;
 use ports::calls::TakeCalls;
 
 use crate::error::{Written, written};
-use crate::item::{KEY, n, number, s};
+use crate::item::{n, number};
 use crate::orders::OrderStore;
 
 const TABLE: &str = "purchases";
@@ -48,11 +48,9 @@ impl LinesSeen {
 
 impl OrderStore {
     fn move_line(&self, line: u8) -> UpdateItemFluentBuilder {
-        self.clients
-            .client
-            .update_item()
-            .table_name(&self.clients.tables.purchases)
-            .key(KEY, s(format!("#gateway#{line}")))
+        let table = &self.clients.tables.purchases;
+        let update = self.clients.update(table, format!("#gateway#{line}"));
+        update
             .expression_attribute_names("#line", LINE)
             .return_values(ReturnValue::UpdatedNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)

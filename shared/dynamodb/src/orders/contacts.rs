@@ -9,7 +9,7 @@ use ports::stock::Consistency::Strong;
 
 use super::OrderStore;
 use crate::error::conditional;
-use crate::item::{KEY, s, text, unreadable};
+use crate::item::{text, unreadable};
 
 const TABLE: &str = "addresses";
 /// The attribute with the names of the sent news; absent while none was sent.
@@ -34,10 +34,7 @@ impl KeepContact for OrderStore {
         let table = &self.clients.tables.addresses;
         let result = self
             .clients
-            .client
-            .update_item()
-            .table_name(table)
-            .key(KEY, s(order.as_str()))
+            .update(table, order.as_str())
             .update_expression("ADD #told :what")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_names("#told", SENT)

@@ -125,17 +125,15 @@ impl ListOrders for OrderStore {
                 ("placed_at".to_owned(), ms(*placed_at)),
             ])
         });
+        let table = &self.clients.tables.orders;
         let request = self
             .clients
-            .client
-            .query()
-            .table_name(&self.clients.tables.orders)
-            .index_name(SHOPPER_INDEX)
+            .query(table, SHOPPER_INDEX)
             .key_condition_expression("shopper_id = :shopper")
             .expression_attribute_values(":shopper", s(shopper.as_str()))
             .scan_index_forward(false);
         // One more order than requested shows whether there is a next page.
-        let items = query(request, &self.clients.tables.orders, from, usize::from(limit) + 1).await?;
+        let items = query(request, table, from, usize::from(limit) + 1).await?;
         let mut orders = items.iter().map(order_of).collect::<Result<Vec<_>, _>>()?;
         let next = page::cut(&mut orders, limit, |order| (order.placed_at, order.id.clone()));
         Ok(OrderPage { orders, next })
@@ -144,18 +142,16 @@ impl ListOrders for OrderStore {
 
 impl FindDueOrders for OrderStore {
     async fn due_orders(&self, bucket: u8, now: Timestamp, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        let table = &self.clients.tables.orders;
         let request = self
             .clients
-            .client
-            .query()
-            .table_name(&self.clients.tables.orders)
-            .index_name(OPEN_INDEX)
+            .query(table, OPEN_INDEX)
             .key_condition_expression("#open = :bucket AND due_at <= :now")
             .expression_attribute_names("#open", "open")
             .expression_attribute_values(":bucket", s(bucket_key(bucket)))
             .expression_attribute_values(":now", ms(now))
             .projection_expression(KEY);
-        let items = query(request, &self.clients.tables.orders, None, usize::from(limit)).await?;
+        let items = query(request, table, None, usize::from(limit)).await?;
         items.iter().map(|item| parsed(TABLE, item, KEY)).collect()
     }
 }
@@ -177,10 +173,7 @@ impl ListOpenOrders for OrderStore {
         });
         let request = self
             .clients
-            .client
-            .query()
-            .table_name(table)
-            .index_name(OPEN_INDEX)
+            .query(table, OPEN_INDEX)
             .key_condition_expression("#open = :bucket")
             .expression_attribute_names("#open", "open")
             .expression_attribute_values(":bucket", s(bucket_key(bucket)));
@@ -208,10 +201,7 @@ impl PutOff for OrderStore {
         let table = &self.clients.tables.orders;
         let result = self
             .clients
-            .client
-            .update_item()
-            .table_name(table)
-            .key(KEY, s(seen.id.as_str()))
+            .update(table, seen.id.as_str())
             .update_expression("SET due_at = :next")
             .condition_expression("#version = :from AND due_at = :seen AND attribute_exists(#open)")
             .expression_attribute_names("#version", "version")
@@ -258,17 +248,15 @@ impl OrderStore {
     /// Stores a step that does not change the stock: one write costs half of a transaction.
     async fn replace(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
         let (condition, placeholder, name) = writes::AT_VERSION;
+        let table = &self.clients.tables.orders;
         let result = self
             .clients
-            .client
-            .put_item()
-            .table_name(&self.clients.tables.orders)
-            .set_item(Some(order_item(&step.order)?))
+            .put(table, order_item(&step.order)?)
             .condition_expression(condition)
             .expression_attribute_names(placeholder, name)
             .expression_attribute_values(":from", n(step.from_version))
             .send()
             .await;
-        conditional("PutItem", &self.clients.tables.orders, result)
+        conditional("PutItem", table, result)
     }
 }

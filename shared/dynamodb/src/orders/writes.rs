@@ -1,5 +1,6 @@
 //! Builds the writes that place and advance orders.
 
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use domain::claim::Claim;
 use domain::order::{Order, OrderStep, StockEffect};
@@ -13,11 +14,7 @@ use crate::stock::{DECLINED, LAPSED_AT, LAPSES, purchases_key};
 use crate::transact::{put, update};
 
 /// An update of the order's shard in which `#me` is its shopper and `:seen` the claim the update is conditional on.
-fn shard_update(
-    tables: &Tables,
-    order: &Order,
-    seen: &Claim,
-) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
+fn shard_update(tables: &Tables, order: &Order, seen: &Claim) -> UpdateBuilder {
     Update::builder()
         .table_name(&tables.stock)
         .key(KEY, s(order.reservation.shard.to_string()))
@@ -26,11 +23,9 @@ fn shard_update(
         .expression_attribute_values(":seen", s(seen.to_string()))
 }
 
-fn counter_update(tables: &Tables, order: &Order) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
-    Update::builder().table_name(&tables.purchases).key(
-        KEY,
-        s(purchases_key(&order.reservation.shard.drop, &order.shopper)),
-    )
+fn counter_update(tables: &Tables, order: &Order) -> UpdateBuilder {
+    let key = purchases_key(&order.reservation.shard.drop, &order.shopper);
+    Update::builder().table_name(&tables.purchases).key(KEY, s(key))
 }
 
 /// The writes that place an order: the order, the claim, the counter, the address, in this order.
@@ -109,11 +104,10 @@ pub(crate) fn advance(
         .build();
     let mut writes = vec![put(order_put)?, update(stock)?];
     if effect == StockEffect::Undo {
-        let counter = counter_update(tables, order)
+        let mut counter = counter_update(tables, order)
             .condition_expression("n >= :u")
             .expression_attribute_values(":u", n(order.units));
         let (mut set, mut add) = ("SET n = n - :u".to_owned(), Vec::new());
-        let mut counter = counter;
         if order.counts_as_lapse() {
             set.push_str(", #at = :at");
             add.push("#l :one");
