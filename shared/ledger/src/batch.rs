@@ -12,75 +12,53 @@ use tokio_postgres::types::{ToSql, Type};
 /// Writes a batch and returns one row for each event.
 pub(crate) const STATEMENT: &str = include_str!("project.sql");
 
-/// A parameter with its type, so that the driver does not ask the server for it.
-pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+/// A column of a batch: an array with one value of each event, and its type, so that the driver does not ask the server
+/// for the type.
+type Column<'a> = (Box<dyn ToSql + Sync + Send + 'a>, Type);
 
 /// The events of a batch: one array for each column of the statement, in the statement's order.
-#[derive(Debug)]
-pub(crate) struct Columns<'a> {
-    order_id: Vec<&'a str>,
-    version: Vec<i64>,
-    status: Vec<&'a str>,
-    reason: Vec<Option<&'a str>>,
-    reservation_id: Vec<String>,
-    drop_id: Vec<&'a str>,
-    sku: Vec<&'a str>,
-    shopper_id: Vec<&'a str>,
-    quantity: Vec<i64>,
-    amount_minor: Vec<i64>,
-    currency: Vec<&'a str>,
-    payment_id: Vec<Option<&'a str>>,
-    placed_at_ms: Vec<i64>,
-    updated_at_ms: Vec<i64>,
-    correlation_id: Vec<Option<&'a str>>,
-}
+pub(crate) struct Columns<'a>([Column<'a>; 15]);
 
 impl<'a> Columns<'a> {
     pub(crate) fn of(events: &'a [OrderEvent]) -> Self {
-        fn column<'a, T>(events: &'a [OrderEvent], value: impl Fn(&'a OrderData) -> T) -> Vec<T> {
-            events.iter().map(|event| value(&event.data)).collect()
-        }
-        Self {
-            order_id: column(events, |order| order.order_id.as_str()),
-            version: column(events, |order| i64::from(order.version)),
-            status: column(events, |order| order.status.as_str()),
-            reason: column(events, |order| order.reason.map(EndReason::as_str)),
-            reservation_id: column(events, |order| order.reservation_id.to_string()),
-            drop_id: column(events, |order| order.drop_id.as_str()),
-            sku: column(events, |order| order.sku.as_str()),
-            shopper_id: column(events, |order| order.shopper_id.as_str()),
-            quantity: column(events, |order| i64::from(order.quantity)),
-            amount_minor: column(events, |order| order.amount_minor),
-            currency: column(events, |order| order.currency.as_str()),
-            payment_id: column(events, |order| order.payment_id.as_deref()),
-            placed_at_ms: column(events, |order| order.placed_at_ms.as_millis()),
-            updated_at_ms: column(events, |order| order.updated_at_ms.as_millis()),
-            correlation_id: events
-                .iter()
-                .map(|event| event.correlation.as_ref().map(CorrelationId::as_str))
-                .collect(),
-        }
+        let text = |value: fn(&'a OrderData) -> &'a str| -> Column<'a> {
+            let values: Vec<&str> = events.iter().map(|event| value(&event.data)).collect();
+            (Box::new(values), Type::TEXT_ARRAY)
+        };
+        let optional_text = |value: fn(&'a OrderEvent) -> Option<&'a str>| -> Column<'a> {
+            let values: Vec<Option<&str>> = events.iter().map(value).collect();
+            (Box::new(values), Type::TEXT_ARRAY)
+        };
+        let number = |value: fn(&OrderData) -> i64| -> Column<'a> {
+            let values: Vec<i64> = events.iter().map(|event| value(&event.data)).collect();
+            (Box::new(values), Type::INT8_ARRAY)
+        };
+        let reservations = events.iter().map(|event| event.data.reservation_id.to_string());
+        let reservations: Vec<String> = reservations.collect();
+        Self([
+            text(|order| order.order_id.as_str()),
+            number(|order| i64::from(order.version)),
+            text(|order| order.status.as_str()),
+            optional_text(|event| event.data.reason.map(EndReason::as_str)),
+            (Box::new(reservations), Type::TEXT_ARRAY),
+            text(|order| order.drop_id.as_str()),
+            text(|order| order.sku.as_str()),
+            text(|order| order.shopper_id.as_str()),
+            number(|order| i64::from(order.quantity)),
+            number(|order| order.amount_minor),
+            text(|order| order.currency.as_str()),
+            optional_text(|event| event.data.payment_id.as_deref()),
+            number(|order| order.placed_at_ms.as_millis()),
+            number(|order| order.updated_at_ms.as_millis()),
+            optional_text(|event| event.correlation.as_ref().map(CorrelationId::as_str)),
+        ])
     }
 
-    pub(crate) fn parameters(&self) -> [Parameter<'_>; 15] {
-        let (text, number) = (Type::TEXT_ARRAY, Type::INT8_ARRAY);
-        [
-            (&self.order_id, text.clone()),
-            (&self.version, number.clone()),
-            (&self.status, text.clone()),
-            (&self.reason, text.clone()),
-            (&self.reservation_id, text.clone()),
-            (&self.drop_id, text.clone()),
-            (&self.sku, text.clone()),
-            (&self.shopper_id, text.clone()),
-            (&self.quantity, number.clone()),
-            (&self.amount_minor, number.clone()),
-            (&self.currency, text.clone()),
-            (&self.payment_id, text.clone()),
-            (&self.placed_at_ms, number.clone()),
-            (&self.updated_at_ms, number),
-            (&self.correlation_id, text),
-        ]
+    pub(crate) fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        let columns = self.0.iter();
+        columns
+            .map(|(values, kind)| (&**values as &(dyn ToSql + Sync), kind.clone()))
+            .collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Opens a connection over TLS, and signs in.
 
+use std::error::Error as _;
+
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -22,13 +24,8 @@ pub enum ConnectError {
 
 /// The driver's error with its causes. The causes name the server's certificate and contain nothing that was sent.
 fn causes(error: &tokio_postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// A database: its address, the trusted roots and the sign-in method.

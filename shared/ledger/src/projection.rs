@@ -5,7 +5,6 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool};
 use events::OrderEvent;
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
-
 use tokio_postgres::error::SqlState;
 
 use crate::batch::{Columns, STATEMENT, Written, answers};
@@ -32,19 +31,6 @@ const GIVE_WAY: [SqlState; 2] = [
     SqlState::T_R_SERIALIZATION_FAILURE,
 ];
 
-/// Why a statement wrote nothing.
-enum WriteError {
-    /// The server aborted the statement in favour of another transaction.
-    GaveWay,
-    Failed(LedgerError),
-}
-
-impl From<LedgerError> for WriteError {
-    fn from(error: LedgerError) -> Self {
-        Self::Failed(error)
-    }
-}
-
 impl PostgresLedger {
     /// The ledger in `database` with the default [`Limits`]. The ledger connects with the first events.
     #[must_use]
@@ -65,10 +51,8 @@ impl PostgresLedger {
     /// transaction (a deadlock) was certainly not done and is repeated immediately.
     async fn write(&self, events: &[OrderEvent]) -> Result<Vec<Projected>, LedgerError> {
         for _ in 0..MOST_GIVEN_WAY {
-            match self.write_once(events).await {
-                Err(WriteError::GaveWay) => {}
-                Err(WriteError::Failed(error)) => return Err(error),
-                Ok(written) => return Ok(written),
+            if let Some(written) = self.write_once(events).await? {
+                return Ok(written);
             }
         }
         Err(LedgerError::Unavailable(
@@ -76,7 +60,8 @@ impl PostgresLedger {
         ))
     }
 
-    async fn write_once(&self, events: &[OrderEvent]) -> Result<Vec<Projected>, WriteError> {
+    /// Sends the statement once. `None` if the server aborted the statement in favour of another transaction.
+    async fn write_once(&self, events: &[OrderEvent]) -> Result<Option<Vec<Projected>>, LedgerError> {
         let client = connection(&self.pool, events.len()).await?;
         let columns = Columns::of(events);
         let parameters = columns.parameters();
@@ -89,21 +74,21 @@ impl PostgresLedger {
                 if error.as_db_error().is_none() {
                     drop(Object::take(client));
                 }
-                return Err(match error.code() {
-                    Some(code) if GIVE_WAY.contains(code) => WriteError::GaveWay,
-                    _ => ledger_error(&error).into(),
-                });
+                return match error.code() {
+                    Some(code) if GIVE_WAY.contains(code) => Ok(None),
+                    _ => Err(ledger_error(&error)),
+                };
             }
             Err(_) => {
                 drop(Object::take(client));
-                return Err(LedgerError::Unavailable("no answer in time".to_owned()).into());
+                return Err(LedgerError::Unavailable("no answer in time".to_owned()));
             }
         };
         let written = rows.iter().map(Written::of).collect::<Result<Vec<_>, _>>()?;
         if written.len() == events.len() {
-            Ok(answers(events, &written))
+            Ok(Some(answers(events, &written)))
         } else {
-            Err(LedgerError::Unavailable("an odd answer: too few rows".to_owned()).into())
+            Err(LedgerError::Unavailable("an odd answer: too few rows".to_owned()))
         }
     }
 
