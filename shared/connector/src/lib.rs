@@ -23,12 +23,10 @@ use std::time::Duration;
 
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -97,21 +95,9 @@ fn shared<C: Connect + Clone + Send + Sync + 'static>(connect: C) -> SharedHttpC
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .build(connect);
-    SharedHttpClient::new(Http1 {
-        connector: SharedHttpConnector::new(Sender { client }),
-    })
-}
-
-/// The one client of a process. Every attempt gets the same connector and so the same kept-alive connections.
-#[derive(Debug)]
-struct Http1 {
-    connector: SharedHttpConnector,
-}
-
-impl HttpClient for Http1 {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        self.connector.clone()
-    }
+    // Every attempt gets the same connector and so the same kept-alive connections.
+    let connector = SharedHttpConnector::new(Sender { client });
+    http_client_fn(move |_, _| connector.clone())
 }
 
 struct Sender<C> {

@@ -1,27 +1,28 @@
 //! Limits the rate of requests to a service.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpClient as _, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+    http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use tokio::time::{Instant, sleep_until};
 
 /// A client that begins at most one request, retries included, in each `gap`. All clones share the limit. Later
 /// requests wait in order; the time limit of an attempt covers the wait.
 #[must_use]
 pub fn paced(client: SharedHttpClient, gap: Duration) -> SharedHttpClient {
-    SharedHttpClient::new(Paced {
-        client,
-        turns: Arc::new(Turns {
-            gap,
-            next: Mutex::new(None),
-        }),
+    let turns = Arc::new(Turns {
+        gap,
+        next: Mutex::new(None),
+    });
+    http_client_fn(move |settings, components| {
+        SharedHttpConnector::new(Paced {
+            connector: client.http_connector(settings, components),
+            turns: Arc::clone(&turns),
+        })
     })
 }
 
@@ -42,37 +43,16 @@ impl Turns {
     }
 }
 
-/// A client or a connector whose requests wait for their start time.
-#[derive(Clone)]
-struct Paced<C> {
-    client: C,
+/// A connector whose requests wait for their start time.
+#[derive(Debug)]
+struct Paced {
+    connector: SharedHttpConnector,
     turns: Arc<Turns>,
 }
 
-impl<C> fmt::Debug for Paced<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Paced")
-            .field("gap", &self.turns.gap)
-            .finish_non_exhaustive()
-    }
-}
-
-impl HttpClient for Paced<SharedHttpClient> {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Paced {
-            client: self.client.http_connector(settings, components),
-            turns: Arc::clone(&self.turns),
-        })
-    }
-}
-
-impl HttpConnector for Paced<SharedHttpConnector> {
+impl HttpConnector for Paced {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (connector, turn) = (self.client.clone(), self.turns.take(Instant::now()));
+        let (connector, turn) = (self.connector.clone(), self.turns.take(Instant::now()));
         HttpConnectorFuture::new(async move {
             sleep_until(turn).await;
             connector.call(request).await
