@@ -66,6 +66,11 @@ impl<S: ReadSecret> StripeGateway<S> {
         self.client.post(format!("{}/v1/{path}", self.base)).form(form)
     }
 
+    /// A request that has its effect once, however often it is sent under `key`.
+    fn post_once(&self, path: &str, form: &[(&str, &str)], key: &IdempotencyKey) -> RequestBuilder {
+        self.post(path, form).header("idempotency-key", key.as_str())
+    }
+
     /// Sends the request with the current key. All log lines about the call contain the action, and the payment if it
     /// has an id.
     async fn answer(
@@ -185,9 +190,7 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
             ("payment_method_types[]", "card"),
             ("metadata[order_id]", payment.order.as_str()),
         ];
-        let request = self
-            .post("payment_intents", &form)
-            .header("idempotency-key", key.as_str());
+        let request = self.post_once("payment_intents", &form, key);
         self.answer("create", None, request).await?.payment()
     }
 
@@ -199,9 +202,7 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
         key: &IdempotencyKey,
     ) -> Result<Payment, GatewayError> {
         let form = [("payment_method", method.as_str()), ("return_url", return_url)];
-        let request = self
-            .post(&format!("payment_intents/{id}/confirm"), &form)
-            .header("idempotency-key", key.as_str());
+        let request = self.post_once(&format!("payment_intents/{id}/confirm"), &form, key);
         self.answer("confirm", Some(id), request).await?.payment()
     }
 
@@ -224,9 +225,7 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
     ) -> Result<Refund, GatewayError> {
         let amount = amount_text(amount)?;
         let form = [("payment_intent", id.as_str()), ("amount", amount.as_str())];
-        let request = self
-            .post("refunds", &form)
-            .header("idempotency-key", key.as_str());
+        let request = self.post_once("refunds", &form, key);
         self.answer("refund", Some(id), request).await?.refunded()
     }
 }

@@ -14,29 +14,22 @@ pub struct Intent {
     amount_received: i64,
     currency: String,
     status: String,
-    #[serde(default)]
     last_payment_error: Option<Failure>,
-    #[serde(default)]
     next_action: Option<NextAction>,
 }
 
 /// The object `error` of an answer, or the object `last_payment_error` of an intent.
 #[derive(Debug, Deserialize)]
 pub struct Failure {
-    #[serde(default)]
     code: Option<String>,
-    #[serde(default)]
     decline_code: Option<String>,
-    #[serde(default, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<String>,
     /// The declined charge.
-    #[serde(default)]
     charge: Option<String>,
     /// The card that was declined.
-    #[serde(default)]
     payment_method: Option<Method>,
     /// The intent after the error.
-    #[serde(default)]
     pub payment_intent: Option<Box<Intent>>,
 }
 
@@ -51,13 +44,11 @@ pub struct ErrorBody {
 #[derive(Deserialize)]
 struct Method {
     id: String,
-    #[serde(default)]
     card: Option<Card>,
 }
 
 #[derive(Deserialize)]
 struct Card {
-    #[serde(default)]
     fingerprint: Option<String>,
 }
 
@@ -70,13 +61,11 @@ impl std::fmt::Debug for Method {
 
 #[derive(Debug, Deserialize)]
 struct NextAction {
-    #[serde(default)]
     redirect_to_url: Option<Redirect>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Redirect {
-    #[serde(default)]
     url: Option<String>,
 }
 
@@ -96,6 +85,18 @@ impl Failure {
             .into_iter()
             .find_map(Option::as_deref);
         Code::or_unnamed(text.unwrap_or_default())
+    }
+
+    /// The state of a payment whose last confirmation with an outcome failed.
+    fn declined(&self) -> PaymentState {
+        let method = self.payment_method.as_ref();
+        let card = method.and_then(|method| method.card.as_ref()?.fingerprint.as_ref());
+        PaymentState::Declined {
+            reason: self.code(),
+            method: method.and_then(|method| method.id.parse().ok()),
+            charge: self.charge.as_ref().and_then(|charge| charge.parse().ok()),
+            card: card.and_then(|card| card.parse().ok()),
+        }
     }
 
     /// Whether the gateway reports that the payment's state does not allow the request.
@@ -134,18 +135,7 @@ impl Intent {
                 None => PaymentState::Unconfirmed,
                 // This is the error of the last confirmation that has an outcome, which may not be the last
                 // confirmation.
-                Some(failure) => PaymentState::Declined {
-                    reason: failure.code(),
-                    method: failure
-                        .payment_method
-                        .as_ref()
-                        .and_then(|method| method.id.parse().ok()),
-                    charge: failure.charge.as_ref().and_then(|charge| charge.parse().ok()),
-                    card: failure
-                        .payment_method
-                        .as_ref()
-                        .and_then(|method| method.card.as_ref()?.fingerprint.as_ref()?.parse().ok()),
-                },
+                Some(failure) => failure.declined(),
             },
             "requires_action" => match action_url(self.next_action) {
                 Some(url) => PaymentState::ActionRequired { url },
