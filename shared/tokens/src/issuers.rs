@@ -182,31 +182,18 @@ impl Issuer {
         }
     }
 
-    fn to_value(&self, form: Form) -> Value {
-        let mut entry = json!({
-            "issuer": self.name,
-            "audiences": self.audiences,
-            "algorithms": self.algorithms,
-            "max_life_seconds": self.max_life_seconds,
-        });
-        let mut add = |name: &str, value: Value| {
-            if let Some(entry) = entry.as_object_mut() {
-                entry.insert(name.to_owned(), value);
-            }
-        };
-        if let Some(role) = &self.role {
-            add("role", json!(role));
+    fn to_entry(&self, form: Form) -> Entry<&Value> {
+        let (address, published) = (self.address.as_ref(), form == Form::Published);
+        Entry {
+            issuer: self.name.clone(),
+            audiences: self.audiences.clone(),
+            algorithms: self.algorithms.clone(),
+            max_life_seconds: self.max_life_seconds,
+            role: self.role.clone(),
+            keys: (published || address.is_none()).then(|| self.keys.jwks()),
+            jwks_uri: address.map(|address| address.uri.clone()),
+            answered_at: address.filter(|_| published).map(|address| address.answered_at),
         }
-        if form == Form::Published || self.address.is_none() {
-            add("keys", json!(self.keys.jwks()));
-        }
-        if let Some(address) = &self.address {
-            add("jwks_uri", json!(address.uri));
-            if form == Form::Published {
-                add("answered_at", json!(address.answered_at));
-            }
-        }
-        entry
     }
 }
 
@@ -225,31 +212,27 @@ struct Document {
     issuers: Vec<Entry>,
 }
 
-#[derive(Deserialize)]
+/// An issuer as its document describes it, with keys of the type `K`.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
+pub(crate) struct Entry<K = Member> {
     issuer: String,
     audiences: Vec<String>,
     algorithms: Vec<Algorithm>,
     max_life_seconds: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
-    keys: Option<Vec<Member>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<K>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     jwks_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     answered_at: Option<i64>,
 }
 
 impl Entry {
     fn checked(self, at: usize, form: Form) -> Result<Issuer, IssuersError> {
-        let Self {
-            issuer: name,
-            audiences,
-            algorithms,
-            max_life_seconds,
-            role,
-            keys,
-            jwks_uri,
-            answered_at,
-        } = self;
+        let (name, audiences, algorithms) = (self.issuer, self.audiences, self.algorithms);
         if !is_visible(&name, MAX_NAME_BYTES) {
             return Err(IssuersError::Name(at));
         }
@@ -257,13 +240,13 @@ impl Entry {
         if !count || !audiences.iter().all(|one| is_visible(one, MAX_NAME_BYTES)) {
             return Err(IssuersError::Audiences(name));
         }
-        if !(1..=MAX_LIFE_SECONDS).contains(&max_life_seconds) {
+        if !(1..=MAX_LIFE_SECONDS).contains(&self.max_life_seconds) {
             return Err(IssuersError::Life(name));
         }
-        if role.as_ref().is_some_and(|role| !role.is_well_formed()) {
+        if self.role.as_ref().is_some_and(|role| !role.is_well_formed()) {
             return Err(IssuersError::Role(name));
         }
-        let (members, address) = match (form, keys, jwks_uri, answered_at) {
+        let (members, address) = match (form, self.keys, self.jwks_uri, self.answered_at) {
             (_, Some(keys), None, None) => (keys, None),
             (Form::Configured, None, Some(uri), None) => (Vec::new(), Some(Address { uri, answered_at: 0 })),
             (Form::Published, Some(keys), Some(uri), Some(answered_at)) => {
@@ -295,8 +278,8 @@ impl Entry {
         Ok(Issuer {
             name,
             audiences,
-            max_life_seconds,
-            role,
+            max_life_seconds: self.max_life_seconds,
+            role: self.role,
             keys,
             algorithms,
             address,
@@ -351,11 +334,11 @@ impl Issuers {
     /// The document in the format of [`Issuers::parse`].
     #[must_use]
     pub fn to_json(&self) -> String {
-        json!({ "issuers": self.values(Form::Configured) }).to_string()
+        json!({ "issuers": self.entries(Form::Configured) }).to_string()
     }
 
-    pub(crate) fn values(&self, form: Form) -> Vec<Value> {
-        self.0.iter().map(|issuer| issuer.to_value(form)).collect()
+    pub(crate) fn entries(&self, form: Form) -> Vec<Entry<&Value>> {
+        self.0.iter().map(|issuer| issuer.to_entry(form)).collect()
     }
 
     /// The issuer whose tokens have the `iss` `name`.
@@ -366,12 +349,8 @@ impl Issuers {
     /// The URLs of issuers' keys: the issuer's name, the URL, and the algorithms of its keys.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, &str, &[Algorithm])> {
         self.0.iter().filter_map(|issuer| {
-            let address = issuer.address.as_ref()?;
-            Some((
-                issuer.name.as_str(),
-                address.uri.as_str(),
-                issuer.algorithms.as_slice(),
-            ))
+            let uri = issuer.address.as_ref()?.uri.as_str();
+            Some((issuer.name.as_str(), uri, issuer.algorithms.as_slice()))
         })
     }
 
@@ -392,12 +371,11 @@ impl Issuers {
     /// [`IssuersError::Shared`] names an issuer and an audience that are in both.
     pub fn check_disjoint(&self, others: &Self) -> Result<(), IssuersError> {
         for issuer in &self.0 {
-            let theirs = others.find(&issuer.name).map(|other| &other.audiences);
-            let shared = issuer
-                .audiences
-                .iter()
-                .find(|audience| theirs.is_some_and(|theirs| theirs.contains(audience)));
-            if let Some(audience) = shared {
+            let Some(other) = others.find(&issuer.name) else {
+                continue;
+            };
+            let mut audiences = issuer.audiences.iter();
+            if let Some(audience) = audiences.find(|audience| other.audiences.contains(audience)) {
                 return Err(IssuersError::Shared {
                     issuer: issuer.name.clone(),
                     audience: audience.clone(),

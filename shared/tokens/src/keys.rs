@@ -220,10 +220,8 @@ fn public_key(at: usize, member: Member) -> Result<PublicKey, KeySetError> {
     };
     let own = KeyAlgorithm::from(algorithm.in_jwt());
     let other_algorithm = common.key_algorithm.is_some_and(|named| named != own);
-    let other_use = common
-        .public_key_use
-        .is_some_and(|named| named != PublicKeyUse::Signature);
-    if other_algorithm || other_use {
+    let purpose = common.public_key_use;
+    if other_algorithm || purpose.is_some_and(|purpose| purpose != PublicKeyUse::Signature) {
         return Err(KeySetError::Purpose(kid));
     }
     Ok(PublicKey {
@@ -261,11 +259,8 @@ fn usable(parameters: &AlgorithmParameters, kid: &str) -> Option<(Algorithm, Dec
                 return None;
             }
             let jwk = json!({"kty": "RSA", "kid": kid, "n": rsa.n, "e": rsa.e});
-            Some((
-                Algorithm::RS256,
-                DecodingKey::from_rsa_raw_components(&n, &e),
-                jwk,
-            ))
+            let key = DecodingKey::from_rsa_raw_components(&n, &e);
+            Some((Algorithm::RS256, key, jwk))
         }
         _ => None,
     }

@@ -60,21 +60,19 @@ impl Published {
     /// [`KEPT_SECONDS`] old. `now_s` is in seconds since 1970.
     #[must_use]
     pub fn merge(
-        issuers: Issuers,
+        mut issuers: Issuers,
         deployers: Option<KeySet>,
         former: Option<&Self>,
         answer: impl Fn(&str) -> Option<KeySet>,
         now_s: i64,
     ) -> Merged {
-        let mut issuers = issuers;
         let mut silent_seconds = 0;
         for issuer in &mut issuers.0 {
             let former = former.and_then(|former| former.issuers.find(&issuer.name));
             silent_seconds = silent_seconds.max(fill(issuer, former, answer(&issuer.name), now_s));
         }
-        let document = Self { issuers, deployers };
         Merged {
-            document,
+            document: Self { issuers, deployers },
             silent_seconds,
         }
     }
@@ -102,7 +100,7 @@ impl Published {
     #[must_use]
     pub fn to_json(&self) -> String {
         let deployers = self.deployers.as_ref().map(KeySet::jwks).unwrap_or_default();
-        json!({"form": FORM, "issuers": self.issuers.values(Form::Published), "deployers": deployers})
+        json!({"form": FORM, "issuers": self.issuers.entries(Form::Published), "deployers": deployers})
             .to_string()
     }
 
