@@ -45,6 +45,8 @@ EMULATOR ?=
 ORDER ?=
 FOLDER ?=
 BIN := target/release
+# The option for a profile that was given to make; without it each command has a default of its own.
+OWN_PROFILE = $(if $(filter command% environment,$(origin PROFILE)),--profile $(PROFILE))
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
@@ -78,17 +80,17 @@ faults: ## run every fault alone and everything at once on three drops: SEED=1-5
 	@exec infra/tools/fault-matrix $(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DROPS),--drops $(DROPS))
 
-prescale-plan: ## print the capacity plan of a drop, with times, cost and limits: DROP=file QUOTAS=file BASELINE=file JSON=1
+prescale-plan: ## print the capacity plan of a drop, with times, cost and limits: DROP=file PROFILE=file QUOTAS=file BASELINE=file JSON=1
 	@infra/tools/build plan
 	@exec $(BIN)/prescale-plan $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) \
-		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(JSON),--json)
+		$(OWN_PROFILE) $(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(JSON),--json)
 
 calibrate: ## make a capacity profile from measured drops: FROM="file ..." PROFILE=file OUT=file
 	@infra/tools/build drop
 	@exec $(BIN)/loadtest calibrate --from $(FROM) --profile $(PROFILE) $(if $(OUT),--out $(OUT))
 
-prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: STAGE=name QUOTAS=file BASELINE=file
-	@python3 infra/tools/prescale_parameters.py $(if $(STAGE),--stage $(STAGE)) $(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) target/prescale
+prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: STAGE=name PROFILE=file QUOTAS=file BASELINE=file
+	@python3 infra/tools/prescale_parameters.py $(if $(STAGE),--stage $(STAGE)) $(OWN_PROFILE) $(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) target/prescale
 
 up: ## run the local stack until Ctrl-C; target/local/stack.json has the addresses: FAULTS=a,b
 	@infra/tools/setup test
@@ -114,11 +116,11 @@ client: ## generate a TypeScript client from docs/openapi.json and buy a unit wi
 	@infra/tools/build drop
 	@infra/tools/client
 
-scale: ## run a drop of full size in virtual time, on models of AWS's limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n QUOTAS=file BASELINE=file PLAN=off CDN=on LIFT=limit,limit DESIGN=old FIND=limit LASTS=seconds SEED=n
+scale: ## run a drop of full size in virtual time, on models of AWS's limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n PROFILE=file QUOTAS=file BASELINE=file PLAN=off CDN=on LIFT=limit,limit DESIGN=old FIND=limit LASTS=seconds SEED=n
 	@[[ "$(PLAN):$(CDN):$(FIND)" =~ ^(off)?:(on)?:(limit)?$$ ]] || { echo "PLAN=off, CDN=on, FIND=limit, or nothing" >&2; exit 2; }
 	@infra/tools/build scale
 	@exec $(BIN)/scale $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
-		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(DESIGN),--design $(DESIGN)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
+		$(OWN_PROFILE) $(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(DESIGN),--design $(DESIGN)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
 
 scale-proof: ## compare the model with load runs on this machine, drop by drop: DROPS=pairs,single SEED=1-5 SHOPPERS=n, or FROM="report ..." of runs; target/scale-proof
 	@infra/tools/setup drop

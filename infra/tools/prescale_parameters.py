@@ -1,7 +1,7 @@
 """Writes the documents of pre-scaling as Parameter Store takes them, one file each for
 `aws ssm put-parameter --cli-input-json file://FILE`: documents in a folder, drops in its folder `drops`.
 
-Usage: prescale_parameters.py [--stage NAME] [--folder infra/prescale] [--quotas FILE] [--baseline FILE] OUT
+Usage: prescale_parameters.py [--stage NAME] [--folder infra/prescale] [--profile FILE] [--quotas FILE] [--baseline FILE] OUT
 
 With --stage the names are those that the stage reads, and no drop is written, since the drops of the folder are samples.
 """
@@ -16,7 +16,7 @@ import tomllib
 MOST_BYTES = 4096
 DOCUMENTS = ["profile", "baseline", "budget", "prices", "quotas"]
 # Documents that may come from another file.
-OTHERS = ["baseline", "quotas"]
+OTHERS = ["profile", "baseline", "quotas"]
 # A run of prescale reads these quotas from AWS. The values in the file are only for plans without an account.
 ASKED = ["account_concurrency", "reserved_by_others"]
 

@@ -29,6 +29,9 @@ pub struct Files {
     #[arg(long = "documents", default_value = "infra/prescale")]
     #[arg(value_name = "DOCUMENTS")]
     pub folder: PathBuf,
+    /// The capacity profile [default: profile.toml in that folder].
+    #[arg(long)]
+    pub profile: Option<PathBuf>,
     /// The baseline [default: baseline.toml in that folder].
     #[arg(long)]
     pub baseline: Option<PathBuf>,
@@ -56,7 +59,7 @@ pub fn read(files: &Files, drop: &Path, beside: &[PathBuf]) -> anyhow::Result<In
         calendar.push(document::<DropFile>(other)?.with_moments(moment));
     }
     let documents = Documents {
-        profile: files.read("profile.toml", None)?,
+        profile: files.read("profile.toml", files.profile.as_ref())?,
         baseline: files.read("baseline.toml", files.baseline.as_ref())?,
         budget: files.read("budget.toml", None)?,
         prices: files.read("prices.toml", None)?,

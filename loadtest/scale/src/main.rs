@@ -69,6 +69,9 @@ struct Cli {
     /// The folder of pre-scaling's documents.
     #[arg(long, default_value = "infra/prescale")]
     documents: PathBuf,
+    /// The capacity profile [default: profile.toml in that folder, or profile-cdn.toml with a CDN].
+    #[arg(long)]
+    profile: Option<PathBuf>,
     /// The baseline [default: baseline.toml in that folder].
     #[arg(long)]
     baseline: Option<PathBuf>,
@@ -100,8 +103,10 @@ impl Cli {
         let (capacity, limits, times) = if self.here {
             (Capacity::here(), Limits::here(), Times::here())
         } else {
+            let behind_cdn = self.cdn.then(|| self.documents.join("profile-cdn.toml"));
             let files = Files {
                 folder: self.documents.clone(),
+                profile: self.profile.clone().or(behind_cdn),
                 baseline: self.baseline.clone(),
                 quotas: Some(self.quotas.clone()),
             };
