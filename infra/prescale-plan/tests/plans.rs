@@ -28,6 +28,34 @@ const NOW: [&str; 2] = ["--now", "2030-03-01T12:00:00Z"];
 const RAISED: [&str; 2] = ["--quotas", "infra/prescale/quotas-raised.toml"];
 
 #[test]
+fn the_profile_for_a_cdn_differs_in_the_weight_of_browsing_and_in_reads_alone() {
+    let folder = root().join("infra/prescale");
+    let drop = folder.join("drops/small.toml");
+    let profile = |profile: Option<PathBuf>| {
+        let files = Files {
+            folder: folder.clone(),
+            profile,
+            ..Files::default()
+        };
+        documents::read(&files, &drop, &[]).unwrap().documents.profile
+    };
+    let plain = profile(None);
+    let mut cdn = profile(Some(folder.join("profile-cdn.toml")));
+    assert_ne!(cdn, plain);
+    for (of_cdn, of_plain) in cdn.groups.iter_mut().zip(&plain.groups) {
+        if of_plain.name == "browse" {
+            of_cdn.weight = of_plain.weight;
+        }
+    }
+    for (of_cdn, of_plain) in cdn.tables.iter_mut().zip(&plain.tables) {
+        if ["StockTable", "StatusTable"].contains(&of_plain.table.as_str()) {
+            of_cdn.read_units_per_request = of_plain.read_units_per_request.clone();
+        }
+    }
+    assert_eq!(cdn, plain);
+}
+
+#[test]
 fn the_baseline_is_that_of_the_template() {
     let folder = root().join("infra/prescale");
     let drop = folder.join("drops/small.toml");
