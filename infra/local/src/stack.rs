@@ -24,7 +24,7 @@ use crate::mail::{self, Mailbox};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::postgres::{self, Postgres};
-use crate::runtime::{DEFAULT_ACCOUNT_CONCURRENCY, DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
+use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
 use crate::secrets::{self, Secrets};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
@@ -74,7 +74,7 @@ pub struct Options {
     #[arg(long, value_name = "PLATFORM_MS")]
     pub as_aws: Option<u64>,
     /// The largest number of concurrent invocations of all functions together, waiting ones included.
-    #[arg(long, default_value_t = DEFAULT_ACCOUNT_CONCURRENCY)]
+    #[arg(long, default_value_t = 64)]
     pub account_concurrency: usize,
     /// The functions' log level, for instance `warn`; without it the template's level.
     #[arg(long)]

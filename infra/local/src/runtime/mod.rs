@@ -58,11 +58,6 @@ pub const QUEUE_LENGTH: usize = 2_048;
 /// The default number of processes per function.
 pub const DEFAULT_CONCURRENCY: usize = 8;
 
-/// The default number of concurrent invocations of all functions together, which is that of a new AWS account. An
-/// invocation counts from its arrival. With a number near that of the processes, the invocations that wait for a busy
-/// function would keep those of other functions from their idle processes.
-pub const DEFAULT_ACCOUNT_CONCURRENCY: usize = 1_000;
-
 /// How many provisioned processes start at a time. More would take cores from processes that already serve.
 const STARTING_AHEAD: usize = 4;
 
