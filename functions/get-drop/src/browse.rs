@@ -82,12 +82,16 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
         };
         let list = self.list.read(&self.runtime, &(), read).await?;
         let now = self.runtime.now();
-        let is_after = |drop: &&ListedDrop| page.after.as_ref().is_none_or(|after| drop.position() < *after);
-        let mut found: Vec<&ListedDrop> = list.iter().filter(is_after).collect();
+        let is_after = |drop: &&ListedDrop| {
+            let after = page.after.as_ref();
+            after.is_none_or(|(starts_at, id)| drop.position() < (*starts_at, id))
+        };
+        let more_than_a_page = usize::from(page.limit) + 1;
+        let mut found: Vec<&ListedDrop> = list.iter().filter(is_after).take(more_than_a_page).collect();
         let next = page::cut(&mut found, page.limit, |drop| drop.position());
         Ok(DropList {
             drops: found.into_iter().filter_map(|drop| summary(drop, now)).collect(),
-            next_cursor: next.map(|(at, id)| encode_cursor(at, &id)),
+            next_cursor: next.map(|(at, id)| encode_cursor(at, id)),
         })
     }
 }

@@ -25,7 +25,7 @@ struct Books {
     report: stack_api::Meter,
     running: HashMap<u64, Uses>,
     functions: HashMap<(String, String, u16), FunctionUse>,
-    run_times: HashMap<String, Histogram<u64>>,
+    run_times: BTreeMap<String, Histogram<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -91,8 +91,9 @@ impl Meter {
         // An invocation that the account's concurrency limit refused never ran, so it has no run time.
         if !duration.is_zero() {
             let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-            let times = books.run_times.entry(function.to_owned());
-            times.or_insert_with(times_of_a_function).saturating_record(us);
+            update(&mut books.run_times, function, times_of_a_function, |times| {
+                times.saturating_record(us);
+            });
         }
     }
 
@@ -120,7 +121,7 @@ impl Meter {
     /// Counts an SQS request.
     pub fn sqs(&self, action: &str) {
         let requests = &mut lock(&self.books).report.sqs_requests;
-        *requests.entry(action.to_owned()).or_default() += 1;
+        update(requests, action, u64::default, |count| *count += 1);
     }
 
     /// Counts messages that were delivered to a function.
@@ -128,7 +129,7 @@ impl Meter {
         if count > 0 {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             let messages = &mut lock(&self.books).report.messages;
-            *messages.entry(queue.to_owned()).or_default() += count;
+            update(messages, queue, u64::default, |so_far| *so_far += count);
         }
     }
 
@@ -168,7 +169,19 @@ fn run_times(times: &Histogram<u64>) -> RunTimes {
 }
 
 fn add(tables: &mut BTreeMap<String, TableUse>, table: &str, used: &TableUse) {
-    *tables.entry(table.to_owned()).or_default() += used;
+    update(tables, table, TableUse::default, |entry| *entry += used);
+}
+
+/// Changes the value under `key`, which is `new` if there is none. Only a new key is copied: each request of a run books
+/// several values while it holds the lock.
+fn update<V>(map: &mut BTreeMap<String, V>, key: &str, new: fn() -> V, change: impl FnOnce(&mut V)) {
+    if let Some(value) = map.get_mut(key) {
+        change(value);
+    } else {
+        let mut value = new();
+        change(&mut value);
+        map.insert(key.to_owned(), value);
+    }
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ use ports::drops::{
 use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
 use ports::mail::{Contact, KeepContact};
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OpenPage, OrderPage,
-    PlaceOrder, Placing, PutOff, ReadOrder,
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OrderPage, PlaceOrder,
+    Placing, PutOff, ReadOrder,
 };
 use ports::payment::CardFingerprint;
 use ports::stock::{
@@ -470,7 +470,7 @@ impl ListOpenOrders for Store {
         bucket: u8,
         after: Option<&(Timestamp, OrderId)>,
         limit: u16,
-    ) -> Result<OpenPage, StoreError> {
+    ) -> Result<OrderPage, StoreError> {
         let page = self.memory.open_orders(bucket, after, limit).await?;
         let entries = page.orders.len() * SMALL_BYTES;
         let mut wanted = vec![half(Place::OrdersOpen, bucket_key(bucket), entries)];

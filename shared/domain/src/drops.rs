@@ -189,8 +189,8 @@ impl ListedDrop {
 
     /// The position in the list, which begins with the latest position.
     #[must_use]
-    pub fn position(&self) -> (Timestamp, DropId) {
-        (self.starts_at, self.id.clone())
+    pub fn position(&self) -> (Timestamp, &DropId) {
+        (self.starts_at, &self.id)
     }
 }
 

@@ -1,8 +1,6 @@
 //! Implements the drop ports: a drop is one document, written conditionally on its version. One transaction writes a
 //! published drop with all its copies. The calendar is a sparse index of the entries that lists show.
 
-use std::cmp::Reverse;
-
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Update};
@@ -145,7 +143,7 @@ impl ListDrops for DropStore {
         let items = query(request, &self.clients.tables.drops, None, usize::from(most)).await?;
         let mut drops = items.iter().map(entry_of).collect::<Result<Vec<_>, _>>()?;
         // An index does not order items with the same start.
-        drops.sort_by_cached_key(|drop| Reverse(drop.position()));
+        drops.sort_by(|one, other| other.position().cmp(&one.position()));
         Ok(drops)
     }
 }

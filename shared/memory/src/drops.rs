@@ -1,7 +1,5 @@
 //! Implements the drop, status, lease and readiness ports.
 
-use std::cmp::Reverse;
-
 use capacity::readiness::Readiness;
 use domain::drops::{Drop, DropState, ListedDrop};
 use domain::ids::{DropId, SkuId};
@@ -48,7 +46,7 @@ impl ListDrops for MemoryStore {
                 .filter(|stored| stored.drop.listed == (listing == Listing::Listed))
                 .map(|stored| stored.drop.entry())
                 .collect();
-            drops.sort_by_key(|drop| Reverse(drop.position()));
+            drops.sort_by(|one, other| other.position().cmp(&one.position()));
             drops.truncate(usize::from(most));
             Ok(drops)
         })

@@ -12,8 +12,8 @@ use domain::time::Timestamp;
 use ports::calls::TakeCalls;
 use ports::mail::{Contact, KeepContact};
 use ports::orders::{
-    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OpenPage,
-    OrderPage, PlaceOrder, Placing, PutOff, ReadOrder,
+    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OrderPage,
+    PlaceOrder, Placing, PutOff, ReadOrder,
 };
 use ports::payment::CardFingerprint;
 use ports::{Conditional, StoreError, page};
@@ -149,7 +149,7 @@ impl ListOpenOrders for MemoryStore {
         bucket: u8,
         after: Option<&(Timestamp, OrderId)>,
         limit: u16,
-    ) -> Result<OpenPage, StoreError> {
+    ) -> Result<OrderPage, StoreError> {
         self.call(Op::OpenOrders, |state| {
             let place = |order: &Order| (order.due_at, order.id.clone());
             let mut orders: Vec<Order> = state
@@ -161,7 +161,7 @@ impl ListOpenOrders for MemoryStore {
                 .collect();
             orders.sort_by_key(place);
             let next = page::cut(&mut orders, limit, place);
-            Ok(OpenPage { orders, next })
+            Ok(OrderPage { orders, next })
         })
         .await
     }

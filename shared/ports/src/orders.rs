@@ -94,9 +94,6 @@ pub trait FindDueOrders: Send + Sync {
     ) -> impl Future<Output = Result<Vec<OrderId>, StoreError>> + Send;
 }
 
-/// One page of the open orders in a bucket.
-pub type OpenPage = OrderPage;
-
 /// Lists open orders, whether they are due or not.
 pub trait ListOpenOrders: Send + Sync {
     /// Up to `limit` open orders in `bucket` after the position `after`. Each order is read strongly
@@ -106,7 +103,7 @@ pub trait ListOpenOrders: Send + Sync {
         bucket: u8,
         after: Option<&(Timestamp, OrderId)>,
         limit: u16,
-    ) -> impl Future<Output = Result<OpenPage, StoreError>> + Send;
+    ) -> impl Future<Output = Result<OrderPage, StoreError>> + Send;
 }
 
 /// Changes the due time of an open order.

@@ -11,8 +11,8 @@ use loadtest::audit::Promise;
 use memory::MemoryStore;
 use ports::calls::TakeCalls;
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OpenPage, OrderPage,
-    PlaceOrder, Placing, PutOff, ReadOrder,
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OrderPage, PlaceOrder,
+    Placing, PutOff, ReadOrder,
 };
 use ports::payment::CardFingerprint;
 use ports::{Conditional, StoreError};
@@ -137,7 +137,7 @@ impl ListOpenOrders for Ports {
         bucket: u8,
         after: Option<&(Timestamp, OrderId)>,
         limit: u16,
-    ) -> Result<OpenPage, StoreError> {
+    ) -> Result<OrderPage, StoreError> {
         let of = || format!("in bucket {bucket}");
         let act = |memory: MemoryStore| async move { memory.open_orders(bucket, after, limit).await };
         self.read("open orders", true, of, act).await

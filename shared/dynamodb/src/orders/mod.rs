@@ -11,8 +11,8 @@ use domain::order::{Order, OrderStep};
 use domain::time::Timestamp;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use ports::orders::{
-    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage,
-    PlaceOrder, Placing, PutOff, ReadOrder,
+    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder,
+    Placing, PutOff, ReadOrder,
 };
 use ports::stock::Consistency::Strong;
 use ports::{Conditional, StoreError, page};
@@ -162,7 +162,7 @@ impl ListOpenOrders for OrderStore {
         bucket: u8,
         after: Option<&(Timestamp, OrderId)>,
         limit: u16,
-    ) -> Result<OpenPage, StoreError> {
+    ) -> Result<OrderPage, StoreError> {
         let table = &self.clients.tables.orders;
         let from = after.map(|(due_at, id)| {
             Item::from([
@@ -189,7 +189,7 @@ impl ListOpenOrders for OrderStore {
             .map(|(_, id)| async move { self.read(&id).await });
         let found: Vec<_> = stream::iter(read).buffered(READS_AT_ONCE).try_collect().await?;
         let orders = found.into_iter().flatten().filter(|order| order.status.is_open());
-        Ok(OpenPage {
+        Ok(OrderPage {
             orders: orders.collect(),
             next,
         })
