@@ -152,7 +152,8 @@ replay: ## replay one drop and print its history: SEED=n (OF=orders) or PLAN=fil
 mutants: ## change the rules of shared/domain one at a time; its tests must notice each change: RULES="shard plan"; target/mutants
 	@infra/tools/setup mutants
 	@mkdir -p target
-	@PROPTEST_CASES=$(or $(CASES),64) CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build .tools/bin/cargo-mutants mutants --package domain \
+	@# Each job builds in its own copy of the tree: jobs that share a target folder would test each other's changes.
+	@PROPTEST_CASES=$(or $(CASES),64) env -u CARGO_TARGET_DIR .tools/bin/cargo-mutants mutants --package domain --jobs 2 \
 		$(foreach rule,$(RULES),--file shared/domain/src/$(rule).rs) --output target/mutants
 
 lint: ## check formatting, clippy's lints and dependencies

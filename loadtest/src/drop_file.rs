@@ -226,6 +226,7 @@ impl DropFile {
             b.double_clicks,
             b.reloads,
             b.tries_again_after_decline,
+            b.declines_always,
         ] {
             ensure!((0.0..=1.0).contains(&chance), "probabilities lie between 0 and 1");
         }

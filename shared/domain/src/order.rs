@@ -1261,13 +1261,78 @@ mod tests {
                 "{code}"
             );
         }
-        for code in [
-            "try_again_later",
-            "processing_error",
-            "issuer_not_available",
-            "reenter_transaction",
+    }
+
+    #[test]
+    fn a_decline_code_that_helps_the_shopper_has_its_own_reason() {
+        let reasons = [
+            (
+                DeclineReason::InsufficientFunds,
+                "insufficient_funds card_velocity_exceeded withdrawal_count_limit_exceeded",
+            ),
+            (DeclineReason::ExpiredCard, "expired_card"),
+            (
+                DeclineReason::IncorrectDetails,
+                "incorrect_number invalid_number incorrect_cvc invalid_cvc incorrect_zip invalid_expiry_month \
+                 invalid_expiry_year incorrect_pin invalid_pin",
+            ),
+            (
+                DeclineReason::AuthenticationFailed,
+                "authentication_required payment_intent_authentication_failure",
+            ),
+            (
+                DeclineReason::NotSupported,
+                "card_not_supported currency_not_supported invalid_account transaction_not_allowed \
+                 service_not_allowed not_permitted",
+            ),
+            (
+                DeclineReason::TryAgain,
+                "try_again_later processing_error issuer_not_available reenter_transaction",
+            ),
+        ];
+        for (reason, codes) in reasons {
+            for code in codes.split_whitespace() {
+                assert_eq!(DeclineReason::of_code(code), reason, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_order_reports_its_try_its_declines_its_page_and_its_end() {
+        let placed = order();
+        assert_eq!(placed.current_try().map(|one| one.n), Some(1));
+        assert_eq!(
+            (placed.declines(), placed.page(), placed.is_not_at_gateway()),
+            (0, None, false)
+        );
+        let acting = after(&[0, 1]);
+        let page = acting.page().unwrap();
+        assert_eq!(page.len(), 8);
+        let other = acting
+            .require_action("https://bank.example/2".into(), now())
+            .unwrap();
+        assert_ne!(other.order.page().unwrap(), page);
+        let third = after(&[0, 9, 12, 9, 12]);
+        assert_eq!(
+            (third.declines(), third.current_try().map(|one| one.n)),
+            (2, Some(3))
+        );
+        let mut full = third.clone();
+        full.tries.extend(third.tries.first().cloned());
+        assert!(
+            third.may_try_again() && !full.may_try_again(),
+            "MAX_TRIES are used up"
+        );
+        let request = Fingerprint::of_request(b"k6", b"60");
+        assert_eq!(after(&[0, 6]).kept, Some(request));
+        for (steps, lapse) in [
+            (&[0, 4][..], true),
+            (&[0, 3], true),
+            (&[5], false),
+            (&[0, 2], false),
+            (&[0], false),
         ] {
-            assert_eq!(DeclineReason::of_code(code), DeclineReason::TryAgain, "{code}");
+            assert_eq!(after(steps).counts_as_lapse(), lapse, "{steps:?}");
         }
     }
 
