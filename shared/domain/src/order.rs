@@ -1323,6 +1323,13 @@ mod tests {
             third.may_try_again() && !full.may_try_again(),
             "MAX_TRIES are used up"
         );
+        let turned = Order {
+            turn: Turn::Shopper,
+            ..third.clone()
+        };
+        for (order, follows) in [(&third, true), (&full, false), (&turned, false)] {
+            assert_eq!(order.follows_from_history(), follows, "{order:?}");
+        }
         let request = Fingerprint::of_request(b"k6", b"60");
         assert_eq!(after(&[0, 6]).kept, Some(request));
         for (steps, lapse) in [
