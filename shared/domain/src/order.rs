@@ -1138,6 +1138,8 @@ mod tests {
         );
         let failed = apply(&after(&[0]), 9).unwrap().order;
         assert_eq!(pauses(&failed, 3), [30, 30, 60]);
+        let leaving = apply(&acting, 5).unwrap().order;
+        assert_eq!(pauses(&leaving, 3), [15, 15, 30], "only the gateway is asked");
     }
 
     #[test]
@@ -1332,6 +1334,14 @@ mod tests {
         }
         let request = Fingerprint::of_request(b"k6", b"60");
         assert_eq!(after(&[0, 6]).kept, Some(request));
+        for (steps, waits) in [
+            (&[][..], true),
+            (&[0, 9, 5], true),
+            (&[0, 1], false),
+            (&[0, 2], false),
+        ] {
+            assert_eq!(after(steps).waits_for_gateway(), waits, "{steps:?}");
+        }
         for (steps, lapse) in [
             (&[0, 4][..], true),
             (&[0, 3], true),
