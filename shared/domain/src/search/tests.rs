@@ -1122,3 +1122,57 @@ proptest! {
         prop_assert_eq!(writes, u32::from(outcome.is_ok()));
     }
 }
+
+#[test]
+fn without_a_look_left_no_further_shard_is_read() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let newer = NOW.plus_millis(1);
+    let step = count(own_are_empty(&wanted)).showed(Some((newer, &[24; 10])), 0);
+    assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
+}
+
+#[test]
+fn a_shard_that_had_enough_units_is_no_scarcity() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let mut step = shows(wanted.search(None, None), |_| shard(2, []));
+    for _ in 0..MOST_WRITES {
+        step = write(step).refused(Some(shard(2, [])));
+    }
+    let step = count(step).showed(None, 0);
+    assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
+}
+
+#[test]
+fn a_look_at_further_shards_is_told_from_the_first_one() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    assert!(!look(wanted.search(None, None)).is_further());
+    assert!(look(count(own_are_empty(&wanted)).showed(None, MOST_FURTHER)).is_further());
+}
+
+#[test]
+fn only_a_refusal_that_a_newer_drop_may_contradict_needs_it() {
+    let id = ten_shards().wanted().key(0).drop;
+    let reservation = ordered(1, "k").reservation_in(&ShardKey {
+        drop: id,
+        sku: "TEE".parse().unwrap(),
+        index: 0,
+    });
+    for (refused, needs) in [
+        (Refused::UnknownDrop, true),
+        (Refused::Paused, true),
+        (Refused::Closed, true),
+        (Refused::SoldOut(Availability::Gone), true),
+        (Refused::SoldOut(Availability::AllHeld), false),
+        (Refused::UnknownSku, false),
+        (Refused::NotOpen { in_ms: 1 }, false),
+        (Refused::FewerLeft(1), false),
+        (Refused::LimitReached, false),
+        (Refused::Exists(reservation), false),
+        (Refused::Crowded { in_ms: 1 }, false),
+    ] {
+        assert_eq!(refused.needs_the_newest_drop(), needs, "{refused}");
+    }
+}
