@@ -50,6 +50,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     15,
     Trigger::Queue {
         batch_size: 10,
+        window_seconds: 0,
         max_concurrency: 2,
         max_receives: 20,
     },

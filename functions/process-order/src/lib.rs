@@ -76,6 +76,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     PROCESS_ORDER_TIMEOUT_SECONDS,
     Trigger::Queue {
         batch_size: PAYMENTS_BATCH,
+        window_seconds: 0,
         max_concurrency: WORKERS,
         max_receives: 8,
     },

@@ -149,11 +149,11 @@ where
         let until = until.plus_millis(OVERRUN_MS);
         let first = self.runtime.random() % u64::from(OPEN_BUCKETS);
         let first = u8::try_from(first).unwrap_or(0);
-        for n in 0..OPEN_BUCKETS {
+        for bucket in (first..OPEN_BUCKETS).chain(0..first) {
             if self.runtime.now() >= until {
                 break;
             }
-            pass += self.bucket((first + n) % OPEN_BUCKETS, until).await;
+            pass += self.bucket(bucket, until).await;
         }
         pass
     }

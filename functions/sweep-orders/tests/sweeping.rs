@@ -122,13 +122,13 @@ async fn an_order_that_waits_for_its_shopper_is_looked_at_more_often() {
 
 #[tokio::test]
 async fn all_buckets_are_swept() {
-    let (bench, orders) = Bench::with_orders(600).await;
+    let (bench, orders) = Bench::with_orders(4_000).await;
     let buckets: BTreeSet<_> = orders.iter().map(|order| order.open_bucket().unwrap()).collect();
     assert_eq!(buckets, (0..OPEN_BUCKETS).collect());
     bench.due();
     let swept = bench.sweep().await;
-    assert_eq!(swept.found, 600);
-    assert_eq!(swept.reminded, 600);
+    assert_eq!(swept.found, 4_000);
+    assert_eq!(swept.reminded, 4_000);
     assert_eq!(swept.failed, 0);
     let reminded: BTreeSet<_> = bench.reminders().into_iter().map(|(id, _)| id).collect();
     assert_eq!(reminded, orders.iter().map(|order| order.id.clone()).collect());
@@ -217,7 +217,7 @@ async fn an_order_that_cannot_be_read_or_written_holds_no_other_up() {
 #[tokio::test]
 async fn a_bucket_that_cannot_be_read_holds_no_other_up() {
     // There are so many orders that no bucket is empty.
-    let (bench, orders) = Bench::with_orders(600).await;
+    let (bench, orders) = Bench::with_orders(4_000).await;
     bench.due();
     bench.store.fail_nth(Op::DueOrders, 5, Fault::Broken);
     let swept = bench.sweep().await;

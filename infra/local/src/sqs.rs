@@ -181,6 +181,19 @@ impl Sqs {
     /// # Errors
     /// When SQS refuses the action.
     pub async fn receive(&self, queue: &str, count: usize) -> Result<Vec<Message>, SqsError> {
+        self.receive_within(queue, count, LONGEST_WAIT).await
+    }
+
+    /// Receives up to `count` messages for a function, and waits for the first as long as `wait`, in whole seconds.
+    ///
+    /// # Errors
+    /// When SQS refuses the action.
+    pub async fn receive_within(
+        &self,
+        queue: &str,
+        count: usize,
+        wait: Duration,
+    ) -> Result<Vec<Message>, SqsError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Received {
@@ -191,7 +204,7 @@ impl Sqs {
         let input = json!({
             "QueueUrl": self.queue_url(queue),
             "MaxNumberOfMessages": count,
-            "WaitTimeSeconds": self.faults.patience(queue, LONGEST_WAIT).as_secs(),
+            "WaitTimeSeconds": self.faults.patience(queue, wait).as_secs(),
             "AttributeNames": ["All"],
             "MessageSystemAttributeNames": ["All"],
             "MessageAttributeNames": ["All"],

@@ -28,7 +28,7 @@ const NOW: [&str; 2] = ["--now", "2030-03-01T12:00:00Z"];
 const RAISED: [&str; 2] = ["--quotas", "infra/prescale/quotas-raised.toml"];
 
 #[test]
-fn the_profile_for_a_cdn_differs_in_weights_and_reads_alone() {
+fn the_profile_for_a_cdn_differs_in_weights_reads_and_the_stocks_headroom_alone() {
     let folder = root().join("infra/prescale");
     let drop = folder.join("drops/small.toml");
     let profile = |profile: Option<PathBuf>| {
@@ -48,8 +48,9 @@ fn the_profile_for_a_cdn_differs_in_weights_and_reads_alone() {
         }
     }
     for (of_cdn, of_plain) in cdn.tables.iter_mut().zip(&plain.tables) {
-        if ["StockTable", "StatusTable"].contains(&of_plain.table.as_str()) {
-            of_cdn.read_units_per_request = of_plain.read_units_per_request.clone();
+        of_cdn.read_units_per_request = of_plain.read_units_per_request.clone();
+        if of_plain.table == "StockTable" {
+            of_cdn.headroom = of_plain.headroom;
         }
     }
     assert_eq!(cdn, plain);

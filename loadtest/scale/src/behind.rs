@@ -30,6 +30,8 @@ use crate::world::World;
 
 /// The pause of an event source before it tries a batch of the stream again, in µs. The value is assumed.
 const RETRY_US: i64 = 1_000_000;
+/// The time between two looks for more messages while a batch is collected, in microseconds.
+const LOOK_AGAIN_US: i64 = 100_000;
 
 /// The delivery delay of a webhook's hint, in µs, as `shared/queues` sends it.
 const HINT_US: i64 = 1_000_000;
@@ -106,19 +108,32 @@ const fn source(of: Destination) -> &'static str {
     }
 }
 
-/// The largest number of messages in a batch, of concurrent batches, and of receives of a message.
-fn trigger(of: Destination) -> (usize, u32, u32) {
+/// The limits of a queue's event source.
+struct Source {
+    /// The largest number of messages in a batch.
+    batch: usize,
+    /// How long a batch is collected until it is full, in microseconds.
+    window_us: i64,
+    /// The largest number of concurrent batches.
+    concurrency: u32,
+    /// The largest number of receives of a message.
+    receives: u32,
+}
+
+fn trigger(of: Destination) -> Source {
     match consumer(of).limits().trigger {
         Trigger::Queue {
             batch_size,
+            window_seconds,
             max_concurrency,
             max_receives,
-        } => (
-            usize::try_from(batch_size).unwrap_or(1),
-            max_concurrency,
-            max_receives,
-        ),
-        _ => (1, 1, 1),
+        } => Source {
+            batch: usize::try_from(batch_size).unwrap_or(1),
+            window_us: i64::from(window_seconds) * 1_000_000,
+            concurrency: max_concurrency,
+            receives: max_receives,
+        },
+        _ => unreachable!("a queue invokes each consumer"),
     }
 }
 
@@ -250,14 +265,14 @@ impl Behind {
         let (most, pollers) = match polling {
             Some(Polling::MaximumConcurrency(most)) => (most, pollers.min(aws.pollers_most)),
             Some(provisioned) => (u32::MAX, provisioned.invocations()),
-            None => (trigger(of).1, pollers),
+            None => (trigger(of).concurrency, pollers),
         };
         pollers.min(most)
     }
 
     /// Starts consumers for the available messages.
     fn poll(self: &Arc<Self>, of: Destination) {
-        let batch = trigger(of).0;
+        let batch = trigger(of).batch;
         loop {
             {
                 let mut queue = self.queue(of);
@@ -273,17 +288,30 @@ impl Behind {
             let behind = Arc::clone(self);
             self.world.start(async move {
                 behind.world.takes(behind.world.settings.times.queue_us).await;
-                while behind.consume(of, batch).await {}
+                while behind.consume(of).await {}
                 behind.queue(of).batches -= 1;
             });
         }
     }
 
+    /// Waits until the available messages are a full batch, or the window has passed. It does not wait when no message
+    /// is available.
+    async fn collect(&self, of: Destination, source: &Source) {
+        let is_part = || (1..source.batch).contains(&self.queue(of).waiting.len());
+        let timeline = &self.world.timeline;
+        let end_us = timeline.now_us() + source.window_us;
+        while is_part() && timeline.now_us() < end_us {
+            timeline.sleep(LOOK_AGAIN_US).await;
+        }
+    }
+
     /// Passes one batch to the function; false if there is none.
-    async fn consume(self: &Arc<Self>, of: Destination, most: usize) -> bool {
+    async fn consume(self: &Arc<Self>, of: Destination) -> bool {
+        let source = trigger(of);
+        self.collect(of, &source).await;
         let batch: Vec<Message> = {
             let mut queue = self.queue(of);
-            let size = most.min(queue.waiting.len());
+            let size = source.batch.min(queue.waiting.len());
             let mut batch: Vec<Message> = queue.waiting.drain(..size).collect();
             batch.iter_mut().for_each(|message| message.receives += 1);
             queue.away += batch.len() as u64;
@@ -313,7 +341,7 @@ impl Behind {
         {
             let mut queue = self.queue(of);
             let before = again.len();
-            again.retain(|message| message.receives < trigger(of).2);
+            again.retain(|message| message.receives < trigger(of).receives);
             queue.dead += (before - again.len()) as u64;
             queue.away -= (handed - again.len()) as u64;
         }

@@ -85,8 +85,8 @@ pub const TRANSACTION_WRITES: usize = 100;
 pub const STATUS_REPLICAS: u8 = 64;
 /// The number of buckets of the sparse index of open orders. Each bucket is one key of the index, and a key
 /// takes 1,000 write units a second. An order costs about five write units of the index from checkout to its
-/// end, so 128 buckets take 25,000 orders a second. A pass over empty buckets costs 64 read units.
-pub const OPEN_BUCKETS: u8 = 128;
+/// end, so 255 buckets take 50,000 orders a second. A pass over empty buckets costs 128 read units.
+pub const OPEN_BUCKETS: u8 = 255;
 
 /// The time limit of an API function, in seconds. The template repeats the number, and a test compares both.
 pub const API_TIMEOUT_SECONDS: u32 = 10;
@@ -292,6 +292,8 @@ pub enum Trigger {
     Queue {
         /// The most messages in one invocation.
         batch_size: u32,
+        /// How long an invocation waits for more messages until the batch is full, in seconds.
+        window_seconds: u32,
         /// The most invocations at the same time.
         max_concurrency: u32,
         /// The number of times that a message is received before it moves to the dead-letter queue.
@@ -334,10 +336,15 @@ impl FunctionLimits {
         self.timeout_seconds as i64 * 1000
     }
 
-    /// How long a queue hides a received message, in seconds. AWS requires six times the function's time
-    /// limit, so that a throttled or repeated batch is not received twice in this time.
+    /// How long a queue hides a received message, in seconds. AWS asks for six times the function's time
+    /// limit and the time in which a batch is collected, so that a throttled or repeated batch is not received
+    /// twice in this time.
     #[must_use]
     pub const fn visibility_seconds(&self) -> u32 {
-        6 * self.timeout_seconds
+        let window_seconds = match self.trigger {
+            Trigger::Queue { window_seconds, .. } => window_seconds,
+            _ => 0,
+        };
+        6 * self.timeout_seconds + window_seconds
     }
 }

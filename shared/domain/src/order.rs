@@ -346,7 +346,8 @@ serde_as_text!(Fingerprint);
 #[must_use]
 pub fn bucket_of(id: &OrderId) -> u8 {
     let bytes = id.as_str().bytes();
-    bytes.fold(0u8, |sum, b| sum.wrapping_mul(31).wrapping_add(b)) % OPEN_BUCKETS
+    let hash = bytes.fold(0u32, |sum, b| sum.wrapping_mul(31).wrapping_add(u32::from(b)));
+    u8::try_from(hash % u32::from(OPEN_BUCKETS)).unwrap_or(0)
 }
 
 impl Order {
@@ -1381,7 +1382,7 @@ mod tests {
     #[test]
     fn an_order_keeps_its_bucket() {
         assert_eq!(order().open_bucket(), Some(49));
-        let buckets: std::collections::BTreeSet<Option<u8>> = (0..2_000u16)
+        let buckets: std::collections::BTreeSet<Option<u8>> = (0..4_000u16)
             .map(|index| {
                 let mut reservation = order().reservation;
                 reservation.shard.index = index;

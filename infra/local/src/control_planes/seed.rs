@@ -134,6 +134,7 @@ pub(super) async fn seed(
                 "FunctionName": format!("{name}:{alias}"),
                 "EventSourceArn": queue_arn(&source.queue),
                 "BatchSize": source.batch_size,
+                "MaximumBatchingWindowInSeconds": source.window.as_secs(),
                 "FunctionResponseTypes": ["ReportBatchItemFailures"],
                 "ScalingConfig": {"MaximumConcurrency": source.max_concurrency},
                 // The emulated mapping polls nothing, since the queues are in this stack.

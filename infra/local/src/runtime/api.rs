@@ -63,7 +63,8 @@ async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Reply {
         Next::Work(work) => work,
         Next::Idle(work) => match work.await {
             Ok(work) => work,
-            Err(_) => return bare(StatusCode::SERVICE_UNAVAILABLE, ""),
+            // The process is about to be ended too. It would take any answer for work.
+            Err(_) => std::future::pending().await,
         },
         Next::Never => std::future::pending().await,
     };

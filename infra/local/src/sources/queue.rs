@@ -6,15 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{BatchReport, Context};
+use crate::sqs::{Sqs, SqsError};
 use crate::template::{QueueSource, REGION, queue_arn};
 use crate::wire::Message;
+
+/// The time between two looks for more messages while a batch is collected.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Polls the queue until the returned future is dropped.
 pub(super) async fn poll(function: String, source: QueueSource, context: Context) {
@@ -26,7 +30,7 @@ pub(super) async fn poll(function: String, source: QueueSource, context: Context
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let messages = match context.sqs.receive(&source.queue, source.batch_size).await {
+        let messages = match batch(&context.sqs, &source).await {
             Ok(messages) => messages,
             Err(error) => {
                 tracing::error!(queue = %source.queue, %error, "the queue could not be read; the next try is in 1 s");
@@ -43,6 +47,26 @@ pub(super) async fn poll(function: String, source: QueueSource, context: Context
             drop(place);
         });
     }
+}
+
+/// Receives the next batch: waits for its first message, then collects more until the batch is full or the source's
+/// window has passed.
+async fn batch(sqs: &Sqs, source: &QueueSource) -> Result<Vec<Message>, SqsError> {
+    let (queue, most) = (&source.queue, source.batch_size);
+    let mut batch = sqs.receive(queue, most).await?;
+    let end = Instant::now() + source.window;
+    while (1..most).contains(&batch.len()) && Instant::now() < end {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        // After an error the messages so far are the batch, and the next poll reports the error.
+        let Ok(more) = sqs
+            .receive_within(queue, most - batch.len(), Duration::ZERO)
+            .await
+        else {
+            break;
+        };
+        batch.extend(more);
+    }
+    Ok(batch)
 }
 
 async fn deliver(context: &Context, source: &QueueSource, function: &str, messages: &[Message]) {

@@ -38,6 +38,7 @@ pub(super) struct HttpEvent {
 pub(super) struct SqsEvent {
     queue: String,
     batch_size: Option<usize>,
+    maximum_batching_window_in_seconds: Option<u64>,
     #[serde(default)]
     function_response_types: Vec<String>,
     scaling_config: Option<Scaling>,
@@ -114,6 +115,7 @@ impl Event {
                 id,
                 queue: name_in_arn(&event.queue).unwrap_or_default().to_owned(),
                 batch_size: event.batch_size.unwrap_or(10).clamp(1, 10),
+                window: Duration::from_secs(event.maximum_batching_window_in_seconds.unwrap_or(0)),
                 max_concurrency: event.scaling_config.map_or(1_000, |s| s.maximum_concurrency),
                 partial: partial(&event.function_response_types),
             }),

@@ -99,6 +99,8 @@ pub struct QueueSource {
     pub queue: String,
     /// The largest number of messages per invocation.
     pub batch_size: usize,
+    /// How long an invocation waits for more messages until the batch is full.
+    pub window: Duration,
     /// The largest number of concurrent invocations.
     pub max_concurrency: usize,
     /// Whether the function's answer names the failed messages of a batch.

@@ -86,6 +86,7 @@ fn queue_model() -> Model {
         id: "WorkerWork".to_owned(),
         queue: "work".to_owned(),
         batch_size: 10,
+        window: Duration::ZERO,
         max_concurrency: 2,
         partial: true,
     }];
@@ -150,6 +151,41 @@ async fn of_a_batch_only_what_failed_comes_again_and_then_goes_to_the_dead() {
         ["failed bad-two", "failed bad-two", "handled one", "handled three"]
     );
     assert_eq!(rig.sqs.receive("dead", 10).await.unwrap()[0].body, "bad-two");
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_collected_until_it_is_full() {
+    let mut model = queue_model();
+    let source = &mut model.functions.get_mut("worker").unwrap().queues[0];
+    (source.batch_size, source.window) = (3, Duration::from_secs(3_600));
+    model.queues.get_mut("work").unwrap().visibility = Duration::from_secs(3_600);
+    let rig = Rig::start(&model).await;
+    for body in ["one", "two", "three"] {
+        rig.sqs.send("work", body).await.unwrap();
+        until("the message is received", || async {
+            rig.sqs.depth("work").await.unwrap().visible == 0
+        })
+        .await;
+    }
+    until("the batch is handled", || async {
+        rig.bench.notes() == ["handled one", "handled two", "handled three"]
+    })
+    .await;
+    assert_eq!(rig.bench.functions.figures()[0].invocations, 1);
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_a_batch_is_handled_when_the_window_has_passed() {
+    let mut model = queue_model();
+    model.functions.get_mut("worker").unwrap().queues[0].window = Duration::from_millis(200);
+    let rig = Rig::start(&model).await;
+    rig.sqs.send("work", "one").await.unwrap();
+    until("the message is handled", || async {
+        rig.bench.notes() == ["handled one"]
+    })
+    .await;
     rig.bench.functions.stop().await;
 }
 

@@ -35,6 +35,7 @@ fn in_template(model: &Model, name: &str) -> FunctionLimits {
         ([_, ..], [], [], []) => Trigger::Http,
         ([], [source], [], []) => Trigger::Queue {
             batch_size: number(source.batch_size),
+            window_seconds: number(source.window.as_secs()),
             max_concurrency: number(source.max_concurrency),
             max_receives: model.queues[&source.queue].redrive.as_ref().unwrap().1,
         },
