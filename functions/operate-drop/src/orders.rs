@@ -59,7 +59,7 @@ pub async fn list<O: ListOpenOrders, R: Runtime>(
         if after.is_none() {
             bucket += 1;
         }
-        let is_end = bucket >= OPEN_BUCKETS;
+        let is_end = bucket == OPEN_BUCKETS;
         if full || is_end {
             // After the last order of a bucket, the next page continues with the next bucket.
             let next = after.or(last).filter(|_| !is_end);
