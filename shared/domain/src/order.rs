@@ -1381,7 +1381,7 @@ mod tests {
     /// the number.
     #[test]
     fn an_order_keeps_its_bucket() {
-        assert_eq!(order().open_bucket(), Some(49));
+        assert_eq!(order().open_bucket(), Some(19));
         let buckets: std::collections::BTreeSet<Option<u8>> = (0..4_000u16)
             .map(|index| {
                 let mut reservation = order().reservation;
