@@ -5,6 +5,7 @@ SHELL := /usr/bin/env bash
 
 DROP ?= loadtest/drops/default.toml
 SHOPPERS ?=
+EXPECTS ?=
 SEED ?=
 CASES ?=
 FUZZ_SECONDS ?=
@@ -116,10 +117,10 @@ client: ## generate a TypeScript client from docs/openapi.json and buy a unit wi
 	@infra/tools/build drop
 	@infra/tools/client
 
-scale: ## run a drop of full size in virtual time, on models of AWS's limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n PROFILE=file QUOTAS=file BASELINE=file PLAN=off CDN=on LIFT=limit,limit DESIGN=old FIND=limit LASTS=seconds SEED=n
+scale: ## run a drop of full size in virtual time, on models of AWS's limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n EXPECTS=n UNITS=n PROFILE=file QUOTAS=file BASELINE=file PLAN=off CDN=on LIFT=limit,limit DESIGN=old FIND=limit LASTS=seconds SEED=n
 	@[[ "$(PLAN):$(CDN):$(FIND)" =~ ^(off)?:(on)?:(limit)?$$ ]] || { echo "PLAN=off, CDN=on, FIND=limit, or nothing" >&2; exit 2; }
 	@infra/tools/build scale
-	@exec $(BIN)/scale $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
+	@exec $(BIN)/scale $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(EXPECTS),--expects $(EXPECTS)) $(if $(UNITS),--units $(UNITS)) \
 		$(OWN_PROFILE) $(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(DESIGN),--design $(DESIGN)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
 
 scale-proof: ## compare the model with load runs on this machine, drop by drop: DROPS=pairs,single SEED=1-5 SHOPPERS=n, or FROM="report ..." of runs; target/scale-proof

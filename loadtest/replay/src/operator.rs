@@ -120,12 +120,13 @@ impl Operator {
                     world.note("cancelled");
                 }
             }
-            ActKind::Decide { ends } => self.decide(nth, ends).await,
+            ActKind::Decide { ends } => self.decide(&format!("decide-{nth}"), ends).await,
         }
     }
 
-    /// Keeps or ends each order that has waited too long for the gateway, of the first page of such orders.
-    async fn decide(&self, nth: usize, ends: bool) {
+    /// Keeps or ends each order that has waited too long for the gateway, of the first page of such orders. The requests
+    /// have the idempotency key `key`.
+    pub async fn decide(&self, key: &str, ends: bool) {
         let path = "/operator/orders?turn=gateway&limit=50";
         let listed = Call::new(Function::OperateDrop, Method::GET, path);
         let Some(listed) = self.settled(&listed, &[200]).await else {
@@ -136,7 +137,7 @@ impl Operator {
         for order in orders.into_iter().flatten().filter(|order| order.late) {
             let act = if ends { "end" } else { "keep" };
             let path = format!("/operator/orders/{}/{act}", order.order_id);
-            let call = Call::new(Function::OperateDrop, Method::POST, path).key(format!("decide-{nth}"));
+            let call = Call::new(Function::OperateDrop, Method::POST, path).key(key.to_owned());
             let call = if ends {
                 world.record(Entry::EndAsked {
                     at_ms: world.now().as_millis(),

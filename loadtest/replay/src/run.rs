@@ -29,6 +29,8 @@ use crate::world::{Tallies, World};
 
 /// More steps than a small drop can need. A run that makes more has not drained.
 const MOST_STEPS: u64 = 3_000_000;
+/// The time between two decisions of the operator while a drop drains, in milliseconds.
+const DECIDES_MS: i64 = 60_000;
 /// The longest time that a drop may take to drain after the last fault, in milliseconds. Every message may have to
 /// be redelivered several times.
 const DRAIN_MS: i64 = 1_800_000;
@@ -89,6 +91,8 @@ async fn play(fleet: Arc<Fleet>, put_on_sale: Arc<Mutex<OnSale>>) {
         world.tell(|| "it was not published in time".to_owned());
         return;
     }
+    let token = Arc::clone(&fleet.keys.operator_token);
+    let closing = Operator::new(Client::new(&fleet, "closing".to_owned(), token), drop.clone());
     let operated = operator.operate(on_sale);
     let mut devices: BTreeMap<u32, usize> = BTreeMap::new();
     let mut visits = Vec::new();
@@ -112,7 +116,7 @@ async fn play(fleet: Arc<Fleet>, put_on_sale: Arc<Mutex<OnSale>>) {
     let cancelled = on_sale.cancelled_ms.is_some();
     *lock(&put_on_sale) = on_sale;
     join_all(visits).await;
-    drain(&fleet, &drop, cancelled).await;
+    drain(&fleet, &drop, cancelled, &closing).await;
     if let Some(ms) = plan.system.redrive_ms {
         world.timeline.leap(1_000 * i64::from(ms));
         let moved = fleet.services.deliveries.redrive(world);
@@ -120,7 +124,7 @@ async fn play(fleet: Arc<Fleet>, put_on_sale: Arc<Mutex<OnSale>>) {
         if moved > 0 {
             world.note("dead letters were moved back");
         }
-        drain(&fleet, &drop, cancelled).await;
+        drain(&fleet, &drop, cancelled, &closing).await;
     }
 }
 
@@ -168,10 +172,13 @@ fn take_samples(fleet: &Arc<Fleet>) {
     });
 }
 
-/// Waits until no work is left, and reports a drop that takes too long.
-async fn drain(fleet: &Fleet, drop: &DropId, cancelled: bool) {
+/// Waits until no work is left, and reports a drop that takes too long. An order for which the gateway has stored a
+/// failure under each key waits until the operator ends it, as the alarm for such orders asks.
+async fn drain(fleet: &Fleet, drop: &DropId, cancelled: bool, operator: &Operator) {
     let (world, services) = (&fleet.world, &fleet.services);
-    let until_ms = world.now_ms().max(i64::from(world.plan.system.calm_ms)) + DRAIN_MS;
+    let begun_ms = world.now_ms().max(i64::from(world.plan.system.calm_ms));
+    let until_ms = begun_ms + DRAIN_MS;
+    let mut decides_ms = begun_ms + 1_000 * i64::from(world.plan.drop.gateway_wait_seconds);
     world.tell(|| "everybody has left".to_owned());
     loop {
         let drained = !world.is_busy()
@@ -191,6 +198,10 @@ async fn drain(fleet: &Fleet, drop: &DropId, cancelled: bool) {
                 services.deliveries.left()
             );
             return world.broken(Promise::NotDrained, what);
+        }
+        if world.now_ms() >= decides_ms {
+            operator.decide(&format!("closing-{decides_ms}"), true).await;
+            decides_ms += DECIDES_MS;
         }
         world.sleep(SAMPLE_MS).await;
     }

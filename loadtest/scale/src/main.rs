@@ -42,6 +42,9 @@ struct Cli {
     /// The number of shoppers; without it the full size of the crowd.
     #[arg(long)]
     shoppers: Option<u32>,
+    /// The operator's estimate of the number of shoppers (`expected_shoppers`); without it the number itself.
+    #[arg(long)]
+    expects: Option<u32>,
     /// Units on sale.
     #[arg(long, default_value_t = 10_000)]
     units: u32,
@@ -126,6 +129,7 @@ impl Cli {
             shape: self.crowd,
             drop: self.drop.clone(),
             shoppers,
+            expects: self.expects,
             units,
             skus: self.skus.unwrap_or(skus),
             cdn: self.cdn,

@@ -329,6 +329,7 @@ impl Settings {
             shape: Shape::Steep,
             drop: None,
             shoppers: 0,
+            expects: None,
             units: 1,
             skus: 1,
             cdn: false,
@@ -392,6 +393,8 @@ pub struct Settings {
     pub drop: Option<PathBuf>,
     /// The number of shoppers.
     pub shoppers: u32,
+    /// The operator's estimate of the number of shoppers; `None` if it is exact.
+    pub expects: Option<u32>,
     /// Units on sale.
     pub units: u32,
     /// The number of SKUs, among which the units are divided evenly.
