@@ -43,6 +43,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def listening(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
 def end(process, sign=signal.SIGTERM):
     """Requests that a process ends, and kills it if it does not."""
     process.send_signal(sign)
