@@ -11,6 +11,7 @@ use domain::limits::OPEN_BUCKETS;
 use domain::order::{EndReason, Fingerprint, Order, bucket_of};
 use domain::saga::Turn;
 use domain::time::Timestamp;
+use futures_util::future::try_join_all;
 use ports::change::{Change, NotChanged, change};
 use ports::drops::ReadDrop;
 use ports::orders::{AdvanceOrder, ListOpenOrders, OrderPage, ReadOrder};
@@ -21,6 +22,9 @@ use tokens::Scope;
 use crate::NotDone;
 use crate::change::{Asked, read};
 use crate::error::NotThisOrder;
+
+/// The largest number of buckets that are read at the same time.
+const MOST_AHEAD: u8 = 32;
 
 /// A page ends after this many orders were read, including orders that the filter leaves out.
 const MOST_LOOKS: usize = 500;
@@ -44,29 +48,37 @@ pub async fn list<O: ListOpenOrders, R: Runtime>(
     let wanted = |order: &Order| turn.is_none_or(|turn| (turn == Turn::Gateway) == order.waits_for_gateway());
     let (mut found, mut looked) = (Vec::new(), 0);
     let mut bucket = after.as_ref().map_or(0, |(_, id)| bucket_of(id));
-    let mut after = after;
-    loop {
+    let (mut after, mut ahead) = (after, 1);
+    while bucket < OPEN_BUCKETS {
         let room = limit.saturating_sub(u16::try_from(found.len()).unwrap_or(limit));
-        let page = retry(runtime, IN_REQUEST, || {
-            orders.open_orders(bucket, after.as_ref(), room)
-        })
-        .await?;
+        // Most buckets are empty, so several are read at the same time. The first bucket with orders ends the round, since
+        // its orders leave less room for those of the next bucket.
+        let round = bucket..bucket + ahead.min(OPEN_BUCKETS - bucket);
+        let pages = try_join_all(round.clone().map(|of| {
+            let after = after.as_ref().filter(|_| of == bucket);
+            retry(runtime, IN_REQUEST, move || orders.open_orders(of, after, room))
+        }));
+        let mut pages = round.clone().zip(pages.await?);
+        let Some((of, page)) = pages.find(|(_, page)| !page.orders.is_empty() || page.next.is_some()) else {
+            (bucket, after) = (round.end, None);
+            ahead = MOST_AHEAD.min(2 * ahead);
+            continue;
+        };
         looked += page.orders.len();
         let last = page.orders.last().map(|order| (order.due_at, order.id.clone()));
         found.extend(page.orders.into_iter().filter(wanted));
         let full = found.len() >= usize::from(limit) || looked >= MOST_LOOKS;
         after = page.next;
-        if after.is_none() {
-            bucket += 1;
-        }
-        let is_end = bucket == OPEN_BUCKETS;
-        if full || is_end {
+        bucket = of + u8::from(after.is_none());
+        if full && bucket < OPEN_BUCKETS {
             // After the last order of a bucket, the next page continues with the next bucket.
-            let next = after.or(last).filter(|_| !is_end);
+            let next = after.or(last);
             let orders = found;
             return Ok(OrderPage { orders, next });
         }
     }
+    let orders = found;
+    Ok(OrderPage { orders, next: None })
 }
 
 /// Lets the order wait for the gateway for `seconds` more. A repeat with the same `key` changes nothing.
