@@ -46,18 +46,19 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
     }
 
     /// The published drop `id`. While the database does not answer, a stale copy is returned, unless a newer document
-    /// could contradict the answer that follows from the copy.
+    /// could contradict the answer that follows from the copy. The answer must hold for the returned moment: a later
+    /// moment may be one for which the copy does not suffice.
     ///
     /// # Errors
     /// [`NotShown`].
-    pub async fn published(&self, id: &DropId) -> Result<Known, NotShown> {
+    pub async fn published(&self, id: &DropId) -> Result<(Known, Timestamp), NotShown> {
         let known = self.drops.get(id).await?.ok_or(NotShown::Unknown)?;
         let now = self.runtime.now();
         if known.is_stale && known.drop.needs_the_newest(now) {
             return Err(StoreError::Busy.into());
         }
         match known.drop.phase(now) {
-            Some(_) => Ok(known),
+            Some(_) => Ok((known, now)),
             None => Err(NotShown::Unknown),
         }
     }
@@ -67,8 +68,8 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
     /// # Errors
     /// [`NotShown`].
     pub async fn show(&self, id: &DropId) -> Result<DropView, NotShown> {
-        let known = self.published(id).await?;
-        DropView::of(&known.drop, self.runtime.now()).ok_or(NotShown::Unknown)
+        let (known, now) = self.published(id).await?;
+        DropView::of(&known.drop, now).ok_or(NotShown::Unknown)
     }
 
     /// A page of the list, latest start first.

@@ -46,11 +46,11 @@ impl<T: ReadStatus, R: Runtime> Statuses<T, R> {
         drops: &Browse<D, L, R>,
         id: &DropId,
     ) -> Result<StatusView, NotShown> {
-        let Known { drop, is_stale } = drops.published(id).await?;
+        let (Known { drop, is_stale }, now) = drops.published(id).await?;
         // Every copy is `None` until the conductor has counted the drop for the first time.
         let copy = self.replica % crowd::status_copies(drop.expected_shoppers);
         let read = || async { Ok(self.statuses.status(id, copy).await?.map(Arc::new)) };
         let status = self.known.read(&self.runtime, id, read).await?;
-        StatusView::of(&drop, is_stale, status.as_deref(), self.runtime.now()).ok_or(NotShown::Unknown)
+        StatusView::of(&drop, is_stale, status.as_deref(), now).ok_or(NotShown::Unknown)
     }
 }

@@ -9,7 +9,6 @@ use api::operator::{
     OperatorOrderView, ReadinessView, RescheduleBody, RestockBody,
 };
 use axum::Router;
-use axum::extract::Query;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use domain::drops::{Drop, DropError};
@@ -28,7 +27,7 @@ use ports::stock::{AllocateStock, SurveyStock};
 use serde::de::DeserializeOwned;
 use web::{
     Caching, Code, Context, DropInPath, Failure, IdempotencyKey, Json, Operator, Page, PathOf, Problem,
-    Shared, Tokens, answer, encode_cursor, path_id,
+    QueryOf, Shared, Tokens, answer, encode_cursor, path_id,
 };
 
 use crate::audit::{audited, audited_order};
@@ -233,7 +232,7 @@ where
         context: Shared<Self, R>,
         Operator { scope, .. }: Operator,
         page: Page<OrderId>,
-        Query(Whose { turn }): Query<Whose>,
+        QueryOf(Whose { turn }): QueryOf<Whose>,
     ) -> Result<Response, Failure> {
         let Self { orders, runtime, .. } = &context.service;
         let turn = turn.map(|turn| turn.parse::<Turn>()).transpose().map_err(|_| {

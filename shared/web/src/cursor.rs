@@ -10,6 +10,7 @@ use domain::limits::MAX_PAGE;
 use domain::time::Timestamp;
 use http::request::Parts;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::Failure;
 use api::problem::{Code, Problem};
@@ -32,18 +33,30 @@ pub struct Page<T> {
 
 const DEFAULT_LIMIT: u16 = 20;
 
+/// The query parameters of a request. A query with a repeated parameter is refused.
+#[derive(Debug, Clone)]
+pub struct QueryOf<T>(pub T);
+
+fn bad(field: &str, message: String) -> Failure {
+    Problem::new(Code::InvalidRequest, "Correct the parameters named.")
+        .field(field, message)
+        .into()
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(_) => Err(bad("query", "each parameter at most once, as UTF-8".to_owned())),
+        }
+    }
+}
+
 impl<T: FromStr + Send, S: Send + Sync> FromRequestParts<S> for Page<T> {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let bad = |field: &str, message: String| -> Failure {
-            Problem::new(Code::InvalidRequest, "Correct the parameters named.")
-                .field(field, message)
-                .into()
-        };
-        let query = Query::<PageQuery>::from_request_parts(parts, state).await;
-        let Ok(Query(query)) = query else {
-            return Err(bad("query", "each parameter at most once, as UTF-8".to_owned()));
-        };
+        let QueryOf(query) = QueryOf::<PageQuery>::from_request_parts(parts, state).await?;
         let limit = match query.limit.as_deref().map(str::parse) {
             None => DEFAULT_LIMIT,
             Some(Ok(limit)) if (1..=MAX_PAGE).contains(&limit) => limit,

@@ -255,8 +255,15 @@ async fn open_orders_are_listed_by_whose_turn_it_is_page_by_page() {
             assert_eq!(&found, expected, "{turn} {limit}");
         }
     }
-    for bad in ["?turn=nobody", "?limit=0", "?cursor=x"] {
-        assert_eq!(list(&scene, bad).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    for bad in [
+        "?turn=nobody",
+        "?turn=gateway&turn=gateway",
+        "?limit=0",
+        "?cursor=x",
+    ] {
+        let (status, problem) = list(&scene, bad).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+        assert_eq!(problem["code"], "invalid_request", "{bad}");
     }
 }
 
