@@ -235,10 +235,10 @@ where
         QueryOf(Whose { turn }): QueryOf<Whose>,
     ) -> Result<Response, Failure> {
         let Self { orders, runtime, .. } = &context.service;
-        let turn = turn.map(|turn| turn.parse::<Turn>()).transpose().map_err(|_| {
-            Problem::new(Code::InvalidRequest, "Correct the parameters named.")
-                .field("turn", "`gateway` or `shopper`")
-        })?;
+        let turn = turn
+            .map(|turn| turn.parse::<Turn>())
+            .transpose()
+            .map_err(|_| Problem::of_parameters().field("turn", "`gateway` or `shopper`"))?;
         let found = orders::list(orders, runtime, &scope, turn, page.limit, page.after).await?;
         let now = runtime.now();
         let view = |order: &Order| OperatorOrderView::of(order, now);

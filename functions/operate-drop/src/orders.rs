@@ -48,7 +48,7 @@ pub async fn list<O: ListOpenOrders, R: Runtime>(
     let wanted = |order: &Order| turn.is_none_or(|turn| (turn == Turn::Gateway) == order.waits_for_gateway());
     let (mut found, mut looked) = (Vec::new(), 0);
     let mut bucket = after.as_ref().map_or(0, |(_, id)| bucket_of(id));
-    let (mut after, mut ahead) = (after, 1);
+    let (mut after, mut ahead, mut next) = (after, 1, None);
     while bucket < OPEN_BUCKETS {
         let room = limit.saturating_sub(u16::try_from(found.len()).unwrap_or(limit));
         // Most buckets are empty, so several are read at the same time. The first bucket with orders ends the round, since
@@ -72,13 +72,12 @@ pub async fn list<O: ListOpenOrders, R: Runtime>(
         bucket = of + u8::from(after.is_none());
         if full && bucket < OPEN_BUCKETS {
             // After the last order of a bucket, the next page continues with the next bucket.
-            let next = after.or(last);
-            let orders = found;
-            return Ok(OrderPage { orders, next });
+            next = after.or(last);
+            break;
         }
     }
     let orders = found;
-    Ok(OrderPage { orders, next: None })
+    Ok(OrderPage { orders, next })
 }
 
 /// Lets the order wait for the gateway for `seconds` more. A repeat with the same `key` changes nothing.

@@ -146,6 +146,12 @@ impl FieldProblem {
 }
 
 impl Problem {
+    /// The problem of a request with invalid query parameters, which the caller adds.
+    #[must_use]
+    pub fn of_parameters() -> Self {
+        Self::new(Code::InvalidRequest, "Correct the parameters named.")
+    }
+
     /// The problem of a request with invalid fields, which the caller adds.
     #[must_use]
     pub fn of_fields() -> Self {

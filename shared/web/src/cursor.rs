@@ -4,16 +4,14 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
-use axum::extract::Query;
 use data_encoding::BASE64URL_NOPAD;
 use domain::limits::MAX_PAGE;
 use domain::time::Timestamp;
 use http::request::Parts;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use crate::Failure;
-use api::problem::{Code, Problem};
+use crate::{Failure, QueryOf};
+use api::problem::Problem;
 
 /// The query parameters of a list, unchecked.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,29 +31,11 @@ pub struct Page<T> {
 
 const DEFAULT_LIMIT: u16 = 20;
 
-/// The query parameters of a request. A query with a repeated parameter is refused.
-#[derive(Debug, Clone)]
-pub struct QueryOf<T>(pub T);
-
-fn bad(field: &str, message: String) -> Failure {
-    Problem::new(Code::InvalidRequest, "Correct the parameters named.")
-        .field(field, message)
-        .into()
-}
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
-    type Rejection = Failure;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        match Query::from_request_parts(parts, state).await {
-            Ok(Query(query)) => Ok(Self(query)),
-            Err(_) => Err(bad("query", "each parameter at most once, as UTF-8".to_owned())),
-        }
-    }
-}
-
 impl<T: FromStr + Send, S: Send + Sync> FromRequestParts<S> for Page<T> {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let bad =
+            |field: &str, message: String| Failure::from(Problem::of_parameters().field(field, message));
         let QueryOf(query) = QueryOf::<PageQuery>::from_request_parts(parts, state).await?;
         let limit = match query.limit.as_deref().map(str::parse) {
             None => DEFAULT_LIMIT,
@@ -90,6 +70,7 @@ pub fn decode_cursor<T: FromStr>(cursor: &str) -> Option<(Timestamp, T)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::problem::Code;
     use domain::ids::DropId;
     use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 //!
 //! A function builds an [`axum::Router`] of its routes and passes it to [`conventions`], or to [`with_tokens`] if it
 //! needs the caller's identity. Handlers use extractors: [`Json`] bodies (bounded, typed, unknown members refused), the
-//! [`Shopper`] or [`Operator`] of the bearer token, the [`IdempotencyKey`], identifiers of the path. Every error
+//! [`Shopper`] or [`Operator`] of the bearer token, the [`IdempotencyKey`], identifiers of the path, parameters of the query. Every error
 //! becomes a [`Failure`]: a problem document (RFC 9457) for the client, and one log line if the server is at fault.
 //!
 //! This crate does not depend on Lambda or DynamoDB, so tests of a function's HTTP behaviour call its router directly.
@@ -13,6 +13,7 @@ mod cursor;
 mod failure;
 mod identity;
 mod path;
+mod query;
 mod retry_after;
 mod token_check;
 
@@ -23,10 +24,11 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 pub use api::problem::{Code, FieldProblem, Problem};
 pub use body::{IdempotencyKey, Json};
-pub use cursor::{Page, PageQuery, QueryOf, decode_cursor, encode_cursor};
+pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
 pub use failure::Failure;
 pub use identity::{Context, Operator, Shared, Shopper, out_of_scope, with_tokens};
 pub use path::{DropInPath, PathOf, path_id};
+pub use query::QueryOf;
 pub use token_check::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
