@@ -221,11 +221,14 @@ fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// The units that an item of `purchases` counts; 0 if the item counts only unused holds.
+/// The units that an item of `purchases` counts; 0 if the item contains only unused holds or remembered shards.
 fn purchased(item: &Item) -> Option<i64> {
     match item.get("n") {
         Some(_) => number(item, "n"),
-        None => item.contains_key("l").then_some(0),
+        None => {
+            let mut names = item.keys();
+            names.any(|name| name == "l" || name.starts_with("r#")).then_some(0)
+        }
     }
 }
 
@@ -364,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_purchases_item_may_count_unused_holds_alone() {
+    fn a_purchases_item_may_count_no_units() {
         let item = |names: &[(&str, &str)]| -> Item {
             let number = |(name, n): &(&str, &str)| ((*name).to_owned(), AttributeValue::N((*n).to_owned()));
             names.iter().map(number).collect()
@@ -372,6 +375,7 @@ mod tests {
         assert_eq!(purchased(&item(&[("n", "2")])), Some(2));
         assert_eq!(purchased(&item(&[("n", "2"), ("l", "1")])), Some(2));
         assert_eq!(purchased(&item(&[("l", "1")])), Some(0));
+        assert_eq!(purchased(&item(&[("r#TEE", "7")])), Some(0));
         assert_eq!(purchased(&item(&[])), None);
         assert_eq!(purchased(&item(&[("n", "x"), ("l", "1")])), None);
     }

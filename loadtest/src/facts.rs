@@ -81,6 +81,9 @@ pub enum Entry {
 /// The answer 201 to a reservation request, in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserved {
+    /// Time at which the request was sent, in ms since 1970. Older journals have 0.
+    #[serde(default)]
+    pub asked_ms: i64,
     /// Time of the answer, in ms since 1970.
     pub at_ms: i64,
     pub shopper: String,

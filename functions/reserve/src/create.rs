@@ -142,7 +142,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                     for (key, shard) in &peek.shards {
                         known.free.note(key.clone(), shard.free, now);
                     }
-                    look.showed(peek.shards, peek.purchased, peek.lapses)
+                    look.showed(peek.shards, peek.purchased, peek.lapses, peek.remembered)
                 }
                 Step::Write(write) => {
                     let (key, hold) = (&write.shard, &wanted.hold);
@@ -167,6 +167,15 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                             write.refused(found)
                         }
                     }
+                }
+                Step::Remember(remember) => {
+                    let shard = remember.shard();
+                    let stored =
+                        retry(&self.runtime, IN_REQUEST, || self.stock.remember(shard, shopper)).await;
+                    if let Err(error) = stored {
+                        tracing::warn!(%error, "a repeat may not find a reservation, since its shard was not stored");
+                    }
+                    remember.attempted()
                 }
                 Step::Count(count) => {
                     let counts = self.counts(&of_sku, self.copy_of(drop), now).await;
@@ -220,7 +229,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
     /// requests wait for the budget.
     fn may_look(&self, look: &Look<'_>, drop: &Drop, scarce: bool, now: Timestamp) -> bool {
         let mut budget = self.budget();
-        if look.is_further() {
+        if !look.is_first() {
             budget.looks.charge(look.shards.len());
             return true;
         }

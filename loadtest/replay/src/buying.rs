@@ -46,7 +46,7 @@ impl Shopper {
             .key(key.clone())
             .json(&checkout_body(held, plan.card.token(), name, email));
         let answers = self.client.insist(&call, plan.sends).await;
-        let accepted = self.accepted(&answers, 202, |view: &OrderView| {
+        let accepted = self.accepted(&answers, 202, |view: &OrderView, _| {
             Entry::Ordered(Ordered {
                 at_ms: self.client.world.now().as_millis(),
                 shopper: self.shopper.to_string(),

@@ -119,12 +119,17 @@ pub struct Sales {
     pub sold_share: Option<f64>,
     /// Accepted orders that ended by their payment deadline.
     pub endings_by_deadline: u64,
-    /// Answers 201 to a key that had been answered 201 before, while the first reservation was still held.
+    /// Answers 201 to requests that were sent after the same key had been answered 201, while that reservation was still
+    /// held.
     pub repeats: u64,
     /// Repeats whose answer named another reservation than the first answer.
     pub repeats_elsewhere: u64,
     /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
     pub repeats_not_found: Option<f64>,
+    /// Second answers 201 to requests with the same key that were sent at the same time.
+    pub double_clicks: u64,
+    /// Double clicks whose answers named two reservations.
+    pub double_clicks_elsewhere: u64,
 }
 
 impl Sales {
@@ -137,6 +142,8 @@ impl Sales {
         self.repeats += found.repeats;
         self.repeats_elsewhere += found.repeats_elsewhere;
         self.repeats_not_found = share(self.repeats_elsewhere, self.repeats);
+        self.double_clicks += found.double_clicks;
+        self.double_clicks_elsewhere += found.double_clicks_elsewhere;
     }
 }
 
@@ -147,10 +154,12 @@ impl std::fmt::Display for Sales {
         let Self { paid, sellable, .. } = self;
         let (by_deadline, elsewhere, repeats) =
             (self.endings_by_deadline, self.repeats_elsewhere, self.repeats);
+        let (two, clicks) = (self.double_clicks_elsewhere, self.double_clicks);
         write!(
             f,
             "{paid} of the {sellable} units sold that could be ({percent}); {by_deadline} orders ended by their \
-             deadline; {elsewhere} of {repeats} repeats did not find their reservation"
+             deadline; {elsewhere} of {repeats} repeats did not find their reservation, {two} of {clicks} double \
+             clicks made two"
         )
     }
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::client::{Call, Client};
 use crate::fleet::Answer;
 use crate::function::Function;
-use crate::plan::{ShopperPlan, Then, Wish, sku_name};
+use crate::plan::{Sends, ShopperPlan, Then, Wish, sku_name};
 
 /// The time limit for the answer to any request except those that the plan describes, in milliseconds.
 pub(crate) const LOOK_MS: u32 = 3_000;
@@ -184,19 +184,12 @@ impl Shopper {
         let call = Call::new(Function::Reserve, Method::POST, path);
         let call = call.key(key.clone()).json(&body);
         let answers = self.client.insist(&call, wish.sends).await;
-        let reserved = self.accepted(&answers, 201, |view: &ReservationView| {
-            Entry::Reserved(Reserved {
-                at_ms: self.client.world.now().as_millis(),
-                shopper: self.shopper.to_string(),
-                sku: view.sku.to_string(),
-                quantity: view.quantity,
-                key: key.clone(),
-                reservation_id: view.reservation_id.to_string(),
-                expires_at_ms: view.expires_at.0.as_millis(),
-                amount_minor: view.amount.amount_minor,
-            })
-        });
-        if let Some(view) = reserved {
+        if let Some(view) = self.note_reservations(&key, &answers) {
+            if self.client.drawn(0x4e9a, 1, 8) == 1 {
+                self.client.world.note("a request was repeated after its answer");
+                let again = self.client.insist(&call, Sends::once(wish.sends.patience_ms)).await;
+                self.note_reservations(&key, &again);
+            }
             return Asked::Held(Box::new(view));
         }
         let Some(answer) = answers.first() else {
@@ -260,14 +253,33 @@ impl Shopper {
         &self,
         answers: &[Answer],
         status: u16,
-        entry: impl Fn(&T) -> Entry,
+        entry: impl Fn(&T, &Answer) -> Entry,
     ) -> Option<T> {
         let accepted = answers.iter().filter(|answer| answer.status == status);
-        let views: Vec<T> = accepted.filter_map(Answer::json).collect();
-        for view in &views {
-            self.client.world.record(entry(view));
+        let views: Vec<(T, &Answer)> = accepted
+            .filter_map(|answer| Some((answer.json()?, answer)))
+            .collect();
+        for (view, answer) in &views {
+            self.client.world.record(entry(view, answer));
         }
-        views.into_iter().next()
+        views.into_iter().next().map(|(view, _)| view)
+    }
+
+    /// Records the reservations of the answers to the request with `key`, and returns the first.
+    fn note_reservations(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
+        self.accepted(answers, 201, |view: &ReservationView, answer| {
+            Entry::Reserved(Reserved {
+                asked_ms: answer.begun_at.as_millis(),
+                at_ms: self.client.world.now().as_millis(),
+                shopper: self.shopper.to_string(),
+                sku: view.sku.to_string(),
+                quantity: view.quantity,
+                key: key.to_owned(),
+                reservation_id: view.reservation_id.to_string(),
+                expires_at_ms: view.expires_at.0.as_millis(),
+                amount_minor: view.amount.amount_minor,
+            })
+        })
     }
 
     /// Releases a reservation that the API has named.

@@ -2,7 +2,7 @@
 //! nothing about it.
 
 /// Every counted situation, which must occur in a thousand drops.
-pub const ALL: [&str; 64] = [
+pub const ALL: [&str; 66] = [
     "a batch of the stream was taken up where it failed",
     "a cancellation came to its end",
     "a card was declined",
@@ -10,9 +10,11 @@ pub const ALL: [&str; 64] = [
     "a conductor took over",
     "a failure was stored",
     "a forged webhook was refused",
+    "a further shard is remembered",
     "a message appeared again",
     "a message was not done with",
     "a process died",
+    "a request was repeated after its answer",
     "a request was sent again",
     "a shopper did not wait for an answer",
     "a surplus hold went back",

@@ -43,7 +43,7 @@ pub fn drop_file(settings: &Settings) -> anyhow::Result<DropFile> {
         })
         .collect();
     file.title = "A drop of full size".to_owned();
-    file.shoppers = settings.expects.unwrap_or(settings.shoppers);
+    file.shoppers = settings.expects;
     file.hold_seconds = settings.hold_seconds;
     file.payment_seconds = settings.payment_seconds;
     file.open_seconds = settings.open_seconds;

@@ -139,6 +139,7 @@ fn is_served(report: &Report) -> bool {
 fn probe(settings: &Settings, shoppers: u32, raised: Option<Resource>) -> anyhow::Result<Probe> {
     let mut settings = raised.map_or_else(|| settings.clone(), |resource| resource.raised(settings));
     settings.shoppers = shoppers;
+    settings.expects = settings.shape.expects(shoppers);
     settings.seconds = Some(SECONDS);
     let other = Settings {
         seed: settings.seed.wrapping_add(1),

@@ -42,8 +42,9 @@ struct Cli {
     /// The number of shoppers; without it the full size of the crowd.
     #[arg(long)]
     shoppers: Option<u32>,
-    /// The operator's estimate of the number of shoppers (`expected_shoppers`); without it the number itself.
-    #[arg(long)]
+    /// The operator's estimate of the number of shoppers (`expected_shoppers`); without it five times the requests that
+    /// the crowd sends in its busiest second.
+    #[arg(long, conflicts_with_all = ["drop", "find_limit"])]
     expects: Option<u32>,
     /// Units on sale.
     #[arg(long, default_value_t = 10_000)]
@@ -101,6 +102,10 @@ impl Cli {
             (None, Some(file)) => file.shoppers,
             (None, None) => self.crowd.shoppers(),
         };
+        let expects = match &file {
+            Some(file) => file.shoppers,
+            None => self.expects.unwrap_or_else(|| self.crowd.expects(shoppers)),
+        };
         let units = file.as_ref().map_or(u64::from(self.units), DropFile::allocated);
         let units = u32::try_from(units).context("more units than a drop can have")?;
         let (capacity, limits, times) = if self.here {
@@ -113,7 +118,7 @@ impl Cli {
                 baseline: self.baseline.clone(),
                 quotas: Some(self.quotas.clone()),
             };
-            let capacity = capacity(&files, self.crowd, shoppers, units, !self.no_plan)?;
+            let capacity = capacity(&files, self.crowd, expects, units, !self.no_plan)?;
             (capacity, LIMITS, TIMES)
         };
         let calls = units.saturating_mul(CALLS_PER_UNIT);
@@ -129,7 +134,7 @@ impl Cli {
             shape: self.crowd,
             drop: self.drop.clone(),
             shoppers,
-            expects: self.expects,
+            expects,
             units,
             skus: self.skus.unwrap_or(skus),
             cdn: self.cdn,

@@ -45,13 +45,12 @@ impl Shape {
         }
     }
 
-    /// The expected number of requests in the busiest second for this many shoppers.
+    /// The estimate that an operator gives for this many shoppers (`expected_shoppers`): five times the requests that
+    /// they send in the busiest second, as the API asks for. That second has 200,000 requests of the full crowd.
     #[must_use]
-    pub fn expected_peak_rps(self, shoppers: u32, units: u32) -> u32 {
-        let of_shoppers = u64::from(shoppers) * 200_000 / u64::from(self.shoppers());
-        // A tenth of the units is held in the busiest second, and brings two requests for each unit.
-        let of_units = u64::from(units) / 5;
-        u32::try_from(of_shoppers + of_units).unwrap_or(u32::MAX)
+    pub fn expects(self, shoppers: u32) -> u32 {
+        let expects = u64::from(shoppers) * 1_000_000 / u64::from(self.shoppers());
+        u32::try_from(expects).unwrap_or(u32::MAX).max(1)
     }
 }
 
@@ -267,7 +266,7 @@ const NEW_TABLE: WarmThroughput = WarmThroughput {
     read_units: 12_000,
 };
 
-/// The capacity by the documents in `files`, for a crowd of `shoppers` that wants `units`.
+/// The capacity by the documents in `files`, for a drop of `units` whose operator `expects` so many shoppers.
 ///
 /// # Errors
 ///
@@ -275,7 +274,7 @@ const NEW_TABLE: WarmThroughput = WarmThroughput {
 pub fn capacity(
     files: &Files,
     shape: Shape,
-    shoppers: u32,
+    expects: u32,
     units: u32,
     planned: bool,
 ) -> anyhow::Result<Capacity> {
@@ -283,9 +282,10 @@ pub fn capacity(
     let mut input = prescale_plan::documents::read(files, &reference, &[])?;
     let drop =
         (input.documents.calendar.first_mut()).context("the reference spike is not on its calendar")?;
-    drop.shoppers = shoppers;
+    drop.shoppers = expects;
     drop.units = units;
-    drop.peak_rps = Some(shape.expected_peak_rps(shoppers, units).max(1));
+    // A tenth of the units is held in the busiest second, and brings two requests for each unit.
+    drop.peak_rps = Some(domain::crowd::busiest_second(expects).saturating_add(units / 5));
     if shape == Shape::Sustained {
         drop.opening = Stretch {
             seconds: 60,
@@ -329,7 +329,7 @@ impl Settings {
             shape: Shape::Steep,
             drop: None,
             shoppers: 0,
-            expects: None,
+            expects: 1,
             units: 1,
             skus: 1,
             cdn: false,
@@ -393,8 +393,8 @@ pub struct Settings {
     pub drop: Option<PathBuf>,
     /// The number of shoppers.
     pub shoppers: u32,
-    /// The operator's estimate of the number of shoppers; `None` if it is exact.
-    pub expects: Option<u32>,
+    /// The operator's estimate of the number of shoppers, which a drop file replaces.
+    pub expects: u32,
     /// Units on sale.
     pub units: u32,
     /// The number of SKUs, among which the units are divided evenly.

@@ -321,6 +321,11 @@ impl ClaimStock for Store {
         let act = self.memory.take_over(key, shopper, claim, victim, seen);
         self.write_one(one(Place::Stock, key, SHARD_BYTES), act).await
     }
+
+    async fn remember(&self, key: &ShardKey, shopper: &ShopperId) -> Result<(), StoreError> {
+        let touch = one(Place::Purchases, counter(&key.drop, shopper), SMALL_BYTES);
+        self.write_one(touch, self.memory.remember(key, shopper)).await
+    }
 }
 
 impl GiveBackStock for Store {

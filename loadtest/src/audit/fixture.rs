@@ -31,6 +31,7 @@ pub(super) fn reservation(sku: &str, shard: u16, key: &str) -> String {
 /// The answer 201 for the reservation `id`, 1 s after the opening.
 pub(super) fn reserved(shopper: &str, sku: &str, quantity: u32, id: &str) -> Reserved {
     Reserved {
+        asked_ms: START + 990,
         at_ms: START + 1_000,
         shopper: shopper.into(),
         sku: sku.into(),

@@ -46,12 +46,17 @@ pub struct Findings {
     pub sold_share: Option<f64>,
     /// Accepted orders that ended because their payment deadline passed.
     pub endings_by_deadline: u64,
-    /// Answers 201 to a key that had been answered 201 before, while the first reservation was still held.
+    /// Answers 201 to requests that were sent after the same key had been answered 201, while that reservation was still
+    /// held.
     pub repeats: u64,
     /// Repeats whose answer named another reservation than the first answer.
     pub repeats_elsewhere: u64,
     /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
     pub repeats_not_found: Option<f64>,
+    /// Second answers 201 to requests with the same key that were sent at the same time.
+    pub double_clicks: u64,
+    /// Double clicks whose answers named two reservations.
+    pub double_clicks_elsewhere: u64,
     /// Units claimed or sold beyond the allocation, plus shards that did not add up, in any sample or at the end.
     pub oversold: u64,
     /// Units that are free at the end although a shopper who wanted them was finally refused.
@@ -212,6 +217,8 @@ pub fn audit(facts: &Facts) -> Findings {
         repeats: repeats.all,
         repeats_elsewhere: repeats.elsewhere,
         repeats_not_found: share(repeats.elsewhere, repeats.all),
+        double_clicks: repeats.double_clicks,
+        double_clicks_elsewhere: repeats.double_clicks_elsewhere,
         oversold: explained(Promise::Oversold, stock::oversold(facts, &journal)),
         undersold: explained(Promise::Undersold, stock::undersold(facts, &journal)),
         leaked_holds: explained(Promise::LeakedHolds, stock::leaked_holds(facts)),

@@ -29,10 +29,14 @@ pub(super) fn sellable(facts: &Facts, journal: &JournalIndex<'_>) -> u64 {
 /// The number of repeated reservation requests, and of those whose answers differed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Repeats {
-    /// Answers 201 to a key whose reservation from an earlier 201 was still held.
+    /// Answers 201 to a request that was sent after the key's earlier 201, while that reservation was still held.
     pub(super) all: u64,
     /// Repeats whose answer named another reservation than the earlier answer.
     pub(super) elsewhere: u64,
+    /// Answers 201 to a request that was sent before the key's earlier 201.
+    pub(super) double_clicks: u64,
+    /// Double clicks whose answers named two reservations.
+    pub(super) double_clicks_elsewhere: u64,
 }
 
 /// Counts repeats from the answers that shoppers received. A repeat that was refused, or whose first answer was
@@ -50,8 +54,14 @@ pub(super) fn repeats(facts: &Facts, journal: &JournalIndex<'_>) -> Repeats {
             && reserved.at_ms < earlier.expires_at_ms
             && !journal.released.contains(earlier.reservation_id.as_str())
         {
-            repeats.all += 1;
-            repeats.elsewhere += u64::from(reserved.reservation_id != earlier.reservation_id);
+            let elsewhere = u64::from(reserved.reservation_id != earlier.reservation_id);
+            if reserved.asked_ms >= earlier.at_ms {
+                repeats.all += 1;
+                repeats.elsewhere += elsewhere;
+            } else {
+                repeats.double_clicks += 1;
+                repeats.double_clicks_elsewhere += elsewhere;
+            }
         } else {
             first.insert(key, reserved);
         }
@@ -104,6 +114,7 @@ mod tests {
             let id = fixture::reservation("A", 0, key);
             let mut repeat = fixture::reserved("ada", "A", 2, &id);
             repeat.at_ms += at_ms;
+            repeat.asked_ms = repeat.at_ms;
             repeat.expires_at_ms += at_ms;
             facts.journal.push(Entry::Reserved(repeat));
             let found = audit(&facts);
@@ -117,6 +128,21 @@ mod tests {
         );
         assert_eq!(again("ada-3", 15_000), (2, 1, Some(0.5)), "the first had expired");
         assert_eq!(again("ada-3", 15_001), (3, 1, Some(1.0 / 3.0)));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_first_answer_is_a_double_click() {
+        let mut facts = fixture::clean();
+        for (n, key) in ["ada", "ada-2"].into_iter().enumerate() {
+            let id = fixture::reservation("A", 0, key);
+            let mut second = fixture::reserved("ada", "A", 2, &id);
+            second.asked_ms = second.at_ms - 1;
+            facts.journal.push(Entry::Reserved(second));
+            let found = audit(&facts);
+            assert_eq!((found.repeats, found.repeats_elsewhere), (0, 0));
+            let clicks = (found.double_clicks, found.double_clicks_elsewhere);
+            assert_eq!(clicks, (n as u64 + 1, n as u64));
+        }
     }
 
     #[test]

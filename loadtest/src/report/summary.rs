@@ -21,12 +21,14 @@ impl Report {
                 f.allocated, f.reserved, f.ordered, f.paid, f.free
             ),
             format!(
-                "  sold        {} of the {} units that could be sold; {} orders ended by their deadline; {} of {} repeats did not find their reservation",
+                "  sold        {} of the {} units that could be sold; {} orders ended by their deadline; {} of {} repeats did not find their reservation, {} of {} double clicks made two",
                 percent(f.sold_share),
                 f.sellable,
                 f.endings_by_deadline,
                 f.repeats_elsewhere,
-                f.repeats
+                f.repeats,
+                f.double_clicks_elsewhere,
+                f.double_clicks
             ),
             format!(
                 "  sold out    after {}, all paid after {}",

@@ -98,6 +98,7 @@ fn journal() -> Vec<Entry> {
         sampled(START + 1_500, 0, 2, 0),
         sampled(START + 2_500, 2, 0, 0),
         Entry::Reserved(Reserved {
+            asked_ms: START,
             at_ms: START,
             shopper: "a".into(),
             sku: "A".into(),
@@ -168,6 +169,7 @@ fn a_clean_run_is_ok_and_has_every_figure() {
         "endings_by_deadline",
         "sold_share",
         "repeats",
+        "double_clicks",
         "offered_rps",
         "achieved_rps",
         "sold_out_after_ms",

@@ -68,26 +68,31 @@ impl Shopper {
         format!("{}-o{}", self.plan.shopper, self.attempt)
     }
 
-    /// Records every 201 to the request with `key`, and returns the first.
-    pub(super) fn note_reservations(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
-        let mut first = None;
-        for view in views::<ReservationView>(answers, 201) {
+    /// Records every 201 to the reservation request that was sent last, and returns the first.
+    pub(super) fn note_reservations(&self, answers: &[Answer]) -> Option<ReservationView> {
+        let views = self.journal_reservations(answers);
+        let first = views.into_iter().next()?;
+        Tally::add(&self.world.tally.reserved, u64::from(first.quantity));
+        Some(first)
+    }
+
+    /// Records every 201 to the reservation request that was sent last.
+    pub(super) fn journal_reservations(&self, answers: &[Answer]) -> Vec<ReservationView> {
+        let views: Vec<ReservationView> = views(answers, 201).collect();
+        for view in &views {
             self.world.note(Entry::Reserved(Reserved {
+                asked_ms: self.asked_ms,
                 at_ms: self.world.now_ms(),
                 shopper: self.plan.shopper.clone(),
                 sku: view.sku.to_string(),
                 quantity: view.quantity,
-                key: key.to_owned(),
+                key: self.reservation_key(),
                 reservation_id: view.reservation_id.to_string(),
                 expires_at_ms: view.expires_at.0.as_millis(),
                 amount_minor: view.amount.amount_minor,
             }));
-            if first.is_none() {
-                Tally::add(&self.world.tally.reserved, u64::from(view.quantity));
-                first = Some(view);
-            }
         }
-        first
+        views
     }
 
     pub(super) async fn use_reservation(&mut self, held: &ReservationView) -> Ending {

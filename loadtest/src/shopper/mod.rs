@@ -32,6 +32,8 @@ pub struct Shopper {
     rng: fastrand::Rng,
     /// The time at which the next request should be sent; `None` if the shopper sends it immediately.
     intended: Option<Instant>,
+    /// The time at which the last request was sent, in ms since 1970.
+    asked_ms: i64,
     /// The number of reservations requested so far. It is part of their idempotency keys.
     attempt: u32,
     sku: usize,
@@ -69,6 +71,7 @@ impl Shopper {
             plan,
             bearer,
             intended: None,
+            asked_ms: 0,
             attempt: 0,
             surprise: None,
         }
@@ -283,7 +286,7 @@ impl Shopper {
             let double = first && self.plan.double_click_reserving;
             let reload = first && self.plan.reloads_reserving;
             let answers = self.insist(Endpoint::Reserve, &call, double, reload).await;
-            if let Some(view) = self.note_reservations(&self.reservation_key(), &answers) {
+            if let Some(view) = self.note_reservations(&answers) {
                 return Wish::Held(Box::new(view));
             }
             let Some(answer) = answers.first() else {

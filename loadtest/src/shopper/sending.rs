@@ -57,6 +57,7 @@ impl Shopper {
         let tries = self.world.tries;
         for attempt in 1..=tries {
             let first = attempt == 1;
+            self.asked_ms = self.world.now_ms();
             if first && reload {
                 self.reload(endpoint, call).await;
                 continue;
@@ -82,7 +83,8 @@ impl Shopper {
         Vec::new()
     }
 
-    /// Sends a request, reloads the page after at most 60 ms, and uses no answer.
+    /// Sends a request, reloads the page after at most 60 ms, and uses no answer. The journal contains the reservation of
+    /// an answer that came before.
     async fn reload(&mut self, endpoint: Endpoint, call: &Call) {
         let intended = self.intended();
         let patience = Duration::from_millis(self.rng.u64(2..60));
@@ -90,7 +92,12 @@ impl Shopper {
         let reloads_at = reach.now() + patience;
         tokio::select! {
             biased;
-            result = reach.send(call) => self.record(endpoint, intended, &result),
+            result = reach.send(call) => {
+                self.record(endpoint, intended, &result);
+                if let (Endpoint::Reserve, Ok(answer)) = (endpoint, result) {
+                    self.journal_reservations(&[answer]);
+                }
+            }
             () = reach.wait_until(reloads_at) => self.record_as(endpoint, intended, 0, "reloaded"),
         }
         self.think(200, 800).await;

@@ -9,7 +9,8 @@
 //! | [`Write`] in the first shard | claim if this process saw it [well filled](well_filled) | taken | done: reserved |
 //! | | | refused, the image contains a claim that settles the request | done, as the claim determines |
 //! | | | refused | read the shopper's shards |
-//! | [`Look`] at the own shards | read both, and the counter | a claim that settles | done, as the claim determines |
+//! | [`Look`] at the own shards | read both, and the shopper's purchases item | a claim that settles | done, as the claim determines |
+//! | | | no such claim, and the item names a further shard | read that shard, then as below |
 //! | | | no such claim, and the drop is paused or over | done: paused or closed |
 //! | | | orders and request together exceed the limit | done: limit reached |
 //! | | | a waiting time of the shopper, since holds expired unused | done: wait |
@@ -28,6 +29,8 @@
 //! | | | an order of the shopper occupies the shard | done: order in progress |
 //! | | | some shard has fewer units | done: fewer left |
 //! | | | no units | read the status |
+//! | reserved in a further shard | | the purchases item names another shard, or none | remember the shard |
+//! | [`Remember`] | store the shard's index in the purchases item | stored, or not | done: reserved |
 //! | [`ReadStatus`] | read the drop's status document | every unit of the plan is paid for | done: gone |
 //! | | | anything else | done: all held |
 //!
@@ -38,9 +41,12 @@
 //! a request with the idempotency key that made the hold. So a key that is used again after its reservation
 //! has ended makes a new reservation.
 //!
+//! **Further shards are remembered.** A repeat cannot compute the further shard in which the first attempt made its
+//! reservation, since that shard was chosen by the counts of that moment. The shopper's purchases item names the shard.
+//!
 //! **Invariants.**
-//! * At most [`MOST_WRITES`] writes, two looks, one read of the counts and one read of the status, whatever
-//!   the results.
+//! * At most [`MOST_WRITES`] writes of shards and one of the purchases item, three looks, one read of the counts and
+//!   one read of the status, whatever the results.
 //! * A look reads distinct shards of the plan, and at most [`MOST_LOOKED_AT`].
 //! * After a look, each write is allowed by the *last seen* image of its shard. A refusal replaces the image.
 //!   So a shard that refused a write receives another write only if the image of the refusal, or of a later
@@ -257,6 +263,8 @@ impl<'a> Wanted<'a> {
             wanted: self,
             stage: Stage::Own { known },
             writes_left: MOST_WRITES,
+            remembered: None,
+            earlier: Vec::new(),
             shown: Shown::default(),
         };
         if self.shut.is_some() {
@@ -327,10 +335,12 @@ impl<'a> Wanted<'a> {
 /// The next action of a search.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// Read some shards and the shopper's purchase counter.
+    /// Read some shards and the shopper's purchases item.
     Look(Look<'a>),
     /// Write to one shard.
     Write(Write<'a>),
+    /// Write the shard of the reservation into the shopper's purchases item.
+    Remember(Remember),
     /// Read the free counts of the SKU.
     Count(Count<'a>),
     /// Read the status document of the drop.
@@ -379,6 +389,10 @@ struct Search<'a> {
     wanted: &'a Wanted<'a>,
     stage: Stage<'a>,
     writes_left: u32,
+    /// The further shard that the shopper's purchases item names, by the last look.
+    remembered: Option<u16>,
+    /// The shards of the look before the look at the remembered shard.
+    earlier: Vec<(ShardKey, Shard)>,
     shown: Shown,
 }
 
@@ -389,6 +403,19 @@ impl<'a> Search<'a> {
     fn look_at(self, indices: &[u16]) -> Step<'a> {
         let shards = indices.iter().map(|index| self.wanted.key(*index)).collect();
         Step::Look(Look { shards, search: self })
+    }
+
+    /// The step that ends the search with this result. A reservation in a further shard is remembered first.
+    fn end(self, outcome: Result<Reserved, Refused>) -> Step<'a> {
+        match outcome {
+            Ok(reserved) if !self.finds(reserved.id.shard.index) => Step::Remember(Remember { reserved }),
+            outcome => Step::Done(outcome, None),
+        }
+    }
+
+    /// Whether a repeat reads the shard `index`.
+    fn finds(&self, index: u16) -> bool {
+        self.remembered == Some(index) || self.wanted.own_shards().contains(&index)
     }
 
     /// The step that writes to a shard. `free` is the number of its free units, as far as known.
@@ -506,7 +533,7 @@ impl Shown {
     }
 }
 
-/// A step that reads some shards and the shopper's purchase counter.
+/// A step that reads some shards and the shopper's purchases item.
 #[derive(Debug)]
 pub struct Look<'a> {
     /// The shards to read: distinct, from 1 to [`MOST_LOOKED_AT`].
@@ -515,33 +542,44 @@ pub struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// Whether this is the second look of the search, at further shards.
+    /// Whether this is the first look of the search.
     #[must_use]
-    pub const fn is_further(&self) -> bool {
-        matches!(self.search.stage, Stage::Further { .. })
+    pub const fn is_first(&self) -> bool {
+        self.search.shown.looked_at.is_empty()
     }
 
     /// Takes the result of the read: the shards that exist, in the requested order; the units of the drop
-    /// that the shopper has `purchased` in open or paid orders; and the shopper's [`Lapses`] in the drop.
+    /// that the shopper has `purchased` in open or paid orders; the shopper's [`Lapses`] in the drop; and the index of
+    /// the `remembered` further shard.
     #[must_use]
     pub fn showed(
         self,
         mut shards: Vec<(ShardKey, Shard)>,
         purchased: u32,
         lapses: Option<Lapses>,
+        remembered: Option<u16>,
     ) -> Step<'a> {
+        let is_first = self.is_first();
         let mut search = self.search;
         let (wanted, units) = (search.wanted, search.wanted.hold.units);
         search
             .shown
             .looked_at
             .extend(self.shards.iter().map(|key| key.index));
+        search.remembered = remembered;
         if let Some(outcome) = shards
             .iter()
             .find_map(|(key, shard)| wanted.settled_by(key, shard))
         {
-            return Step::Done(outcome, None);
+            return search.end(outcome);
         }
+        let unread =
+            |index: &u16| *index < wanted.sku.plan.shards() && !search.shown.looked_at.contains(index);
+        if is_first && let Some(index) = remembered.filter(unread) {
+            search.earlier = shards;
+            return search.look_at(&[index]);
+        }
+        shards.append(&mut search.earlier);
         if wanted.shut.is_some() {
             return search.try_in(Candidates::new());
         }
@@ -606,7 +644,7 @@ impl<'a> Write<'a> {
     #[must_use]
     pub fn taken(self) -> Step<'a> {
         let wanted = self.search.wanted;
-        Step::Done(Ok(wanted.reserved(&self.shard, &wanted.hold)), None)
+        self.search.end(Ok(wanted.reserved(&self.shard, &wanted.hold)))
     }
 
     /// Takes the result that the write was refused. `found` is the current shard; `None` if the shard does
@@ -616,7 +654,7 @@ impl<'a> Write<'a> {
         let (mut search, mut others, shard) = (self.search, self.others, self.shard);
         let wanted = search.wanted;
         if let Some(outcome) = found.as_ref().and_then(|found| wanted.settled_by(&shard, found)) {
-            return Step::Done(outcome, None);
+            return search.end(outcome);
         }
         match (self.image, found) {
             (None, _) => return search.look_at(&wanted.own_shards()),
@@ -624,6 +662,27 @@ impl<'a> Write<'a> {
             (Some(image), None) => search.shown.note(wanted, &shard, &image),
         }
         search.try_in(others)
+    }
+}
+
+/// A step that stores in the shopper's purchases item in which further shard the reservation is, so that a repeat
+/// finds it. Without this write the reservation is valid too.
+#[derive(Debug)]
+pub struct Remember {
+    reserved: Reserved,
+}
+
+impl Remember {
+    /// The shard of the reservation.
+    #[must_use]
+    pub const fn shard(&self) -> &ShardKey {
+        &self.reserved.id.shard
+    }
+
+    /// Ends the search, whether or not the shard was stored.
+    #[must_use]
+    pub fn attempted<'a>(self) -> Step<'a> {
+        Step::Done(Ok(self.reserved), None)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Implements the stock ports: every write is one conditional write of one item, and a refusal returns the shard.
 
 use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use domain::claim::{Claim, SeenHold};
-use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::ids::{DropId, ShardKey, ShopperId, SkuId};
 use domain::lapse::Lapses;
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
@@ -60,6 +61,11 @@ pub(crate) const DECLINED: &str = "d";
 /// The attribute for the deadline of the last hold that expired unused.
 pub(crate) const LAPSED_AT: &str = "la";
 
+/// The attribute for the index of the shard that is remembered for a SKU.
+fn remembered_name(sku: &SkuId) -> String {
+    format!("r#{sku}")
+}
+
 /// The key of a shopper's purchase counter. Neither part can contain `#`.
 pub(crate) fn purchases_key(drop: &DropId, shopper: &ShopperId) -> String {
     format!("{drop}#{shopper}")
@@ -89,21 +95,27 @@ impl PeekStock for StockStore {
                 shards.push(unsorted.swap_remove(at));
             }
         }
-        let counter = found.get(&tables.purchases).and_then(|items| items.first());
-        // The purchases and the lapses are stored by different writes, so either may be absent.
-        let of = |name| counter.filter(|item| item.contains_key(name));
-        let purchased = of(PURCHASED).map_or(Ok(0), |item| number(PURCHASES, item, PURCHASED))?;
-        let lapses = of(LAPSES).map(|item| {
-            let count = number(PURCHASES, item, LAPSES)?;
-            let last = moment(PURCHASES, item, LAPSED_AT)?;
+        let nothing = Item::new();
+        let purchases = found.get(&tables.purchases).and_then(|items| items.first());
+        let purchases = purchases.unwrap_or(&nothing);
+        let lapses = optional(purchases, LAPSES)?.map(|count| {
+            let last = moment(PURCHASES, purchases, LAPSED_AT)?;
             Ok::<_, StoreError>(Lapses { count, last })
         });
+        let remembered = wanted.first().map(|key| optional(purchases, &remembered_name(&key.sku)));
         Ok(Peek {
             shards,
-            purchased,
+            purchased: optional(purchases, PURCHASED)?.unwrap_or(0),
             lapses: lapses.transpose()?,
+            remembered: remembered.transpose()?.flatten(),
         })
     }
+}
+
+/// The number in an attribute of a purchases item. Different writes store these attributes, so each may be absent.
+fn optional<T: FromStr>(item: &Item, name: &str) -> Result<Option<T>, StoreError> {
+    let stored = item.contains_key(name);
+    stored.then(|| number(PURCHASES, item, name)).transpose()
 }
 
 /// The shards in the items that were found in the table.
@@ -171,6 +183,19 @@ impl ClaimStock for StockStore {
             .expression_attribute_values(":change", n(i64::from(seen.units) - i64::from(claim.units)))
             .expression_attribute_values(":need", n(claim.units.saturating_sub(seen.units)));
         send(&self.clients.tables.stock, update).await
+    }
+
+    async fn remember(&self, key: &ShardKey, shopper: &ShopperId) -> Result<(), StoreError> {
+        let table = &self.clients.tables.purchases;
+        self.clients
+            .update(table, purchases_key(&key.drop, shopper))
+            .update_expression("SET #remembered = :index")
+            .expression_attribute_names("#remembered", remembered_name(&key.sku))
+            .expression_attribute_values(":index", n(key.index))
+            .send()
+            .await
+            .map_err(|error| store_error("UpdateItem", table, &error))?;
+        Ok(())
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Op {
     Claim,
     /// The method `ClaimStock::take_over`.
     TakeOver,
+    /// The method `ClaimStock::remember`.
+    Remember,
     /// The method `GiveBackStock::give_back`.
     GiveBack,
     /// The method `CountLapse::count_lapse`.

@@ -25,10 +25,12 @@ impl PeekStock for MemoryStore {
                 .filter_map(|key| Some((key.clone(), state.shards.get(key)?.clone())))
                 .collect();
             let whose = (drop.clone(), shopper.clone());
+            let remembered = keys.first().map(|key| (whose.clone(), key.sku.clone()));
             Ok(Peek {
                 shards,
                 purchased: state.purchases.get(&whose).copied().unwrap_or(0),
                 lapses: state.lapses.get(&whose).copied(),
+                remembered: remembered.and_then(|of| state.remembered.get(&of).copied()),
             })
         })
         .await
@@ -77,6 +79,15 @@ impl ClaimStock for MemoryStore {
             Ok(on_shard(state.shards.get_mut(key), |shard| {
                 shard.take_over(shopper, claim.clone(), victim, seen)
             }))
+        })
+        .await
+    }
+
+    async fn remember(&self, key: &ShardKey, shopper: &ShopperId) -> Result<(), StoreError> {
+        self.call(Op::Remember, |state| {
+            let whose = (key.drop.clone(), shopper.clone());
+            state.remembered.insert((whose, key.sku.clone()), key.index);
+            Ok(())
         })
         .await
     }

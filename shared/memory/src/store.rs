@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) shards: BTreeMap<ShardKey, Shard>,
     pub(crate) purchases: BTreeMap<(DropId, ShopperId), u32>,
     pub(crate) lapses: BTreeMap<(DropId, ShopperId), Lapses>,
+    /// The index of each shopper's last shard outside the own two, by SKU.
+    pub(crate) remembered: BTreeMap<((DropId, ShopperId), SkuId), u16>,
     /// The number of declined cards of each shopper in a drop, in orders that ended unpaid.
     pub(crate) declined: BTreeMap<(DropId, ShopperId), u32>,
     /// The orders in which a card was declined, by drop and card.

@@ -20,6 +20,9 @@ pub struct Peek {
     pub purchased: u32,
     /// The shopper's lapses in this drop; `None` if there are none.
     pub lapses: Option<Lapses>,
+    /// The index of the shard that was last [remembered](ClaimStock::remember) for the shopper and the SKU of the first
+    /// key; `None` if none was, or there are no keys.
+    pub remembered: Option<u16>,
 }
 
 /// The largest number of shards in one peek.
@@ -47,8 +50,8 @@ pub fn keys_to_peek<'a>(drop: &DropId, keys: &'a [ShardKey]) -> Result<Vec<&'a S
 
 /// Reads a few shards for a shopper's request, eventually consistent.
 pub trait PeekStock: Send + Sync {
-    /// The shards of `keys` (at most [`MOST_PEEKED`], all of `drop`), and `shopper`'s purchase counter and
-    /// lapses, eventually consistent.
+    /// The shards of `keys` (at most [`MOST_PEEKED`], all of `drop`), and `shopper`'s purchase counter, lapses and
+    /// remembered shard, eventually consistent.
     fn peek(
         &self,
         drop: &DropId,
@@ -83,6 +86,14 @@ pub trait ClaimStock: Send + Sync {
         victim: &ShopperId,
         seen: &Claim,
     ) -> impl Future<Output = Result<Conditional<Option<Shard>>, StoreError>> + Send;
+
+    /// Stores on `shopper`'s purchases item that the shopper's last reservation of this SKU outside the own two shards
+    /// is in the shard `key`. It replaces the shard that was stored before.
+    fn remember(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Returns the units of holds.

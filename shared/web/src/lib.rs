@@ -2,8 +2,9 @@
 //!
 //! A function builds an [`axum::Router`] of its routes and passes it to [`conventions`], or to [`with_tokens`] if it
 //! needs the caller's identity. Handlers use extractors: [`Json`] bodies (bounded, typed, unknown members refused), the
-//! [`Shopper`] or [`Operator`] of the bearer token, the [`IdempotencyKey`], identifiers of the path, parameters of the query. Every error
-//! becomes a [`Failure`]: a problem document (RFC 9457) for the client, and one log line if the server is at fault.
+//! [`Shopper`] or [`Operator`] of the bearer token, the [`IdempotencyKey`], identifiers of the path, parameters of the
+//! query. Every error becomes a [`Failure`]: a problem document (RFC 9457) for the client, and one log line if the
+//! server is at fault.
 //!
 //! This crate does not depend on Lambda or DynamoDB, so tests of a function's HTTP behaviour call its router directly.
 #![forbid(unsafe_code)]

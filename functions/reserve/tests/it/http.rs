@@ -205,8 +205,14 @@ async fn every_unit_is_found_and_none_twice() {
     for n in 0..150 {
         // Cached data expires, so that the search uses the counts that the conductor wrote after the last request.
         scene.runtime.advance(1_100);
-        let (status, _) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
-        granted += u32::from(status == 201);
+        let ask = || scene.ask(&format!("s{n}"), "k", "TEE", 1);
+        let first = scene.send(ask()).await;
+        if first.0 == 201 {
+            granted += 1;
+            let other = process(&scene.store, &scene.runtime, &scene.keys);
+            assert_eq!(send(&other, ask()).await, first, "a repeat in another process");
+            assert_eq!(scene.send(ask()).await, first, "a repeat in the same process");
+        }
         scene.store.audit().unwrap();
         let shards = scene.store.shards();
         let free = shards.values().map(|s| u8::try_from(s.free).unwrap()).collect();

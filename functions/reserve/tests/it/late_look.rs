@@ -54,6 +54,10 @@ impl ClaimStock for &SlowLook {
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
         self.store.take_over(key, shopper, claim, victim, seen).await
     }
+
+    async fn remember(&self, key: &ShardKey, shopper: &ShopperId) -> Result<(), StoreError> {
+        self.store.remember(key, shopper).await
+    }
 }
 
 /// Requests the one unit of a drop, which was counted `counted_ms` after the request arrived.

@@ -82,6 +82,16 @@ impl ClaimStock for Ports {
         };
         self.write("take over", false, of, act).await
     }
+
+    async fn remember(&self, key: &ShardKey, shopper: &ShopperId) -> Result<(), StoreError> {
+        let of = format!("{} for {shopper}", place(key));
+        let (key, shopper) = (key.clone(), shopper.clone());
+        let act = move |on: Arc<Services>| async move {
+            on.world.note("a further shard is remembered");
+            on.memory.remember(&key, &shopper).await
+        };
+        self.write("remember", false, of, act).await
+    }
 }
 
 impl GiveBackStock for Ports {

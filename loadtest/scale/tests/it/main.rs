@@ -27,7 +27,7 @@ fn settings(shoppers: u32, units: u32) -> Settings {
         shape: Shape::Steep,
         drop: None,
         shoppers,
-        expects: None,
+        expects: shoppers,
         units,
         skus: 2,
         cdn: false,

@@ -35,6 +35,7 @@ macro_rules! stock_contract {
         $crate::contract_tests!($setup => [stock::reads]:
             a_claim_is_read_as_it_is,
             a_peek_shows_what_exists_in_the_order_asked_for,
+            a_remembered_shard_belongs_to_a_shopper_and_a_sku,
             a_peek_too_wide_is_a_mistake,
             a_survey_shows_hundreds_of_shards,
         );

@@ -52,6 +52,29 @@ pub async fn a_peek_shows_what_exists_in_the_order_asked_for(database: &impl Dat
     }
 }
 
+pub async fn a_remembered_shard_belongs_to_a_shopper_and_a_sku(database: &impl Database) {
+    let stock = database.stock();
+    let (ada, bob) = (shopper("ada"), shopper("bob"));
+    let cap = ShardKey {
+        sku: id("CAP"),
+        ..key(0)
+    };
+    let of = async |who, keys: &[ShardKey]| answered(stock.peek(&drop_id(), who, keys).await).remembered;
+    assert_eq!(of(&ada, &[key(0)]).await, None);
+    for index in [7, 4095] {
+        answered(stock.remember(&key(index), &ada).await);
+        assert_eq!(of(&ada, &[key(0)]).await, Some(index));
+    }
+    assert_eq!(of(&ada, std::slice::from_ref(&cap)).await, None, "another SKU");
+    assert_eq!(of(&ada, &[]).await, None, "no SKU");
+    assert_eq!(of(&bob, &[key(0)]).await, None, "another shopper");
+    answered(stock.remember(&ShardKey { index: 3, ..cap.clone() }, &ada).await);
+    assert_eq!(of(&ada, &[key(0), key(1)]).await, Some(4095));
+    assert_eq!(of(&ada, &[cap]).await, Some(3));
+    let peek = answered(stock.peek(&drop_id(), &ada, &[key(0)]).await);
+    assert_eq!((peek.purchased, peek.lapses), (0, None));
+}
+
 pub async fn a_peek_too_wide_is_a_mistake(database: &impl Database) {
     let stock = database.stock();
     let nine: Vec<ShardKey> = (0..9).map(key).collect();

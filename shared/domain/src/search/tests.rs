@@ -162,7 +162,7 @@ fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
     let look = look(step);
     let shards = look.shards.iter().map(|key| (key.clone(), image(key.index)));
     let shards = shards.collect();
-    look.showed(shards, 0, None)
+    look.showed(shards, 0, None, None)
 }
 
 /// The step after a look at the shopper's two shards that found no units.
@@ -247,7 +247,7 @@ fn whoever_lets_holds_expire_waits_unless_an_earlier_claim_answers() {
         let image = shard(20, mine.map(|mine| (ada(), mine)));
         let shards = look.shards.iter().map(|key| (key.clone(), image.clone()));
         let shards = shards.collect();
-        look.showed(shards, 0, Some(Lapses { count, last }))
+        look.showed(shards, 0, Some(Lapses { count, last }), None)
     };
     let a_second_ago = NOW.plus_millis(-1_000);
     write(after(1, a_second_ago, None));
@@ -405,7 +405,7 @@ fn purchases_leave_room_within_the_limit_or_do_not() {
         let look = look(wanted.search(None, None));
         let shards = look.shards.iter().map(|key| (key.clone(), image.clone()));
         let shards = shards.collect();
-        look.showed(shards, purchased, None)
+        look.showed(shards, purchased, None, None)
     };
     write(after_purchase_of(2, shard(5, [])));
     assert_eq!(refusal(after_purchase_of(3, shard(5, []))), Refused::LimitReached);
@@ -416,6 +416,93 @@ fn purchases_leave_room_within_the_limit_or_do_not() {
     // A repeat still finds its own reservation, whatever the purchases are.
     let mine = shard(5, [(ada(), held(2, 9, "k"))]);
     assert!(done(after_purchase_of(4, mine)).0.is_ok());
+}
+
+// The following tests check that a repeat finds a reservation in a further shard.
+
+/// Answers a look at the own two shards, of which neither has a unit, with a purchases item that names a shard.
+fn own_are_empty_and_remembered<'a>(wanted: &'a Wanted<'a>, remembered: u16) -> Step<'a> {
+    let look = look(wanted.search(None, None));
+    let shards = look.shards.iter().map(|key| (key.clone(), shard(0, [])));
+    let shards = shards.collect();
+    look.showed(shards, 0, None, Some(remembered))
+}
+
+/// A shard that is not one of the shopper's own two.
+fn further_shard(wanted: &Wanted<'_>) -> u16 {
+    let own = wanted.own_shards();
+    (0..).find(|index| !own.contains(index)).unwrap()
+}
+
+#[test]
+fn a_reservation_in_a_further_shard_is_remembered_and_in_an_own_one_is_not() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let claimed = |step| write(shows(step, |_| shard(9, [])));
+    let further = || claimed(count(own_are_empty(&wanted)).showed(None, MOST_FURTHER));
+    let key = further().shard;
+    let remember = |step| match step {
+        Step::Remember(remember) => remember,
+        other => panic!("{other:?}"),
+    };
+    let step = remember(further().taken());
+    assert_eq!(step.shard(), &key);
+    assert_eq!(done(step.attempted()).0.unwrap().claim, wanted.hold);
+    // The answer of the write was lost, and the refusal of its repeat shows the claim.
+    let mine = (ada(), held(2, 9, "k"));
+    let step = remember(further().refused(Some(shard(0, [mine]))));
+    assert_eq!(step.shard(), &key);
+    done(claimed(wanted.search(None, None)).taken()).0.unwrap();
+}
+
+#[test]
+fn a_repeat_reads_the_remembered_shard_after_its_own() {
+    let mut scene = ten_shards();
+    for paused in [false, true] {
+        scene.drop.paused = paused;
+        let wanted = scene.wanted();
+        let index = further_shard(&wanted);
+        let step = || own_are_empty_and_remembered(&wanted, index);
+        assert_eq!(indices(&look(step())), [index]);
+        let with = |claims: Vec<(ShopperId, Claim)>| {
+            let look = look(step());
+            let shards = vec![(look.shards[0].clone(), shard(0, claims))];
+            look.showed(shards, 0, None, Some(index))
+        };
+        let mine = held(2, 9, "k");
+        assert_eq!(done(with(vec![(ada(), mine.clone())])).0.unwrap().claim, mine);
+        let other = held(1, 9, "other");
+        let exists = Refused::Exists(other.reservation_in(&wanted.key(index)));
+        assert_eq!(refusal(with(vec![(ada(), other)])), exists);
+        match paused {
+            true => assert_eq!(refusal(with(Vec::new())), Refused::Paused),
+            false => drop(count(with(Vec::new()))),
+        }
+    }
+}
+
+#[test]
+fn an_own_shard_and_one_that_is_not_planned_are_not_read_again() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let (first, second) = wanted.choice.pair();
+    for index in [first, second, 10, u16::MAX] {
+        count(own_are_empty_and_remembered(&wanted, index));
+    }
+}
+
+#[test]
+fn units_in_the_own_shards_are_claimed_after_the_look_at_the_remembered_one() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let index = further_shard(&wanted);
+    let first = look(wanted.search(None, None));
+    let shards = first.shards.iter().map(|key| (key.clone(), shard(3, [])));
+    let shards = shards.collect();
+    let second = look(first.showed(shards, 0, None, Some(index)));
+    let shards = vec![(second.shards[0].clone(), shard(0, []))];
+    let chosen = write(second.showed(shards, 0, None, Some(index)));
+    assert_eq!(chosen.shard, wanted.first_shard());
 }
 
 // The following tests check which shard the first write is for.
@@ -764,6 +851,7 @@ struct Script {
     scarcity: Option<Scarcity>,
     free: Option<u32>,
     purchased: u32,
+    remembered: Option<u16>,
     /// For each look, the image of each requested shard; `None` for a shard that does not exist.
     looks: Vec<Vec<Option<Shard>>>,
     /// For each write, the shard that its refusal contains; `None` if the write takes effect.
@@ -788,15 +876,16 @@ fn scripts() -> impl Strategy<Value = Script> {
         scarcity,
         prop::option::of(0u32..=24),
         prop_oneof![4 => Just(0u32), 1 => 0u32..5],
+        prop::option::weighted(0.4, 0u16..14),
     );
     let shown = (
-        prop::collection::vec(looks, 2),
+        prop::collection::vec(looks, 3),
         prop::collection::vec(writes, MOST_WRITES as usize),
         counts,
         prop::option::of((0u32..300, 0u32..300)),
     );
     (wish, known, shown).prop_map(
-        |((allocation, limit, units), (scarcity, free, purchased), shown)| {
+        |((allocation, limit, units), (scarcity, free, purchased, remembered), shown)| {
             let (looks, writes, counts, surveyed) = shown;
             let units = 1 + units % limit;
             Script {
@@ -806,6 +895,7 @@ fn scripts() -> impl Strategy<Value = Script> {
                 scarcity,
                 free,
                 purchased,
+                remembered,
                 looks,
                 writes,
                 counts,
@@ -864,16 +954,27 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
     let mut shown: BTreeMap<u16, Shard> = BTreeMap::new();
     // The result with which the next step must end the search; `None` if the search may go on.
     let mut end: Option<Result<(ShardKey, Claim), Refused>> = None;
+    let own = wanted.own_shards();
+    let to_read = (script.remembered).filter(|index| *index < shards && !own.contains(index));
+    let mut unread = to_read;
+    let mut stored = false;
     let mut step = wanted.search(script.scarcity, script.free);
     loop {
-        if !matches!(step, Step::Done(..)) {
+        if !matches!(step, Step::Done(..) | Step::Remember(_)) {
             prop_assert_eq!(&end, &None);
         }
         step = match step {
             Step::Look(look) => {
                 let answers = looks.next();
-                prop_assert!(answers.is_some(), "a third look");
+                prop_assert!(answers.is_some(), "a fourth look");
                 let mut asked = indices(&look);
+                let is_first = looks.len() + 1 == script.looks.len();
+                prop_assert_eq!(look.is_first(), is_first);
+                if is_first {
+                    prop_assert_eq!(&asked, &own);
+                } else if let Some(index) = unread.take() {
+                    prop_assert_eq!(&asked, &[index]);
+                }
                 prop_assert!(
                     look.shards
                         .iter()
@@ -890,10 +991,10 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                 asked.iter().for_each(|index| drop(shown.remove(index)));
                 shown.extend(images.iter().map(|(key, image)| (key.index, image.clone())));
                 end = settling(&wanted, images.iter().map(|(key, image)| (key, image)));
-                if end.is_none() && script.purchased + script.units > script.limit {
+                if end.is_none() && !(is_first && unread.is_some()) && script.purchased + script.units > script.limit {
                     end = Some(Err(Refused::LimitReached));
                 }
-                look.showed(images, script.purchased, None)
+                look.showed(images, script.purchased, None, script.remembered)
             }
             Step::Write(write) => {
                 let answer = writes.next();
@@ -923,10 +1024,17 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                     }
                 }
             }
+            Step::Remember(remember) => {
+                let index = remember.shard().index;
+                prop_assert!(!stored && !own.contains(&index) && script.remembered != Some(index));
+                stored = true;
+                remember.attempted()
+            }
             Step::Count(count) => {
                 counts += 1;
                 prop_assert_eq!(counts, 1);
-                prop_assert_eq!(looks.len(), 1);
+                prop_assert_eq!(unread, None);
+                prop_assert_eq!(looks.len(), 2 - usize::from(to_read.is_some()));
                 let counts = script.counts.as_ref();
                 count.showed(
                     counts.map(|(ms, free)| (NOW.plus_millis(*ms), free.as_slice())),
@@ -954,6 +1062,10 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                     assert_eq!(reserved.id.nonce, reserved.claim.nonce);
                     (reserved.id.shard, reserved.claim)
                 });
+                let looked = looks.len() < script.looks.len();
+                let is_found = |index| own.contains(&index) || looked && script.remembered == Some(index);
+                let must = outcome.as_ref().is_ok_and(|(shard, _)| !is_found(shard.index));
+                prop_assert_eq!(stored, must);
                 if end.is_some() || outcome.is_ok() {
                     prop_assert_eq!(Some(outcome), end);
                 }
@@ -1050,12 +1162,14 @@ proptest! {
         strangers in prop::collection::vec((any::<u16>(), any::<bool>()), 8),
         old_looks: bool,
         lost in prop::collection::vec(any::<bool>(), 3),
+        remembered in prop::option::of(0u16..14),
     ) {
         let scene = Scene::new(allocation, 3, units);
         let wanted = scene.wanted();
         let mut world = World::new(&scene, &taken);
         let at_first = World { shards: world.shards.clone() };
         let (mut strangers, mut lost) = (strangers.into_iter(), lost.into_iter());
+        let mut remembered = remembered;
         let mut step = wanted.search(None, free);
         let outcome = loop {
             if let Some((index, takes)) = strangers.next() {
@@ -1064,7 +1178,11 @@ proptest! {
             step = match step {
                 Step::Look(look) => {
                     let images = if old_looks { at_first.peek(&look) } else { world.peek(&look) };
-                    look.showed(images, 0, None)
+                    look.showed(images, 0, None, remembered)
+                }
+                Step::Remember(remember) => {
+                    remembered = Some(remember.shard().index);
+                    remember.attempted()
                 }
                 Step::Write(write) => {
                     let mut taken = world.write(&wanted, &write);
@@ -1089,8 +1207,24 @@ proptest! {
         prop_assert!(world.shards.values().all(Shard::adds_up));
         let own = world.shards.iter().filter_map(|(index, shard)| Some((*index, shard.claims.get(&ada())?.clone())));
         let own: Vec<(u16, Claim)> = own.collect();
-        let told: Vec<(u16, Claim)> = outcome.map(|r| (r.id.shard.index, r.claim)).into_iter().collect();
+        let told: Vec<(u16, Claim)> = outcome.clone().map(|r| (r.id.shard.index, r.claim)).into_iter().collect();
         prop_assert_eq!(own, told);
+        // A repeat that looks at the shards finds the reservation without a write, although others have written since.
+        for (index, takes) in strangers {
+            world.stranger(index, takes);
+        }
+        if let Ok(reserved) = outcome {
+            let first = look(wanted.search(None, None));
+            let images = world.peek(&first);
+            let step = match first.showed(images, 0, None, remembered) {
+                Step::Look(second) => {
+                    let images = world.peek(&second);
+                    second.showed(images, 0, None, remembered)
+                }
+                step => step,
+            };
+            prop_assert_eq!(done(step).0, Ok(reserved));
+        }
     }
 
     #[test]
@@ -1107,7 +1241,8 @@ proptest! {
         let mut step = wanted.search(None, None);
         let outcome = loop {
             step = match step {
-                Step::Look(look) => { let images = world.peek(&look); look.showed(images, 0, None) }
+                Step::Look(look) => { let images = world.peek(&look); look.showed(images, 0, None, None) }
+                Step::Remember(remember) => remember.attempted(),
                 Step::Write(write) => {
                     writes += 1;
                     prop_assert!(world.write(&wanted, &write));
@@ -1145,11 +1280,11 @@ fn a_shard_that_had_enough_units_is_no_scarcity() {
 }
 
 #[test]
-fn a_look_at_further_shards_is_told_from_the_first_one() {
+fn a_look_at_further_shards_is_not_the_first_look() {
     let scene = ten_shards();
     let wanted = scene.wanted();
-    assert!(!look(wanted.search(None, None)).is_further());
-    assert!(look(count(own_are_empty(&wanted)).showed(None, MOST_FURTHER)).is_further());
+    assert!(look(wanted.search(None, None)).is_first());
+    assert!(!look(count(own_are_empty(&wanted)).showed(None, MOST_FURTHER)).is_first());
 }
 
 #[test]
