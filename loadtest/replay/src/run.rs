@@ -31,9 +31,12 @@ use crate::world::{Tallies, World};
 const MOST_STEPS: u64 = 3_000_000;
 /// The time between two decisions of the operator while a drop drains, in milliseconds.
 const DECIDES_MS: i64 = 60_000;
+/// The time in which an order gets on without an operator unless the gateway fails, in milliseconds: a message that a dead
+/// process had received is redelivered, and look-ups follow at increasing intervals.
+const GETS_ON_MS: i64 = 600_000;
 /// The longest time that a drop may take to drain after the last fault, in milliseconds. Every message may have to
 /// be redelivered several times.
-const DRAIN_MS: i64 = 1_800_000;
+const DRAIN_MS: i64 = 1_800_000 + GETS_ON_MS;
 /// The interval at which the shards are sampled and kept for lagging reads, in milliseconds.
 const SAMPLE_MS: i64 = 500;
 /// The number of kept samples.
@@ -178,7 +181,7 @@ async fn drain(fleet: &Fleet, drop: &DropId, cancelled: bool, operator: &Operato
     let (world, services) = (&fleet.world, &fleet.services);
     let begun_ms = world.now_ms().max(i64::from(world.plan.system.calm_ms));
     let until_ms = begun_ms + DRAIN_MS;
-    let mut decides_ms = begun_ms + 1_000 * i64::from(world.plan.drop.gateway_wait_seconds);
+    let mut decides_ms = begun_ms + 1_000 * i64::from(world.plan.drop.gateway_wait_seconds) + GETS_ON_MS;
     world.tell(|| "everybody has left".to_owned());
     loop {
         let drained = !world.is_busy()

@@ -62,7 +62,7 @@ const TRIES_PER_UNIT: u64 = 8;
 /// The largest number of further shards that one request reads after its shopper's own two.
 pub const MOST_FURTHER: usize = 6;
 /// The number of further shards that a request reads under a budget. It equals the number of shards in the
-/// first look, so that a request costs at most two looks.
+/// first look, so that a request costs at most two looks, and half a look more if a further shard is remembered.
 const MOST_FURTHER_IN_BUDGET: usize = 2;
 
 const _: () = assert!(
