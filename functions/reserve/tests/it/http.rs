@@ -584,8 +584,9 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
     );
 }
 
-/// With a crowd of 1,000,000, each process may look 0.36 times a second. All other requests are answered that
-/// all units are held and when to ask again, and a repeat finds its reservation with the next look.
+/// With a crowd of 1,000,000, each process has 0.54 read units a second for looks, and a look that may claim units costs
+/// three. All other requests are answered that all units are held and when to ask again, and a repeat finds its
+/// reservation with the next look.
 #[tokio::test(flavor = "current_thread")]
 async fn a_crowd_beyond_the_looks_is_spread_over_time() {
     let scene = scene(&[("TEE", 600)], 1);
@@ -610,7 +611,7 @@ async fn a_crowd_beyond_the_looks_is_spread_over_time() {
         waits.insert(wait);
     }
     let looks = scene.store.calls(Op::Peek);
-    assert!((9..=11).contains(&looks), "{looks} looks in 40 s");
+    assert!((7..=9).contains(&looks), "{looks} looks in 40 s");
     let writes = scene.store.calls(Op::Claim);
     assert!(u64::try_from(made.len()).unwrap() >= looks && writes <= 3 * looks + 40);
     assert!(waits.len() > 100, "spread: {waits:?}");
