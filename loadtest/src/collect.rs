@@ -227,7 +227,9 @@ fn purchased(item: &Item) -> Option<i64> {
         Some(_) => number(item, "n"),
         None => {
             let mut names = item.keys();
-            names.any(|name| name == "l" || name.starts_with("r#")).then_some(0)
+            names
+                .any(|name| name == "l" || name.starts_with("r#"))
+                .then_some(0)
         }
     }
 }

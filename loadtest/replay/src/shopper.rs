@@ -187,7 +187,10 @@ impl Shopper {
         if let Some(view) = self.note_reservations(&key, &answers) {
             if self.client.drawn(0x4e9a, 1, 8) == 1 {
                 self.client.world.note("a request was repeated after its answer");
-                let again = self.client.insist(&call, Sends::once(wish.sends.patience_ms)).await;
+                let again = self
+                    .client
+                    .insist(&call, Sends::once(wish.sends.patience_ms))
+                    .await;
                 self.note_reservations(&key, &again);
             }
             return Asked::Held(Box::new(view));

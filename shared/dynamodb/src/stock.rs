@@ -102,7 +102,9 @@ impl PeekStock for StockStore {
             let last = moment(PURCHASES, purchases, LAPSED_AT)?;
             Ok::<_, StoreError>(Lapses { count, last })
         });
-        let remembered = wanted.first().map(|key| optional(purchases, &remembered_name(&key.sku)));
+        let remembered = wanted
+            .first()
+            .map(|key| optional(purchases, &remembered_name(&key.sku)));
         Ok(Peek {
             shards,
             purchased: optional(purchases, PURCHASED)?.unwrap_or(0),

@@ -201,14 +201,29 @@ async fn thirty_two_shoppers_race_for_the_last_unit() {
 async fn every_unit_is_found_and_none_twice() {
     // 97 units make shards of different sizes, so the last free units are in a few of many shards.
     let scene = scene(&[("TEE", 97)], 1);
+    sells_all(&scene, true).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn every_unit_is_sold_while_no_shard_can_be_remembered() {
+    let scene = scene(&[("TEE", 97)], 1);
+    scene
+        .store
+        .set_plan(|op, _: u64| (op == Op::Remember).then_some(Fault::Broken));
+    sells_all(&scene, false).await;
+    assert!(scene.store.calls(Op::Remember) > 0);
+}
+
+/// Sells the 97 units of the scene to 150 shoppers, each of whom may repeat the request in two processes.
+async fn sells_all(scene: &Scene, repeats: bool) {
     let mut granted = 0;
     for n in 0..150 {
         // Cached data expires, so that the search uses the counts that the conductor wrote after the last request.
         scene.runtime.advance(1_100);
         let ask = || scene.ask(&format!("s{n}"), "k", "TEE", 1);
         let first = scene.send(ask()).await;
-        if first.0 == 201 {
-            granted += 1;
+        granted += u32::from(first.0 == 201);
+        if repeats && first.0 == 201 {
             let other = process(&scene.store, &scene.runtime, &scene.keys);
             assert_eq!(send(&other, ask()).await, first, "a repeat in another process");
             assert_eq!(scene.send(ask()).await, first, "a repeat in the same process");

@@ -68,7 +68,17 @@ pub async fn a_remembered_shard_belongs_to_a_shopper_and_a_sku(database: &impl D
     assert_eq!(of(&ada, std::slice::from_ref(&cap)).await, None, "another SKU");
     assert_eq!(of(&ada, &[]).await, None, "no SKU");
     assert_eq!(of(&bob, &[key(0)]).await, None, "another shopper");
-    answered(stock.remember(&ShardKey { index: 3, ..cap.clone() }, &ada).await);
+    answered(
+        stock
+            .remember(
+                &ShardKey {
+                    index: 3,
+                    ..cap.clone()
+                },
+                &ada,
+            )
+            .await,
+    );
     assert_eq!(of(&ada, &[key(0), key(1)]).await, Some(4095));
     assert_eq!(of(&ada, &[cap]).await, Some(3));
     let peek = answered(stock.peek(&drop_id(), &ada, &[key(0)]).await);

@@ -991,7 +991,10 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                 asked.iter().for_each(|index| drop(shown.remove(index)));
                 shown.extend(images.iter().map(|(key, image)| (key.index, image.clone())));
                 end = settling(&wanted, images.iter().map(|(key, image)| (key, image)));
-                if end.is_none() && !(is_first && unread.is_some()) && script.purchased + script.units > script.limit {
+                if end.is_none()
+                    && !(is_first && unread.is_some())
+                    && script.purchased + script.units > script.limit
+                {
                     end = Some(Err(Refused::LimitReached));
                 }
                 look.showed(images, script.purchased, None, script.remembered)
