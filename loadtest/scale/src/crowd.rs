@@ -129,6 +129,15 @@ mod tests {
     }
 
     #[test]
+    fn the_estimate_gives_every_full_crowd_the_same_busiest_second() {
+        for shape in [Shape::Steep, Shape::Sustained, Shape::Ramp] {
+            let expects = shape.expects(shape.shoppers());
+            assert_eq!(domain::crowd::busiest_second(expects), 200_000, "{shape:?}");
+        }
+        assert_eq!(Shape::Sustained.expects(33), 10);
+    }
+
+    #[test]
     fn a_sustained_crowd_comes_for_a_minute() {
         let moments = arrivals(Shape::Sustained, 60_000, 1);
         assert_eq!(within(&moments, -6, 60), 60_000);

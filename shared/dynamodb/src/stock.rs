@@ -1,4 +1,5 @@
-//! Implements the stock ports: every write is one conditional write of one item, and a refusal returns the shard.
+//! Implements the stock ports: every write of a shard is one conditional write of one item, and a refusal returns the
+//! shard.
 
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Defines the ports of the stock: shards and the claims in them. Each write is one conditional update of one
-//! item.
+//! Defines the ports of the stock: shards and the claims in them. Each write of a shard is one conditional update
+//! of one item.
 
 use std::future::Future;
 
@@ -60,7 +60,7 @@ pub trait PeekStock: Send + Sync {
     ) -> impl Future<Output = Result<Peek, StoreError>> + Send;
 }
 
-/// Takes units for a shopper.
+/// Takes units for a shopper, and remembers where the units are.
 pub trait ClaimStock: Send + Sync {
     /// Takes `claim.units` free units of the shard, unless `shopper` has a claim in it. Done: the units are
     /// taken; the number of the remaining free units is not returned. Refused: contains the current shard, or
