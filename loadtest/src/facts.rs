@@ -183,6 +183,18 @@ pub struct Sampled {
     /// by reservation.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overdue: BTreeMap<String, i64>,
+    /// Holds at their end that nobody may renew or take over yet ([`crate::audit::expired`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Expired>,
+}
+
+/// A hold at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    pub shopper: String,
+    pub sku: String,
+    /// End of the hold, in ms since 1970.
+    pub expires_at_ms: i64,
 }
 
 /// The units of one SKU by state.

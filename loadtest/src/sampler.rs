@@ -8,7 +8,7 @@ use domain::ids::ShardKey;
 use domain::shard::Shard;
 use tokio::sync::watch;
 
-use crate::audit::{count_units, describe, overdue};
+use crate::audit::{count_units, describe, expired, overdue};
 use crate::collect::Stores;
 use crate::facts::{Entry, Sampled};
 use crate::world::World;
@@ -35,10 +35,12 @@ pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bo
                 let broken = shards.clone().filter(|fact| !fact.shard.adds_up()).map(describe);
                 let keyed = shards.filter_map(|fact| Some((fact.key.parse().ok()?, &fact.shard)));
                 let keyed: Vec<(ShardKey, &Shard)> = keyed.collect();
+                let keyed = || keyed.iter().map(|(key, shard)| (key, *shard));
                 let skus = world.facts.skus.iter();
                 let sampled = Sampled {
-                    overdue: overdue(keyed.iter().map(|(key, shard)| (key, *shard)), began_ms),
+                    overdue: overdue(keyed(), began_ms),
                     at_ms: world.opening.now_ms(),
+                    expired: expired(keyed(), began_ms),
                     skus: skus.map(|sku| count_units(&read.found, &sku.sku)).collect(),
                     broken: broken.chain(read.unreadable).collect(),
                 };

@@ -12,7 +12,7 @@ use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
 use domain::survey::{SeenClaim, Tally};
 use domain::time::Timestamp;
-use loadtest::audit::{Promise, overdue, overdue_after_ms};
+use loadtest::audit::{Promise, expired, overdue, overdue_after_ms};
 use loadtest::facts::{Entry, Sampled, UnitCounts};
 use memory::MemoryStore;
 use ports::drops::FreeCounts;
@@ -124,12 +124,18 @@ impl Watch {
             UnitCounts::from(tally)
         });
         let skus = counts.collect();
+        let at_ms = self.world.now().as_millis();
+        let mut at_their_end = Vec::new();
+        self.memory.look_at_shards(|key, shard| {
+            at_their_end.extend(expired([(key, shard)].into_iter(), at_ms));
+        });
         self.seen().samples.push(Entry::Sampled(Sampled {
-            at_ms: self.world.now().as_millis(),
+            at_ms,
             skus,
             // Broken shards and overdue holds are reported when they are found, so no sample lists them.
             broken: Vec::new(),
             overdue: BTreeMap::new(),
+            expired: at_their_end,
         }));
     }
 

@@ -375,6 +375,9 @@ impl Stage {
             skus: units.into_iter().map(Into::into).collect(),
             broken,
             overdue,
+            // The journal has every hold whose answer arrived; a list of the holds of a crowd in each sample would
+            // take too much memory.
+            expired: Vec::new(),
         }));
     }
 

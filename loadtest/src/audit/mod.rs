@@ -20,7 +20,7 @@ use crate::facts::Facts;
 pub use promise::{Broken, Promise};
 pub use shares::share;
 pub(crate) use stock::describe;
-pub use stock::{count_units, overdue, overdue_after_ms};
+pub use stock::{count_units, expired, overdue, overdue_after_ms};
 
 /// The largest number of explanation lines for each figure.
 const MAX_LINES: usize = 20;

@@ -10,7 +10,7 @@ use domain::survey::Tally;
 
 use super::Count;
 use super::journal_index::JournalIndex;
-use crate::facts::{Ended, Ending, Facts, Reserved, Sampled, ShardFact, UnitCounts};
+use crate::facts::{Ended, Ending, Expired, Facts, Sampled, ShardFact, UnitCounts};
 
 /// The largest age of the data that an answer is based on, in ms: the times of two caches, one conductor period,
 /// and 1.5 s for the transfer.
@@ -61,6 +61,30 @@ pub fn overdue<'a>(
         }
     }
     overdue
+}
+
+/// The holds in `shards` that are at their end: nobody may renew them or take them over yet.
+#[must_use]
+pub fn expired<'a>(shards: impl Iterator<Item = (&'a ShardKey, &'a Shard)>, at_ms: i64) -> Vec<Expired> {
+    let mut expired = Vec::new();
+    for (key, shard) in shards {
+        for (shopper, claim) in &shard.claims {
+            let expires_at_ms = claim.deadline.as_millis();
+            if claim.state == ClaimState::Held && is_at_its_end(expires_at_ms, at_ms) {
+                expired.push(Expired {
+                    shopper: shopper.to_string(),
+                    sku: key.sku.to_string(),
+                    expires_at_ms,
+                });
+            }
+        }
+    }
+    expired
+}
+
+/// Whether a hold with this deadline may be neither renewed nor taken over at `at_ms` by some clock.
+fn is_at_its_end(expires_at_ms: i64, at_ms: i64) -> bool {
+    (-CLOCK_SKEW_MS..=2 * CLOCK_SKEW_MS).contains(&(at_ms - expires_at_ms))
 }
 
 /// Counts the units of `sku` in `shards` by state.
@@ -131,12 +155,13 @@ pub(super) fn undersold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
         let least = least_spare(facts, journal, index, &sku.sku);
         let refused = |ended: &Ended| match ended.ending {
             Ending::Gone => true,
-            Ending::Impatient if own_hold_in_the_way(journal, ended) => false,
             Ending::Impatient => {
                 let from_ms = ended.at_ms - known_for_ms;
                 let first = journal.sampled.partition_point(|s| s.at_ms < from_ms);
                 let least = least.get(first).copied();
-                least.is_some_and(|least| least >= u64::from(ended.quantity))
+                let free_all_along = least.is_some_and(|least| least >= u64::from(ended.quantity));
+                let seen = journal.sampled.get(first..).unwrap_or_default();
+                free_all_along && !own_hold_in_the_way(journal, seen, ended)
             }
             _ => false,
         };
@@ -152,16 +177,17 @@ pub(super) fn undersold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
 }
 
 /// Whether a shopper's own hold of the SKU had just expired when the shopper was refused. The shopper can renew the
-/// hold no earlier than others may take its units, and until then can claim nothing else in the same shard.
-fn own_hold_in_the_way(journal: &JournalIndex<'_>, ended: &Ended) -> bool {
-    let in_the_way = |reserved: &Reserved| {
-        let since_ms = ended.at_ms - reserved.expires_at_ms;
-        reserved.sku == ended.sku
-            && (-CLOCK_SKEW_MS..=2 * CLOCK_SKEW_MS).contains(&since_ms)
+/// hold no earlier than others may take its units, and until then can claim nothing else in the same shard. The
+/// journal has no hold whose answers were all lost, so the samples in `seen` until the refusal count too.
+fn own_hold_in_the_way(journal: &JournalIndex<'_>, seen: &[&Sampled], ended: &Ended) -> bool {
+    let in_the_way = |sku: &str, expires_at_ms| sku == ended.sku && is_at_its_end(expires_at_ms, ended.at_ms);
+    let answered = journal.reserved_by(&ended.shopper).iter().any(|reserved| {
+        in_the_way(&reserved.sku, reserved.expires_at_ms)
             && !journal.released.contains(reserved.reservation_id.as_str())
-    };
-    let theirs = journal.reserved_by(&ended.shopper);
-    theirs.iter().any(|reserved| in_the_way(reserved))
+    });
+    let until = seen.iter().take_while(|sampled| sampled.at_ms <= ended.at_ms);
+    let mut holds = until.flat_map(|sampled| &sampled.expired);
+    answered || holds.any(|hold| hold.shopper == ended.shopper && in_the_way(&hold.sku, hold.expires_at_ms))
 }
 
 /// For each sample, the smallest number of spare units of the SKU in this sample or any later one. Spare
@@ -299,6 +325,7 @@ mod tests {
             skus: vec![],
             broken: vec!["d#A#0".into()],
             overdue: BTreeMap::new(),
+            expired: vec![],
         }));
         assert_eq!(audit(&facts).oversold, 1);
         let mut facts = fixture::clean();
@@ -313,6 +340,7 @@ mod tests {
             skus: vec![too_many],
             broken: vec![],
             overdue: BTreeMap::new(),
+            expired: vec![],
         }));
         assert_eq!(audit(&facts).oversold, 1);
     }
@@ -349,6 +377,7 @@ mod tests {
                 }],
                 broken: vec![],
                 overdue: BTreeMap::new(),
+                expired: vec![],
             })
         };
         let mut facts = fixture::clean();
@@ -396,6 +425,7 @@ mod tests {
                 skus: vec![units],
                 broken: vec![],
                 overdue: BTreeMap::new(),
+                expired: vec![],
             }));
             audit(&facts).undersold
         };
@@ -404,6 +434,62 @@ mod tests {
         assert_eq!(told(2 * CLOCK_SKEW_MS + 1, "late1", false), 1, "long enough ago");
         assert_eq!(told(0, "late1", true), 1, "it was given back");
         assert_eq!(told(0, "late2", false), 1, "another one's");
+    }
+
+    #[test]
+    fn an_own_hold_that_only_a_sample_shows_was_in_the_way_too() {
+        let left_at = fixture::START + 20_000;
+        let told = |sampled_at: i64, expires_at_ms: i64, shopper: &str| {
+            let mut facts = fixture::clean();
+            fixture::end(&mut facts, "late1", "A", 1, Ending::Impatient);
+            let mut shard = facts.shards[0].clone();
+            let claim = hold(expires_at_ms);
+            shard.shard.claims.insert(shopper.parse().unwrap(), claim);
+            let key: ShardKey = shard.key.parse().unwrap();
+            for at_ms in [left_at - 10_000, sampled_at, left_at + 500] {
+                let of_hold = if at_ms == sampled_at {
+                    expired([(&key, &shard.shard)].into_iter(), at_ms)
+                } else {
+                    vec![]
+                };
+                facts.journal.push(Entry::Sampled(Sampled {
+                    at_ms,
+                    skus: vec![UnitCounts {
+                        free: 3,
+                        held: 0,
+                        ordered: 0,
+                        sold: 3,
+                    }],
+                    broken: vec![],
+                    overdue: BTreeMap::new(),
+                    expired: of_hold,
+                }));
+            }
+            audit(&facts).undersold
+        };
+        assert_eq!(told(left_at - 300, left_at - 600, "late1"), 0);
+        assert_eq!(told(left_at - 300, left_at - 600, "late2"), 1, "another one's");
+        assert_eq!(
+            told(left_at + 300, left_at - 600, "late1"),
+            1,
+            "seen after the refusal"
+        );
+        let known_for_ms = KNOWLEDGE_AGE_MS;
+        assert_eq!(
+            told(left_at - known_for_ms - 1, left_at - known_for_ms, "late1"),
+            1,
+            "seen before the refusal's data"
+        );
+        assert_eq!(
+            told(left_at - 300, left_at + CLOCK_SKEW_MS, "late1"),
+            1,
+            "not at its end yet"
+        );
+        assert_eq!(
+            told(left_at - 300, left_at - 2 * CLOCK_SKEW_MS - 1, "late1"),
+            1,
+            "long enough ago"
+        );
     }
 
     #[test]
@@ -423,6 +509,7 @@ mod tests {
                     }],
                     broken: vec![],
                     overdue: BTreeMap::new(),
+                    expired: vec![],
                 }));
             }
             for n in 0..taken {
@@ -459,6 +546,7 @@ mod tests {
                     skus: vec![],
                     broken: vec![],
                     overdue: overdue([(&key, &shard.shard)].into_iter(), at_ms),
+                    expired: vec![],
                 }));
             }
             audit(&facts).overdue_holds

@@ -89,6 +89,7 @@ fn journal() -> Vec<Entry> {
             }],
             broken: vec![],
             overdue: BTreeMap::new(),
+            expired: vec![],
         })
     };
     vec![
