@@ -51,7 +51,7 @@ OWN_PROFILE = $(if $(filter command% environment,$(origin PROFILE)),--profile $(
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale scale-proof hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke operator-token status redrive ledger-rebuild rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale scale-proof hostile mutants up token dev invoke logs client test lint template alarms commands nightly openapi package package-twice bootstrap deploy deploy-test smoke operator-token status redrive ledger-rebuild rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

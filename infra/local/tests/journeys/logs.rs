@@ -153,12 +153,14 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
     }
 
     let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/logs");
-    let folder = Path::new(&world.logs()).parent().unwrap().to_owned();
-    let printed = Command::new("python3")
-        .args([tool, id])
-        .arg(folder)
-        .output()
-        .unwrap();
+    let asked = |order: &str, folder: &Path| {
+        Command::new("python3")
+            .args([tool, order])
+            .arg(folder)
+            .output()
+            .unwrap()
+    };
+    let printed = asked(id, Path::new(&world.logs()).parent().unwrap());
     let shown = String::from_utf8(printed.stdout).unwrap();
     // Each line starts with its time and its function. The order of the functions is not fixed, since payment and
     // ledger work at the same time.
@@ -174,10 +176,22 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
         shown.contains("payment gateway") && shown.contains("charged"),
         "{shown}"
     );
-    let none = Command::new("python3")
-        .args([tool, "onone"])
-        .arg(world.logs())
-        .output()
-        .unwrap();
-    assert_eq!(none.status.code(), Some(1));
+    // Other journeys check out at the same time. So the last order of a folder with this order's lines is asked for.
+    let alone = tempfile::tempdir().unwrap();
+    let logs = alone.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    for name in WAY {
+        let own = lines
+            .iter()
+            .filter(|(by, line)| by == name && line["order"] == id);
+        let own: Vec<String> = own.map(|(_, line)| line.to_string()).collect();
+        std::fs::write(logs.join(format!("{name}.log")), own.join("\n")).unwrap();
+    }
+    let last = String::from_utf8(asked("last", alone.path()).stdout).unwrap();
+    assert_eq!(last.lines().next(), shown.lines().next());
+    assert!(WAY.iter().all(|name| last.contains(name)), "{last}");
+    // The folder `logs` has no logs.
+    for order in ["onone", "last"] {
+        assert_eq!(asked(order, &logs).status.code(), Some(1), "{order}");
+    }
 }
