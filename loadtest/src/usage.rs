@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use capacity::prices::Prices;
+use domain::limits::FUNCTION_MEMORY_MB;
 use serde::Serialize;
 use stack_api::{FunctionUse, Meter, Processes, StackFile, TableUse};
 
@@ -18,8 +19,8 @@ pub fn prices() -> anyhow::Result<Prices> {
     toml::from_str(include_str!("../../infra/prescale/prices.toml")).context("infra/prescale/prices.toml")
 }
 
-/// The memory of the functions in the template, in GB.
-const FUNCTION_GB: f64 = 0.25;
+/// The memory of most functions, in GB.
+pub const FUNCTION_GB: f64 = FUNCTION_MEMORY_MB as f64 / 1_024.0;
 /// The number of units that prices per million are for.
 const MILLION: f64 = 1e6;
 

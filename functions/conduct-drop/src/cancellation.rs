@@ -1,22 +1,19 @@
 //! Requests the end of a cancelled drop's open orders.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
 use domain::ids::OrderId;
-use domain::order::EndReason;
+use domain::order::{EndReason, Order};
 use domain::survey::SeenClaim;
 use futures_util::{StreamExt as _, stream};
-use ports::StoreError;
+use ports::change::{Change, NotChanged, change};
 use ports::orders::{AdvanceOrder, ReadOrder};
-use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
 use ports::runtime::Runtime;
 use startup::spans::{correlate, of_order};
 use tracing::Instrument as _;
 
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
-
-/// How often one step reads an order again that has changed since the first read.
-const ATTEMPTS: Policy = Policy::at_once(2);
 
 /// The numbers of a cancelled drop's orders that one step asked to end, or could not ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,11 +57,10 @@ where
     let mut result = CancelRequests::default();
     for (order, outcome) in outcomes {
         match outcome {
-            Ok(true) => {
+            Ok(()) => {
                 result.asked += 1;
                 asked.insert(order);
             }
-            Ok(false) => result.failed += 1,
             Err(error) => {
                 result.failed += 1;
                 tracing::debug!(%order, %error, "the end of the order could not be requested; the next step tries again");
@@ -74,33 +70,26 @@ where
     result
 }
 
-/// Requests the end of one order. Returns whether the order has ended or its end is requested.
+/// Requests the end of one order, unless the order has ended or its end is already requested. If the order of the claim
+/// is not visible here, this is an error, and the next step reads the order again.
 async fn end_order<O: ReadOrder + AdvanceOrder, R: Runtime>(
     orders: &O,
     runtime: &R,
     id: &OrderId,
-) -> Result<bool, StoreError> {
-    let attempt = |_| async {
-        let Some(order) = retry(runtime, IN_REQUEST, || orders.order(id)).await? else {
-            // The order of the claim is not visible here, so the next step reads the order again.
-            return Ok(Attempt::Done(false));
-        };
+) -> Result<(), NotChanged<Infallible>> {
+    let decide = |order: Order| {
         if !order.status.is_open() || order.cancel_requested.is_some() {
-            return Ok(Attempt::Done(true));
+            return Ok(Change::Already(order));
         }
         let Ok(step) = order.request_cancel(EndReason::DropCancelled, runtime.now()) else {
-            return Ok(Attempt::Done(true));
+            return Ok(Change::Already(order));
         };
         correlate(order.correlation.as_ref());
-        let asked = retry(runtime, IN_REQUEST, || orders.advance(&step)).await?;
-        if asked.is_done() {
-            tracing::info!(
-                status = step.order.status.as_str(),
-                "the drop was cancelled: the end of the order was requested"
-            );
-        }
-        Ok(Attempt::of(asked, true))
+        tracing::info!(
+            status = step.order.status.as_str(),
+            "the drop was cancelled: the end of the order is requested"
+        );
+        Ok(Change::Step(step))
     };
-    let asked = retry_on_conflict(runtime, ATTEMPTS, attempt).await?;
-    Ok(asked.unwrap_or(false))
+    change(orders, runtime, id, |_| true, decide).await.map(drop)
 }

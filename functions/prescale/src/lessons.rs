@@ -67,8 +67,8 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         drop: &CalendarDrop,
         kept: Option<Lesson>,
     ) -> Result<Option<Lesson>, String> {
-        let (profile, version) = retry(&self.runtime, IN_WORKER, || self.account.profile())
-            .await
+        let profile = self.account.profile().await;
+        let (profile, version) = profile
             .map_err(|error| error.to_string())?
             .map_err(|_| "the profile cannot be read".to_owned())?;
         if !profile.learns {
@@ -115,7 +115,6 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     }
 
     async fn demand_of(&self, read: &Read, drop: &CalendarDrop) -> Result<Option<Measured>, String> {
-        // Not repeated here: the measurement takes many calls and is not urgent, and the next run tries again.
         let measured = self.account.demand(&read.docs.baseline, drop).await;
         let measured = measured.map_err(|error| error.to_string())?;
         let Some(measured) = measured else { return Ok(None) };

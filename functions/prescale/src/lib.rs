@@ -26,6 +26,9 @@
 //! **Starts.** Where a drop's policy is to open later rather than with less capacity, and its
 //! [readiness](capacity::readiness) requires it, the run moves the start itself.
 //!
+//! **Repeats.** The adapter repeats each call that reads the account. This crate repeats the calls of the database, and
+//! the changes that increase something.
+//!
 //! **What it does not do.** It does not wait for changes that take minutes; the next run reads their result.
 #![forbid(unsafe_code)]
 
@@ -379,15 +382,15 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     }
 
     async fn read(&self) -> Result<Read, RunError> {
-        let mut docs = retry(&self.runtime, IN_WORKER, || self.account.documents())
-            .await
+        let docs = self.account.documents().await;
+        let mut docs = docs
             .map_err(control("reading the documents"))?
             .map_err(RunError::Mistakes)?;
         self.follow_drops(&mut docs.calendar)
             .await
             .map_err(store("reading the drops"))?;
-        let quotas = retry(&self.runtime, IN_WORKER, || self.account.quotas(&docs.baseline))
-            .await
+        let quotas = self.account.quotas(&docs.baseline).await;
+        let quotas = quotas
             .map_err(control("reading the account's limits"))?
             .map_err(RunError::Mistakes)?;
         let mistakes = docs.mistakes(&quotas);
@@ -399,9 +402,8 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     }
 
     async fn observe(&self, docs: &Documents) -> Result<Seen, RunError> {
-        retry(&self.runtime, IN_WORKER, || self.account.observe(&docs.baseline))
-            .await
-            .map_err(control("looking at the account"))
+        let seen = self.account.observe(&docs.baseline).await;
+        seen.map_err(control("looking at the account"))
     }
 }
 

@@ -17,8 +17,7 @@ const KEPT_MS: i64 = 86_400_000;
 impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// The calendar, read again; `None` if it cannot be read or has mistakes.
     pub(crate) async fn calendar(&self) -> Option<Vec<CalendarDrop>> {
-        let read = retry(&self.runtime, IN_WORKER, || self.account.calendar()).await;
-        let mut calendar = read.ok()?.ok()?;
+        let mut calendar = self.account.calendar().await.ok()?.ok()?;
         self.follow_drops(&mut calendar).await.ok()?;
         Some(calendar)
     }

@@ -3,7 +3,6 @@
 use capacity::readiness::{Measured, PartKind, Readiness, readiness};
 use capacity::reconcile::Decision;
 use domain::time::Timestamp;
-use ports::retry::{IN_WORKER, retry};
 use ports::runtime::Runtime;
 
 use crate::{Account, Drops, Prescaler, Read, RunStore};
@@ -35,7 +34,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
         // Trial invocations wait until a drop's other parts are ready. Before, they would only show cold functions.
         if first.iter().any(|readiness| readiness.ready) {
             for name in decision.wanted.capacity.functions.keys() {
-                let answered = retry(&self.runtime, IN_WORKER, || self.account.answers(name)).await;
+                let answered = self.account.answers(name).await;
                 if let Err(error) = &answered {
                     tracing::warn!(function = name, %error, "the trial invocation could not be made, so the function counts as not ready");
                 }
@@ -63,8 +62,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// A database size that cannot be measured counts as not ready; spill-over that cannot be measured counts as zero.
     async fn measure(&self, read: &Read, decision: &Decision, now: Timestamp) -> Measured {
         let mut measured = Measured::default();
-        let reached = retry(&self.runtime, IN_WORKER, || self.account.reached_acu(now)).await;
-        match reached {
+        match self.account.reached_acu(now).await {
             Ok(acu) => measured.reached_acu = acu,
             Err(error) => {
                 tracing::warn!(%error, "the database's size cannot be measured, so it counts as not ready")
@@ -75,11 +73,7 @@ impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
             if there.asked.provisioned == 0 || !decision.wanted.capacity.functions.contains_key(name) {
                 continue;
             }
-            let spilled = retry(&self.runtime, IN_WORKER, || {
-                self.account.spill_over(name, since, now)
-            })
-            .await;
-            match spilled {
+            match self.account.spill_over(name, since, now).await {
                 Ok(invocations) => drop(measured.spill_over.insert(name.clone(), invocations)),
                 Err(error) => {
                     tracing::warn!(function = name, %error, "spill-over cannot be measured, so it counts as zero")

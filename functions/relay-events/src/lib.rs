@@ -45,6 +45,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     30,
     Trigger::Stream {
         batch_size: 100,
+        window_seconds: 0,
         parallelization: 10,
         max_age_seconds: 79_200,
     },

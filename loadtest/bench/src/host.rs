@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use bytes::Bytes;
 use dynamodb::{IssuerStore, Tables};
@@ -160,6 +161,7 @@ impl Host {
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new("outside", "local", None, None, "bench"))
             .http_client(connector::plain(std::time::Duration::from_secs(1)))
+            .retry_config(RetryConfig::disabled())
             .endpoint_url(&url)
             .build();
         let client = dynamodb::Client::from_conf(config);

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use domain::limits::Trigger;
 use events::{OrderEvent, PaymentHint};
 use loadtest::audit::Promise;
-use ports::messages::Destination;
+use ports::messages::{Destination, HINT_DELAY_SECONDS};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -19,8 +19,6 @@ use crate::world::World;
 
 /// All queues of order events.
 pub const ALL: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
-/// The delivery delay of a hint, in milliseconds, by [`ports::messages::SendHint`].
-const HINT_MS: i64 = 1_000;
 
 /// The number of receives before a message becomes a dead letter, by the template.
 fn max_receives(of: Destination) -> u32 {
@@ -103,7 +101,8 @@ impl Deliveries {
     /// Adds a message with a hint that the queue accepted.
     pub fn accept_hint(&self, world: &World, hint: &PaymentHint) {
         let body = hint.encode().ok();
-        self.take(world, Destination::Payments, hint.event.clone(), body, HINT_MS);
+        let delay_ms = 1_000 * i64::from(HINT_DELAY_SECONDS);
+        self.take(world, Destination::Payments, hint.event.clone(), body, delay_ms);
     }
 
     /// Adds a message that becomes visible after `out_of_sight_ms`.

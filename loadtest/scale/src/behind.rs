@@ -16,7 +16,7 @@ use domain::limits::Trigger;
 use events::{OrderEvent, PaymentHint};
 use futures_util::future::BoxFuture;
 use memory::{MemoryStore, OrderChange};
-use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
+use ports::messages::{Destination, HINT_DELAY_SECONDS, ParkRecord, SendError, SendEvents, SendHint};
 use relay_events::{BatchReport, StreamBatch};
 use replay::chance::key_of;
 use replay::fleet::Invoked;
@@ -32,9 +32,6 @@ use crate::world::World;
 const RETRY_US: i64 = 1_000_000;
 /// The time between two looks for more messages while a batch is collected, in microseconds.
 const LOOK_AGAIN_US: i64 = 100_000;
-
-/// The delivery delay of a webhook's hint, in µs, as `shared/queues` sends it.
-const HINT_US: i64 = 1_000_000;
 
 #[derive(Default)]
 struct Lane {
@@ -457,7 +454,8 @@ impl SendHint for Queues {
         if let Ok(body) = hint.encode() {
             let (behind, id) = (Arc::clone(&self.behind), hint.event.clone());
             world.start(async move {
-                behind.world.timeline.sleep(HINT_US).await;
+                let delay_us = 1_000_000 * i64::from(HINT_DELAY_SECONDS);
+                behind.world.timeline.sleep(delay_us).await;
                 behind.take(Destination::Payments, &id, body);
             });
         }

@@ -6,6 +6,7 @@ use capacity::prices::Prices;
 use loadtest::audit::Findings;
 use loadtest::facts::{Ending, Entry, Sampled, UnitCounts};
 use loadtest::measure::{Measured, Percentiles};
+use loadtest::usage::FUNCTION_GB;
 use serde::Serialize;
 
 use crate::behind::QueueReport;
@@ -15,8 +16,6 @@ use crate::settings::Settings;
 use crate::tables::PlaceReport;
 use crate::world::{LEAD_US, Second, World};
 
-/// The memory of a function in the template, in GB.
-const FUNCTION_GB: f64 = 0.25;
 /// The number of SQS requests for a message: it is sent, received and deleted, mostly in small batches.
 const REQUESTS_PER_MESSAGE: f64 = 3.0;
 const MILLION: f64 = 1e6;

@@ -170,7 +170,8 @@ fn quotes_the_request(code: &str) -> bool {
 }
 
 /// The service's request id, for AWS support.
-fn request_id(response: &HttpResponse) -> Option<&str> {
+#[must_use]
+pub fn request_id(response: &HttpResponse) -> Option<&str> {
     let headers = response.headers();
     headers
         .get("x-amzn-requestid")

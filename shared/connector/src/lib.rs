@@ -38,7 +38,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-pub use failure::{Failure, Kind};
+pub use failure::{Failure, Kind, request_id};
 pub use pace::paced;
 
 /// The trust store could not be built.

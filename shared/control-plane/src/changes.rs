@@ -1,4 +1,5 @@
-//! Carries out the steps of a plan: for each kind of step, one change at one service.
+//! Carries out the steps of a plan: for each kind of step, one change at one service. A step that first reads the
+//! resource sends this read once too, since the caller repeats steps.
 
 use aws_sdk_lambda::types::{
     ProvisionedConcurrencyStatusEnum as Status, ProvisionedPollerConfig, ScalingConfig,
@@ -74,7 +75,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
     /// The API sets minimum and maximum together, so the current maximum is sent unchanged.
     async fn set_minimum_acu(&self, to: f64) -> Result<Carried, ControlError> {
         const OPERATION: &str = "ModifyDBCluster";
-        let cluster = self.cluster().await?;
+        let cluster = self.cluster(&self.clients.rds.changes).await?;
         let there = cluster.serverless_v2_scaling_configuration();
         let there = there.ok_or_else(|| broken(OPERATION, "not a Serverless v2 cluster"))?;
         if there.min_capacity() == Some(to) {
@@ -113,7 +114,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
 
     async fn fail_over(&self, to: &str) -> Result<Carried, ControlError> {
         const OPERATION: &str = "FailoverDBCluster";
-        let cluster = self.cluster().await?;
+        let cluster = self.cluster(&self.clients.rds.changes).await?;
         let mut members = cluster.db_cluster_members().iter();
         let target = members.find(|member| member.db_instance_identifier() == Some(to));
         let target = target.ok_or_else(|| broken(OPERATION, &format!("no instance {to} in the cluster")))?;
@@ -135,7 +136,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
         const OPERATION: &str = "UpdateTable";
         let missing = || broken(OPERATION, &format!("no table {table}"));
         let name = self.names.tables.get(table).ok_or_else(missing)?;
-        let there = self.table_there(name).await?.ok_or_else(missing)?;
+        let dynamodb = &self.clients.dynamodb.changes;
+        let there = self.table_there(dynamodb, name).await?.ok_or_else(missing)?;
         if there.warm().max(to) != to {
             return Err(broken(OPERATION, "warm throughput is never lowered"));
         }
@@ -146,7 +148,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         if !there.active {
             return Err(ControlError::InProgress);
         }
-        let update = self.clients.dynamodb.changes.update_table().table_name(name);
+        let update = dynamodb.update_table().table_name(name);
         let update = update.set_warm_throughput(own.map(requested));
         let update = update.set_global_secondary_index_updates((!indexes.is_empty()).then_some(indexes));
         update.send().await.answered(OPERATION)?;

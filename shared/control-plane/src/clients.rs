@@ -1,4 +1,5 @@
-//! Makes two clients for each service: the client for reads retries; the client for changes sends each request once.
+//! Makes two clients for each service: the client for reads repeats them; the client for changes sends each request
+//! once.
 
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ pub struct Patience {
     pub read_ms: u64,
     /// The time limit for a read with its retries.
     pub reads_ms: u64,
-    /// The largest number of attempts of a read. A throttled read is retried alone; otherwise a run would have to
-    /// repeat all its reads.
+    /// The largest number of attempts of a read. The SDK repeats a throttled read alone, and the callers repeat no read.
+    /// If they did, a run would have to repeat all its reads.
     pub read_attempts: u32,
     /// The first pause between two attempts of a read; the SDK doubles it, with jitter.
     pub read_backoff_ms: u64,

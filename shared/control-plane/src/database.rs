@@ -1,5 +1,6 @@
 //! Reads the ledger's database from RDS.
 
+use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbCluster, DbInstance, Filter};
 use capacity::database::DatabaseBaseline;
 use capacity::observed::{Instance, ObservedDatabase};
@@ -25,7 +26,7 @@ pub(crate) struct Database {
 
 impl<O> AwsAccount<O> {
     pub(crate) async fn database(&self, declared: &DatabaseBaseline) -> Result<Database, ControlError> {
-        let cluster = self.cluster().await?;
+        let cluster = self.cluster(&self.clients.rds.reads).await?;
         let there = self.instances().await?;
         let available =
             works(cluster.status()) && there.iter().all(|instance| works(instance.db_instance_status()));
@@ -54,9 +55,10 @@ impl<O> AwsAccount<O> {
         Ok(Database { observed, settled })
     }
 
-    pub(crate) async fn cluster(&self) -> Result<DbCluster, ControlError> {
+    /// The cluster, read with `rds`, the client for reads or the one for changes.
+    pub(crate) async fn cluster(&self, rds: &Client) -> Result<DbCluster, ControlError> {
         const OPERATION: &str = "DescribeDBClusters";
-        let found = self.clients.rds.reads.describe_db_clusters();
+        let found = rds.describe_db_clusters();
         let found = found.db_cluster_identifier(&self.names.cluster).send().await;
         let found = found.answered(OPERATION)?;
         let cluster = found.db_clusters.unwrap_or_default().into_iter().next();

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
-use connector::{Failure, Kind};
+use connector::{Failure, Kind, request_id};
 use domain::drops::FieldError;
 use ports::prescale::ControlError;
 
@@ -66,14 +66,6 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
 fn alias_shifts(code: Option<&str>, message: Option<&str>) -> bool {
     code == Some("InvalidParameterValueException")
         && message.is_some_and(|message| message.contains("weight"))
-}
-
-/// The service's request id, for AWS support.
-fn request_id(response: &HttpResponse) -> Option<&str> {
-    let headers = response.headers();
-    headers
-        .get("x-amzn-requestid")
-        .or_else(|| headers.get("x-amz-request-id"))
 }
 
 /// A mistake in a document, for the list of all mistakes.

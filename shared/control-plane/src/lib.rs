@@ -45,7 +45,7 @@
 //! `prices`, `quotas`, and `calendar/ID` for each drop, with moments in RFC 3339. All mistakes in all documents are
 //! reported together.
 //!
-//! **Time.** Reads are retried; changes are sent once. [`Patience`] has the time limits of both, and the number of
+//! **Time.** The SDK repeats reads; changes are sent once. [`Patience`] has the time limits of both, and the number of
 //! attempts of a read.
 //!
 //! **Permissions.** `ssm:GetParametersByPath` and `GetParameter` on the path, and `PutParameter` on its `profile`; of

@@ -28,7 +28,7 @@ impl<O: FindDueOrders> Measure for AwsAccount<O> {
     /// The capacity of the writer instance: the cluster's own metric is an average over its instances (Aurora's guide,
     /// "Amazon CloudWatch metrics for Aurora Serverless v2").
     async fn reached_acu(&self, now: Timestamp) -> Result<Option<f64>, ControlError> {
-        let cluster = self.cluster().await?;
+        let cluster = self.cluster(&self.clients.rds.reads).await?;
         let writer = writer(&cluster).ok_or_else(|| broken("DescribeDBClusters", "no instance writes"))?;
         let question = Question {
             namespace: "AWS/RDS",

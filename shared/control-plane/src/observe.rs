@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_lambda::types::ProvisionedConcurrencyStatusEnum as Status;
 use aws_sdk_sqs::types::QueueAttributeName;
 use capacity::amounts::{Concurrency, Polling, WarmThroughput};
@@ -124,7 +125,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
     async fn tables(&self, baseline: &Baseline) -> Result<Found<WarmThroughput>, ControlError> {
         let one = async |name: &String| {
             let there = match self.names.tables.get(name) {
-                Some(table) => self.table_there(table).await?,
+                Some(table) => self.table_there(&self.clients.dynamodb.reads, table).await?,
                 None => None,
             };
             let there = there.map(|table| (table.warm(), table.active));
@@ -134,10 +135,15 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(Found::of(at_once(names.map(one)).await?))
     }
 
-    /// A table by its name in the account; `None` if it does not exist.
-    pub(crate) async fn table_there(&self, table: &str) -> Result<Option<tables::Table>, ControlError> {
+    /// A table by its name in the account, read with `dynamodb`, the client for reads or the one for changes; `None` if
+    /// it does not exist.
+    pub(crate) async fn table_there(
+        &self,
+        dynamodb: &Client,
+        table: &str,
+    ) -> Result<Option<tables::Table>, ControlError> {
         const OPERATION: &str = "DescribeTable";
-        let described = self.clients.dynamodb.reads.describe_table().table_name(table);
+        let described = dynamodb.describe_table().table_name(table);
         let Some(described) = described.send().await.unless(NOT_FOUND, OPERATION)? else {
             return Ok(None);
         };

@@ -223,9 +223,18 @@ mod tests {
         }
 
         #[test]
-        fn a_claim_has_one_spelling(text in "[ho][0-9A-Za-z][0-9A-Za-z]{8}[A-Za-z0-9_-]{10}") {
-            if let Ok(claim) = text.parse::<Claim>() {
-                prop_assert_eq!(claim.to_string(), text);
+        fn a_claim_has_one_spelling(text in "[ho][1-9a-o][0-9a-z]{8}[A-Za-z0-9_-]{10}", place in 0..CLAIM_BYTES, other in "[ -~]") {
+            let claim: Claim = text.parse().unwrap();
+            prop_assert_eq!(claim.to_string(), text.as_str());
+            let mut changed = text.clone();
+            changed.replace_range(place..=place, &other);
+            // A text with another character is another claim, or none.
+            match changed.parse::<Claim>() {
+                Ok(read) => {
+                    prop_assert_eq!(read == claim, changed == text);
+                    prop_assert_eq!(read.to_string(), changed);
+                }
+                Err(error) => prop_assert_eq!(error, ClaimError),
             }
         }
 

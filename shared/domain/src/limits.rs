@@ -269,6 +269,9 @@ const _: () = assert!(
 /// in seconds.
 pub const LEDGER_OUTAGE_SECONDS: u32 = 3_600;
 
+/// The memory of most functions, in MB.
+pub const FUNCTION_MEMORY_MB: u32 = 256;
+
 /// The platform limits of a function and its trigger. The template repeats each number, and a test
 /// compares both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -303,6 +306,8 @@ pub enum Trigger {
     Stream {
         /// The most records in one invocation.
         batch_size: u32,
+        /// How long an invocation waits for more records until the batch is full, in seconds.
+        window_seconds: u32,
         /// The most invocations at the same time for each shard of the stream.
         parallelization: u32,
         /// How long failed records are tried again, in seconds since they were written. The number of
@@ -319,12 +324,12 @@ pub enum Trigger {
 }
 
 impl FunctionLimits {
-    /// The limits of a function with the memory that most functions have, and without reserved concurrency.
+    /// The limits of a function with [`FUNCTION_MEMORY_MB`], and without reserved concurrency.
     #[must_use]
     pub const fn new(timeout_seconds: u32, trigger: Trigger) -> Self {
         Self {
             timeout_seconds,
-            memory_mb: 256,
+            memory_mb: FUNCTION_MEMORY_MB,
             reserved_concurrency: None,
             trigger,
         }

@@ -1,10 +1,8 @@
-//! Holds the client that every store of this crate uses. Each request is sent once: the callers repeat requests, since
-//! they know whether a repeat is safe and how much time is left.
+//! Holds the client that every store of this crate uses.
 
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -24,9 +22,8 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub(crate) fn new(client: &Client, tables: &Tables) -> Self {
-        let once = client.config().to_builder().retry_config(RetryConfig::disabled());
         Self {
-            client: Client::from_conf(once.build()),
+            client: client.clone(),
             tables: Arc::new(tables.clone()),
         }
     }

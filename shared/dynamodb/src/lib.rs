@@ -15,9 +15,9 @@
 //! changes, and the readiness of drops. All stores are built from a [`Client`] and [`Tables`], and are cheap to clone.
 //! [`orders::order_from_stream_json`] reads an order from a record of the table's stream.
 //!
-//! **Retries.** Each request is sent once. If the SDK repeated a write, it would report only the last attempt, and a
-//! throttled second attempt would hide that the first attempt may have been applied. Repeats by the SDK would also
-//! multiply the caller's repeats. The caller decides about a repeat by the kind of error.
+//! **Retries.** The client must send each request once, as `startup`'s clients do. If the SDK repeated a write, it would
+//! report only the last attempt, and a throttled second attempt would hide that the first attempt may have been applied.
+//! Repeats by the SDK would also multiply the caller's repeats. The caller decides about a repeat by the kind of error.
 //!
 //! **What it does not do.** It creates no tables, waits for nothing, and contains no rules of the domain except the
 //! conditions.

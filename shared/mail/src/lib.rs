@@ -26,7 +26,6 @@ use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::config::Builder;
 use aws_sdk_sesv2::error::BuildError;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
-use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use connector::{Failure, Kind};
@@ -45,13 +44,13 @@ pub struct SesMail {
 }
 
 impl SesMail {
-    /// Sends mails from the address `from`. `aws` gives region, credentials and HTTP client. No request is sent yet.
+    /// Sends mails from the address `from`. `aws` gives region, credentials and HTTP client. It must
+    /// send each request once, as `startup`'s configuration does. No request is sent yet.
     #[must_use]
     pub fn new(aws: &SdkConfig, from: String) -> Self {
         let whole = Duration::from_millis(SEND_TIMEOUT_MS);
         let config = Builder::from(aws)
             .timeout_config(TimeoutConfig::builder().operation_timeout(whole).build())
-            .retry_config(RetryConfig::disabled())
             .build();
         Self {
             client: Client::from_conf(config),

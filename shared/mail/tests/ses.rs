@@ -7,6 +7,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sesv2::config::{BehaviorVersion, Region};
 use aws_types::SdkConfig;
+use aws_types::sdk_config::RetryConfig;
 use mail::SesMail;
 use ports::mail::{Mail, MailError, SendMail as _};
 use scripted_http::{Answer, Server};
@@ -20,6 +21,7 @@ fn ses(url: &str) -> SesMail {
             "local", "local", None, None, "tests",
         )))
         .http_client(connector::plain(Duration::from_secs(1)))
+        .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
         .build();
     SesMail::new(&aws, "orders@shop.example".to_owned())

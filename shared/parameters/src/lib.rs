@@ -21,7 +21,8 @@ pub struct ParameterStore {
 }
 
 impl ParameterStore {
-    /// A client of the store. `aws` gives region, credentials, time limits and HTTP client. No request is sent yet.
+    /// A client of the store. `aws` gives region, credentials, time limits and HTTP client. It must send each request
+    /// once, as `startup`'s configuration does. No request is sent yet.
     #[must_use]
     pub fn new(aws: &SdkConfig) -> Self {
         Self {

@@ -45,9 +45,12 @@ pub trait ParkRecord: Send + Sync {
     fn park(&self, raw: &str) -> impl Future<Output = Result<(), SendError>> + Send;
 }
 
+/// The delivery delay of a hint, in seconds.
+pub const HINT_DELAY_SECONDS: i32 = 1;
+
 /// Sends payment hints to `process-order`.
 pub trait SendHint: Send + Sync {
-    /// Sends `hint` so that it is received about a second later. By then the order contains the answer to the
-    /// system's own call. The gateway's event mostly repeats that answer, so no look-up is needed.
+    /// Sends `hint` so that it is received about [`HINT_DELAY_SECONDS`] later. By then the order contains the
+    /// answer to the system's own call. The gateway's event mostly repeats that answer, so no look-up is needed.
     fn hint(&self, hint: &PaymentHint) -> impl Future<Output = Result<(), SendError>> + Send;
 }

@@ -5,6 +5,9 @@
 //! ([`ControlError::Busy`], [`ControlError::InProgress`]) from changes with an unknown outcome
 //! ([`ControlError::Unknown`]). A caller must not assume that a change was made: the next read shows
 //! the state.
+//!
+//! An adapter repeats each call of a read by itself, since a read of the account takes dozens of calls: if the
+//! caller repeated it, one throttled call would send all of them again. A caller repeats changes only.
 
 use std::future::Future;
 

@@ -1,8 +1,15 @@
 //! Repeats calls, limited in number and time, with jitter, by the caller's clock.
 //!
-//! Every repeat in a function uses this module. [`retry`] repeats one call. [`retry_each`] repeats a call
-//! about many items, some of which may succeed and others not. [`retry_on_conflict`] repeats a read, a
-//! decision and a conditional write.
+//! [`retry`] repeats one call. [`retry_each`] repeats a call about many items, some of which may succeed and
+//! others not. [`retry_on_conflict`] repeats a read, a decision and a conditional write.
+//!
+//! Every repeat in a function uses this module, except:
+//! * Two adapters, which have no clock, repeat without a wait, and a few times at most, what was certainly not
+//!   done. `dynamodb` requests the unprocessed keys of a batch again, and moves a line of the gateway's calls
+//!   from where another process has moved it. `ledger` repeats a statement that the server aborted in favour of
+//!   another transaction.
+//! * The SDK repeats the reads of `control-plane` call by call, since a read of the account takes dozens of
+//!   calls. The callers do not repeat these reads.
 
 use std::time::Duration;
 

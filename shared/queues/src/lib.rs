@@ -15,9 +15,9 @@
 //! is delivered again after its visibility timeout, and moves to the dead-letter queue after the number of receives in
 //! the redrive policy.
 //!
-//! **What it does not do.** It guarantees no order, since the queues are standard queues. It does not retry beyond the
-//! client's configuration, since only the caller knows how much time is left. It does not receive messages: Lambda
-//! does.
+//! **What it does not do.** It guarantees no order, since the queues are standard queues. It repeats no
+//! request, since only the caller knows how much time is left: the client must send each request once, as `startup`'s
+//! does. It does not receive messages: Lambda does.
 #![forbid(unsafe_code)]
 
 mod answers;
@@ -32,7 +32,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use connector::Failure;
 use events::{OrderEvent, PaymentHint};
 use futures_util::stream::{self, StreamExt as _};
-use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
+use ports::messages::{Destination, HINT_DELAY_SECONDS, ParkRecord, SendError, SendEvents, SendHint};
 
 use crate::pack::Packed;
 
@@ -41,8 +41,6 @@ use crate::pack::Packed;
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// The largest number of messages in one batch, by SQS's API.
 pub const MAX_BATCH_MESSAGES: usize = 10;
-/// The delivery delay of a hint, in seconds.
-pub const HINT_DELAY_SECONDS: i32 = 1;
 /// The number of concurrent requests of one call.
 const REQUESTS_AT_ONCE: usize = 4;
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
-use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use connector::{Failure, Kind};
@@ -26,13 +25,13 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// The secret `name`. `aws` gives region, credentials and HTTP client. No request is sent yet.
+    /// The secret `name`. `aws` gives region, credentials and HTTP client. It must send each request once, as
+    /// `startup`'s configuration does. No request is sent yet.
     #[must_use]
     pub fn new(aws: &SdkConfig, name: SecretName) -> Self {
         let whole = Duration::from_millis(FETCH_TIMEOUT_MS);
         let config = Builder::from(aws)
             .timeout_config(TimeoutConfig::builder().operation_timeout(whole).build())
-            .retry_config(RetryConfig::disabled())
             .build();
         Self {
             client: Client::from_conf(config),

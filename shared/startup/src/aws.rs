@@ -7,7 +7,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
-use aws_smithy_types::retry::{RetryConfig, RetryMode};
+use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 
@@ -22,12 +22,10 @@ const ROOTS: [&[u8]; 5] = [
     include_bytes!("roots/starfield-services-root-g2.pem"),
 ];
 
-/// The time limit of one attempt, in milliseconds. When it has passed, the outcome is unknown.
-pub const ATTEMPT_TIMEOUT_MS: u64 = 2_000;
+/// The time limit of a call, connecting included, in milliseconds. When it has passed, the outcome is unknown.
+pub const CALL_TIMEOUT_MS: u64 = 2_000;
 /// The time limit for connecting, in milliseconds.
 pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
-/// The time limit of a call, the SDK's second attempt included, in milliseconds.
-pub const CALL_TIMEOUT_MS: u64 = 3_000;
 
 /// The credentials of the function's role. Lambda sets them when the process starts and does not change them.
 pub fn credentials(config: &mut Config<'_>) -> Credentials {
@@ -48,8 +46,8 @@ const ANY_ENDPOINT: &str = "AWS_ENDPOINT_URL";
 /// The SDK configuration for one service. The variable `service_endpoint`, or else `AWS_ENDPOINT_URL`, replaces the
 /// endpoint.
 ///
-/// The SDK retries a call once. The caller decides about more retries, since only the caller knows whether a repeat is
-/// safe.
+/// Each request is sent once. The caller repeats it with `ports::retry`, since only the caller knows whether a repeat is
+/// safe and how much time is left.
 pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let region = config.text("AWS_REGION");
     let endpoint = config
@@ -69,22 +67,16 @@ pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(http)
-        // Answers are small, and the attempt's time limit covers reading them. Stalled-stream protection would only set
+        // Answers are small, and the call's time limit covers reading them. Stalled-stream protection would only set
         // more timers.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .time_source(SharedTimeSource::new(SystemTimeSource::new()))
-        .retry_config(
-            RetryConfig::standard()
-                .with_retry_mode(RetryMode::Standard)
-                .with_max_attempts(2)
-                .with_initial_backoff(Duration::from_millis(20)),
-        )
+        .retry_config(RetryConfig::disabled())
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(connect)
-                .operation_attempt_timeout(Duration::from_millis(ATTEMPT_TIMEOUT_MS))
-                .operation_timeout(Duration::from_millis(CALL_TIMEOUT_MS))
+                .operation_attempt_timeout(Duration::from_millis(CALL_TIMEOUT_MS))
                 .build(),
         );
     if let Some(url) = endpoint {
@@ -160,6 +152,12 @@ mod tests {
             endpoint(&[all, ("AWS_ENDPOINT_URL_SQS", "")]).as_deref(),
             Some(all.1)
         );
+    }
+
+    #[test]
+    fn each_request_is_sent_once() {
+        let made = service(&mut Config::from_fn(|_| Some("x".to_owned())), ANY_ENDPOINT);
+        assert_eq!(made.retry_config().map(RetryConfig::max_attempts), Some(1));
     }
 
     #[test]

@@ -69,12 +69,15 @@ pub(super) fn next(piece: &Piece, handled: Option<usize>, expired: usize, source
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn source(bisect: bool) -> StreamSource {
         StreamSource {
             table: "orders".to_owned(),
             batch_size: 10,
+            window: Duration::ZERO,
             parallelization: 1,
             bisect,
             max_retries: Some(2),

@@ -56,6 +56,7 @@ pub(super) struct StreamEvent {
     stream: String,
     starting_position: String,
     batch_size: Option<usize>,
+    maximum_batching_window_in_seconds: Option<u64>,
     parallelization_factor: Option<usize>,
     #[serde(default)]
     bisect_batch_on_function_error: bool,
@@ -129,6 +130,7 @@ impl Event {
                 function.streams.push(StreamSource {
                     table: name_in_arn(&event.stream).unwrap_or_default().to_owned(),
                     batch_size: event.batch_size.unwrap_or(100),
+                    window: Duration::from_secs(event.maximum_batching_window_in_seconds.unwrap_or(0)),
                     parallelization: event.parallelization_factor.unwrap_or(1),
                     bisect: event.bisect_batch_on_function_error,
                     // Lambda uses -1 for no limit, and as the default.

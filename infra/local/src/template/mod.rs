@@ -113,6 +113,8 @@ pub struct StreamSource {
     pub table: String,
     /// The largest number of records per invocation.
     pub batch_size: usize,
+    /// How long records are collected for a batch. The stack does not collect them, and only a test reads this value.
+    pub window: Duration,
     /// The largest number of concurrent batches per shard. Concurrent batches have different keys.
     pub parallelization: usize,
     /// Whether a failed batch is halved before it is retried.

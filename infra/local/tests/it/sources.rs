@@ -104,6 +104,7 @@ fn stream_model(max_retries: u32) -> Model {
     function.streams = vec![StreamSource {
         table: "orders".to_owned(),
         batch_size: 10,
+        window: Duration::ZERO,
         parallelization: 2,
         bisect: true,
         max_retries: Some(max_retries),

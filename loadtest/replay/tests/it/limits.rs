@@ -1,8 +1,10 @@
-//! Checks that the limits that the functions' libraries export are those of the template.
+//! Checks that the limits that the libraries export are those of the template.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use conduct_drop::bounds::LINGER_MS;
+use domain::crowd::StockTable;
 use domain::limits::{FunctionLimits, Trigger};
 use replay::function::Function;
 use stampede_local::stack::sample_surroundings;
@@ -41,6 +43,7 @@ fn in_template(model: &Model, name: &str) -> FunctionLimits {
         },
         ([], [], [source], []) => Trigger::Stream {
             batch_size: number(source.batch_size),
+            window_seconds: number(source.window.as_secs()),
             parallelization: number(source.parallelization),
             max_age_seconds: {
                 assert_eq!(source.max_retries, None, "{name}: its records' age is the limit");
@@ -75,10 +78,14 @@ fn in_template(model: &Model, name: &str) -> FunctionLimits {
     limits
 }
 
+fn model() -> Model {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/template.yaml");
+    load(&std::fs::read_to_string(path).unwrap(), &sample_surroundings()).unwrap()
+}
+
 #[test]
 fn every_limit_is_the_templates() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/template.yaml");
-    let model = load(&std::fs::read_to_string(path).unwrap(), &sample_surroundings()).unwrap();
+    let model = model();
     let declared = declared();
     assert!(
         model
@@ -90,4 +97,24 @@ fn every_limit_is_the_templates() {
     for (name, limits) in declared {
         assert_eq!(in_template(&model, name), limits, "{name}: template and library");
     }
+}
+
+/// The template gives each of these parameters to a function, here with the parameter's default.
+#[test]
+fn every_parameters_default_is_the_librarys() {
+    let model = model();
+    let default = |function: &str, variable: &str| -> i64 {
+        model.functions[function].environment[variable].parse().unwrap()
+    };
+    let rate = i64::from(process_order::DEFAULT_CALLS_PER_SECOND);
+    for function in ["operate-drop", "process-order", "prescale"] {
+        assert_eq!(default(function, "GATEWAY_CALLS_PER_SECOND"), rate, "{function}");
+    }
+    let stock = (
+        default("reserve", "STOCK_READ_UNITS"),
+        default("reserve", "STOCK_WRITE_UNITS"),
+    );
+    let new = StockTable::NEW;
+    assert_eq!(stock, (new.read_units.into(), new.write_units.into()));
+    assert_eq!(1_000 * default("conduct-drop", "LINGER_SECONDS"), LINGER_MS);
 }

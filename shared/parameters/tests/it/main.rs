@@ -7,6 +7,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use aws_types::sdk_config::RetryConfig;
 use parameters::ParameterStore;
 use ports::issuers::{ParameterError, ReadParameter as _};
 use scripted_http::{Answer, Request, Server};
@@ -25,6 +26,7 @@ fn store(url: &str) -> ParameterStore {
         .region(Region::new("eu-central-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(connector::plain(Duration::from_secs(1)))
+        .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
         .build();
     ParameterStore::new(&aws)

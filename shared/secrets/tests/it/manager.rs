@@ -6,6 +6,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
 use aws_types::SdkConfig;
+use aws_types::sdk_config::RetryConfig;
 use ports::secrets::SecretError;
 use scripted_http::{Answer, Request, Server};
 use secrets::{FetchSecret as _, SecretsManager};
@@ -27,6 +28,7 @@ fn manager(url: &str) -> SecretsManager {
             "local", "local", None, None, "tests",
         )))
         .http_client(connector::plain(Duration::from_secs(1)))
+        .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
         .build();
     let name = "secretsmanager:stampede/gateway#api_key".parse().unwrap();

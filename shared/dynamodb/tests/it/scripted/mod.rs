@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 pub(crate) use scripted_http::Answer;
@@ -16,8 +17,7 @@ impl ScriptedServer {
         Self(Server::in_turn(answers).await)
     }
 
-    /// Makes a client with the SDK's default retries, which the stores must switch off, and a time limit of
-    /// 300 ms.
+    /// Makes a client without retries, and with a time limit of 300 ms.
     pub(crate) fn client(&self) -> Client {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300));
         let config = aws_sdk_dynamodb::Config::builder()
@@ -25,6 +25,7 @@ impl ScriptedServer {
             .region(Region::new("eu-central-1"))
             .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
             .http_client(connector::plain(Duration::from_secs(1)))
+            .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts.build())
             .endpoint_url(&self.0.url)
             .build();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
@@ -30,13 +31,14 @@ impl Drop for Local {
     }
 }
 
-/// Makes a client for a local server.
+/// Makes a client for a local server, without retries.
 pub(crate) fn client(url: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
         .http_client(connector::plain(std::time::Duration::from_secs(1)))
+        .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
         .build();
     Client::from_conf(config)
