@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::drops::{DropList, DropSummary, DropView};
-use domain::drops::ListedDrop;
+use domain::drops::{ListedDrop, Phase};
 use domain::ids::DropId;
 use domain::limits::{LIST_CACHE_MS, MAX_LISTED};
 use domain::time::Timestamp;
@@ -31,8 +31,8 @@ pub struct Browse<D, L, R> {
     calendar: L,
     runtime: R,
     /// The whole list, from which pages are cut. Clients choose the cursors, so a read for each page would let them
-    /// load the list's one key without limit.
-    list: TimedCache<(), Arc<[ListedDrop]>>,
+    /// load the list's one key without limit. The time is that of the read.
+    list: TimedCache<(), (Arc<[ListedDrop]>, Timestamp)>,
 }
 
 impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
@@ -78,10 +78,11 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
     /// [`NotShown::Store`].
     pub async fn list(&self, page: &Page<DropId>) -> Result<DropList, NotShown> {
         let read = || async {
+            let read_at = self.runtime.now();
             let list = self.calendar.published(Listing::Listed, MAX_LISTED).await;
-            list.map(Arc::from)
+            list.map(|list| (Arc::from(list), read_at))
         };
-        let list = self.list.read(&self.runtime, &(), read).await?;
+        let (list, read_at) = self.list.read(&self.runtime, &(), read).await?;
         let now = self.runtime.now();
         let is_after = |drop: &&ListedDrop| {
             let after = page.after.as_ref();
@@ -91,17 +92,26 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
         let mut found: Vec<&ListedDrop> = list.iter().filter(is_after).take(more_than_a_page).collect();
         let next = page::cut(&mut found, page.limit, |drop| drop.position());
         Ok(DropList {
-            drops: found.into_iter().filter_map(|drop| summary(drop, now)).collect(),
+            drops: found
+                .into_iter()
+                .filter_map(|drop| summary(drop, read_at, now))
+                .collect(),
             next_cursor: next.map(|(at, id)| encode_cursor(at, id)),
         })
     }
 }
 
-fn summary(drop: &ListedDrop, now: Timestamp) -> Option<DropSummary> {
+/// The summary of a drop in a list that was read at `read_at`. A drop that has ended since then may have been extended,
+/// so it keeps the phase of that time until the next read.
+fn summary(drop: &ListedDrop, read_at: Timestamp, now: Timestamp) -> Option<DropSummary> {
+    let phase = match drop.phase(now)? {
+        Phase::Closed => drop.phase(read_at)?,
+        phase => phase,
+    };
     Some(DropSummary {
         drop_id: drop.id.clone(),
         title: drop.title.clone(),
-        phase: drop.phase(now)?,
+        phase,
         starts_at: drop.starts_at.into(),
         ends_at: drop.ends_at.into(),
     })

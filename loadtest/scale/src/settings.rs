@@ -284,8 +284,7 @@ pub fn capacity(
         (input.documents.calendar.first_mut()).context("the reference spike is not on its calendar")?;
     drop.shoppers = expects;
     drop.units = units;
-    // A tenth of the units is held in the busiest second, and brings two requests for each unit.
-    drop.peak_rps = Some(domain::crowd::busiest_second(expects).saturating_add(units / 5));
+    drop.peak_rps = Some(capacity::calendar::peak_rps(expects, units));
     if shape == Shape::Sustained {
         drop.opening = Stretch {
             seconds: 60,

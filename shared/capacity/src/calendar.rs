@@ -156,6 +156,13 @@ fn open_seconds(starts_at: Timestamp, ends_at: Timestamp) -> u32 {
     u32::try_from(open_ms / 1000).unwrap_or(u32::MAX)
 }
 
+/// The requests of the busiest second, for so many expected shoppers and units: those of the crowd, and two more for each
+/// unit of a tenth of the stock, which is held in that second.
+#[must_use]
+pub const fn peak_rps(expected_shoppers: u32, units: u32) -> u32 {
+    busiest_second(expected_shoppers).saturating_add(units / 5)
+}
+
 impl CalendarDrop {
     /// The entry for a drop that the calendar does not contain, from the number of shoppers that its
     /// operator expects.
@@ -163,6 +170,7 @@ impl CalendarDrop {
     /// # Errors
     /// The mistakes that the entry would have on the calendar.
     pub fn expected(drop: &Drop) -> Result<Self, Vec<FieldError>> {
+        let units = drop.skus.iter().map(|sku| sku.plan.units()).sum();
         let entry = Self {
             id: drop.id.clone(),
             state: CalendarState::Scheduled,
@@ -170,8 +178,8 @@ impl CalendarDrop {
             starts_at: drop.starts_at,
             ends_at: drop.ends_at,
             shoppers: drop.expected_shoppers,
-            units: drop.skus.iter().map(|sku| sku.plan.units()).sum(),
-            peak_rps: Some(busiest_second(drop.expected_shoppers)),
+            units,
+            peak_rps: Some(peak_rps(drop.expected_shoppers, units)),
             sold_within_seconds: ASSUMED_SOLD_WITHIN_SECONDS,
             before: ASSUMED_BEFORE,
             opening: Stretch {
