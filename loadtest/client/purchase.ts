@@ -18,9 +18,11 @@ const BETWEEN_POLLS_MS = 100;
 /** A client with this token. The answer 503 asks for the same request again, so the client repeats it with the same key. */
 function client(token?: string) {
     const patient = async (request: Request): Promise<Response> => {
-        for (let left = 20; ; left--) {
-            const response = await fetch(request.clone());
-            if (response.status !== 503 || left === 0) return response;
+        for (let attempt = 1; ; attempt++) {
+            const sent = request.clone();
+            if (attempt > 1) sent.headers.set("idempotency-attempt", `${attempt}`);
+            const response = await fetch(sent);
+            if (response.status !== 503 || attempt > 20) return response;
             await pause(1_000 * Number(response.headers.get("retry-after") ?? 1));
         }
     };

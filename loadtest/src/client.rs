@@ -12,7 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 
-pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_ATTEMPT: HeaderName = HeaderName::from_static("idempotency-attempt");
 
 /// The answer's header with the time, in µs, that the stack waited to model the platform's part of a cold start.
 const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
@@ -55,6 +56,8 @@ pub struct Call {
     pub bearer: Option<HeaderValue>,
     /// The value of the header `Idempotency-Key`.
     pub key: Option<HeaderValue>,
+    /// The number of the attempt with this key; the header `Idempotency-Attempt` has it from the second on.
+    pub attempt: u16,
     /// The body and its content type.
     pub body: Option<(Bytes, &'static str)>,
 }
@@ -68,6 +71,7 @@ impl Call {
             uri,
             bearer: None,
             key: None,
+            attempt: 1,
             body: None,
         }
     }
@@ -95,10 +99,12 @@ impl Call {
         let mut request = Request::new(Full::new(body.unwrap_or_default()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
+        let attempt = (self.attempt > 1).then(|| self.attempt.into());
         let headers = [
             (CONTENT_TYPE, kind.map(HeaderValue::from_static)),
             (AUTHORIZATION, self.bearer.clone()),
             (IDEMPOTENCY_KEY, self.key.clone()),
+            (IDEMPOTENCY_ATTEMPT, attempt),
         ];
         for (name, value) in headers {
             if let Some(value) = value {

@@ -42,6 +42,8 @@ pub enum Entry {
     Drop(DropFacts),
     /// A reservation was answered 201.
     Reserved(Reserved),
+    /// A repeat of a reservation request was refused since all units are held.
+    RepeatRefused(RepeatRefused),
     /// A shopper released a reservation (204).
     Released {
         /// Time of the answer, in ms since 1970.
@@ -97,6 +99,18 @@ pub struct Reserved {
     pub expires_at_ms: i64,
     /// The total price, in minor units.
     pub amount_minor: i64,
+}
+
+/// The refusal of a repeat, in the journal. An earlier request with the same key got no answer, or its answer was not
+/// used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepeatRefused {
+    /// Time of the answer, in ms since 1970.
+    pub at_ms: i64,
+    pub shopper: String,
+    pub sku: String,
+    /// The request's idempotency key.
+    pub key: String,
 }
 
 /// The answer 202 to a checkout, in the journal.

@@ -35,6 +35,13 @@ pub enum NotReserved {
 /// in milliseconds.
 const LOG_INTERVAL_MS: i64 = 10_000;
 
+/// The time within which a repeat is asked to come again when the process has no look for it, in milliseconds. The next
+/// request probably reaches another process.
+const REPEAT_AGAIN_WITHIN_MS: u64 = 3_000;
+/// A request that is refused without a look, while units may be free, is asked to come again within this part of the
+/// time over which a crowd is spread when all units are held.
+const SOONER: u64 = 10;
+
 /// How many looks (reads of shards) a process may make, and how many requests were answered without a look.
 #[derive(Debug, Default)]
 pub struct ProcessBudget {
@@ -103,10 +110,24 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
 
     /// The refusal while all units are held. For a large crowd, the times of the next requests are spread.
     fn all_held(&self, drop: &Drop) -> Refused {
-        let Some(seconds) = self.budget().looks.spread_seconds(demand(drop)) else {
-            return Refused::SoldOut(Availability::AllHeld);
-        };
-        let drawn = self.runtime.random() % (u64::from(seconds) * 1_000);
+        match self.budget().looks.spread_seconds(demand(drop)) {
+            Some(seconds) => self.ask_again_within(u64::from(seconds) * 1_000),
+            None => Refused::SoldOut(Availability::AllHeld),
+        }
+    }
+
+    /// The refusal of a request for which this process has no look. Units may be free, unless `scarce`.
+    fn no_look(&self, request: &Request, drop: &Drop, scarce: bool) -> Refused {
+        match self.budget().looks.spread_seconds(demand(drop)) {
+            _ if request.is_repeat => self.ask_again_within(REPEAT_AGAIN_WITHIN_MS),
+            Some(seconds) if !scarce => self.ask_again_within(u64::from(seconds) * 1_000 / SOONER),
+            _ => Refused::SoldOut(Availability::AllHeld),
+        }
+    }
+
+    /// A refusal with a random time until the next request.
+    fn ask_again_within(&self, ms: u64) -> Refused {
+        let drawn = self.runtime.random() % ms.max(1);
         Refused::Crowded {
             in_ms: i64::try_from(drawn).unwrap_or(0),
         }
@@ -124,14 +145,21 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         let of_sku = (drop_id.clone(), request.sku.clone());
         let known = &self.shard_cache;
         let scarcity = known.scarce.fresh(&of_sku, now);
+        let scarcity = scarcity.filter(|scarcity| scarcity.concerns(request.units));
         let free = known.free.fresh(&wanted.first_shard(), now);
         let mut step = wanted.search(scarcity, free);
         loop {
             step = match step {
                 Step::Look(look) => {
-                    if !self.may_look(&look, drop, scarcity.is_some(), now) {
-                        return Err(Refused::SoldOut(Availability::AllHeld).into());
-                    }
+                    let only_finds = scarcity.is_some() || wanted.only_finds();
+                    let look = match self.may_look(&look, drop, only_finds, now) {
+                        true => look,
+                        false if request.is_repeat && self.budget().looks.take_in_advance(now) => {
+                            look.only_to_find()
+                        }
+                        false if wanted.only_finds() => return Err(wanted.refused_without_a_look().into()),
+                        false => return Err(self.no_look(request, drop, scarcity.is_some()).into()),
+                    };
                     let peeked = self.peek(drop_id, shopper, &look.shards, now).await;
                     // While no unit is known to be free, a look can only find the shopper's earlier reservation. A
                     // later request's look finds this reservation as well.
@@ -226,15 +254,15 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
     }
 
     /// Whether the budget of looks has room for `look`. A request that has looked once continues, and later
-    /// requests wait for the budget.
-    fn may_look(&self, look: &Look<'_>, drop: &Drop, scarce: bool, now: Timestamp) -> bool {
+    /// requests wait for the budget. `only_finds` means that the look can hardly be followed by a write.
+    fn may_look(&self, look: &Look<'_>, drop: &Drop, only_finds: bool, now: Timestamp) -> bool {
         let mut budget = self.budget();
         if !look.is_first() {
             budget.looks.charge(look.shards.len());
             return true;
         }
         let chance = self.runtime.random();
-        let may = budget.looks.take(demand(drop), scarce, now, chance);
+        let may = budget.looks.take(demand(drop), only_finds, now, chance);
         budget.refused += u32::from(!may);
         if budget.refused > 0 && !(0..LOG_INTERVAL_MS).contains(&now.millis_since(budget.logged_at)) {
             tracing::info!(

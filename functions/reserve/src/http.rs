@@ -17,7 +17,8 @@ use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
 use ports::runtime::Runtime;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
 use web::{
-    Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer, path_id,
+    Attempt, Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer,
+    path_id,
 };
 
 use crate::create::{Create, NotReserved, ProcessBudget};
@@ -78,6 +79,7 @@ where
         PathOf(drop): PathOf<String>,
         shopper: Shopper,
         IdempotencyKey(idempotency_key): IdempotencyKey,
+        Attempt(attempt): Attempt,
         Json(body): Json<ReserveBody>,
     ) -> Result<Response, Failure> {
         let request = Request {
@@ -86,6 +88,7 @@ where
             units: body.quantity,
             shopper: shopper.id,
             idempotency_key,
+            is_repeat: attempt > 1,
         };
         let reserved = context.service.create.create(&request, shopper.scope).await;
         view(StatusCode::CREATED, reserved.map_err(not_reserved)?)

@@ -35,6 +35,8 @@ pub struct Call {
     pub path: String,
     /// The request's idempotency key; `None` if it has none.
     pub key: Option<String>,
+    /// The number of the attempt with this key; the header `Idempotency-Attempt` has it from the second on.
+    pub attempt: u16,
     pub body: Option<Vec<u8>>,
 }
 
@@ -47,6 +49,7 @@ impl Call {
             method,
             path: path.into(),
             key: None,
+            attempt: 1,
             body: None,
         }
     }
@@ -108,9 +111,11 @@ impl Client {
     /// order; empty if all tries failed.
     pub async fn insist(&self, call: &Call, sends: Sends) -> Vec<Answer> {
         let mut clicks = sends.clicks.max(1);
+        let mut call = call.clone();
         for attempt in 1..=MOST_TRIES {
-            let first = self.send(call);
-            let second = (clicks > 1).then(|| self.send(call));
+            let first = self.send(&call);
+            let second = (clicks > 1).then(|| self.send(&call));
+            call.attempt += 1;
             clicks = 1;
             let mut answers = Vec::new();
             for pending in [Some(first), second].into_iter().flatten() {
@@ -206,6 +211,9 @@ impl Client {
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
         if let Some(key) = &call.key {
             request = request.header("idempotency-key", key);
+            if call.attempt > 1 {
+                request = request.header("idempotency-attempt", call.attempt);
+            }
         }
         let body = match &call.body {
             Some(body) => {

@@ -124,7 +124,9 @@ pub struct Sales {
     pub repeats: u64,
     /// Repeats whose answer named another reservation than the first answer.
     pub repeats_elsewhere: u64,
-    /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
+    /// Reservations whose repeats were refused, and answered 201 by no later repeat while the reservation was held.
+    pub repeats_refused: u64,
+    /// The share of the repeats that were answered with another reservation or refused; `None` without repeats.
     pub repeats_not_found: Option<f64>,
     /// Second answers 201 to requests with the same key that were sent at the same time.
     pub double_clicks: u64,
@@ -141,9 +143,21 @@ impl Sales {
         self.endings_by_deadline += found.endings_by_deadline;
         self.repeats += found.repeats;
         self.repeats_elsewhere += found.repeats_elsewhere;
-        self.repeats_not_found = share(self.repeats_elsewhere, self.repeats);
+        self.repeats_refused += found.repeats_refused;
+        let (missed, all) = self.repeats_missed();
+        self.repeats_not_found = share(missed, all);
         self.double_clicks += found.double_clicks;
         self.double_clicks_elsewhere += found.double_clicks_elsewhere;
+    }
+}
+
+impl Sales {
+    /// The number of repeats that did not find their reservation, and of all repeats.
+    const fn repeats_missed(&self) -> (u64, u64) {
+        (
+            self.repeats_elsewhere + self.repeats_refused,
+            self.repeats + self.repeats_refused,
+        )
     }
 }
 
@@ -152,13 +166,13 @@ impl std::fmt::Display for Sales {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let percent = self.sold_share.map_or("-".to_owned(), percent);
         let Self { paid, sellable, .. } = self;
-        let (by_deadline, elsewhere, repeats) =
-            (self.endings_by_deadline, self.repeats_elsewhere, self.repeats);
+        let by_deadline = self.endings_by_deadline;
+        let (missed, repeats) = self.repeats_missed();
         let (two, clicks) = (self.double_clicks_elsewhere, self.double_clicks);
         write!(
             f,
             "{paid} of the {sellable} units sold that could be ({percent}); {by_deadline} orders ended by their \
-             deadline; {elsewhere} of {repeats} repeats did not find their reservation, {two} of {clicks} double \
+             deadline; {missed} of {repeats} repeats did not find their reservation, {two} of {clicks} double \
              clicks made two"
         )
     }

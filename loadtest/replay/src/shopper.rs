@@ -9,7 +9,7 @@ use domain::ids::{DropId, ShopperId, SkuId};
 use domain::status::Availability;
 use domain::time::Timestamp;
 use http::Method;
-use loadtest::facts::{Ended, Ending, Entry, Reserved};
+use loadtest::facts::{Ended, Ending, Entry, RepeatRefused, Reserved};
 use serde::de::DeserializeOwned;
 
 use crate::client::{Call, Client};
@@ -140,7 +140,7 @@ impl Shopper {
                 if of.availability != Availability::Gone {
                     return None;
                 }
-                self.is_gone(&of.sku, "the status told a shopper");
+                self.is_gone(&answer, &of.sku, "the status told a shopper");
                 Some(Ending::Gone)
             }
         }
@@ -162,9 +162,13 @@ impl Shopper {
         watch.shut(by.begun_at, paused, who);
     }
 
-    fn is_gone(&self, sku: &SkuId, who: &str) {
+    fn is_gone(&self, by: &Answer, sku: &SkuId, who: &str) {
         self.client.world.note("told that it is gone");
-        self.client.fleet.services.watch.gone(&self.drop, sku, who);
+        self.client
+            .fleet
+            .services
+            .watch
+            .gone(by.begun_at, &self.drop, sku, who);
     }
 
     /// Requests a reservation with a new key.
@@ -187,11 +191,14 @@ impl Shopper {
         if let Some(view) = self.note_reservations(&key, &answers) {
             if self.client.drawn(0x4e9a, 1, 8) == 1 {
                 self.client.world.note("a request was repeated after its answer");
+                let again = Call { attempt: 2, ..call };
                 let again = self
                     .client
-                    .insist(&call, Sends::once(wish.sends.patience_ms))
+                    .insist(&again, Sends::once(wish.sends.patience_ms))
                     .await;
-                self.note_reservations(&key, &again);
+                if self.note_reservations(&key, &again).is_none() {
+                    self.note_refused_repeat(&key, &sku, &again);
+                }
             }
             return Asked::Held(Box::new(view));
         }
@@ -215,7 +222,7 @@ impl Shopper {
                 ("asked while paused", Asked::Wait(Ending::GaveUp))
             }
             Code::SoldOut if problem.availability == Some(Availability::Gone) => {
-                self.is_gone(&sku, "a refusal told a shopper");
+                self.is_gone(answer, &sku, "a refusal told a shopper");
                 return Asked::Ended(Ending::Gone);
             }
             // Until others may take the expired hold, the shopper can claim nothing else in the hold's shard,
@@ -283,6 +290,20 @@ impl Shopper {
                 amount_minor: view.amount.amount_minor,
             })
         })
+    }
+
+    /// Records that the repeat of the request with `key` was refused because all units are held.
+    fn note_refused_repeat(&self, key: &str, sku: &SkuId, answers: &[Answer]) {
+        let all_held = |problem: &Problem| problem.availability == Some(Availability::AllHeld);
+        let mut problems = answers.iter().filter_map(Answer::json::<Problem>);
+        if problems.any(|problem| all_held(&problem)) {
+            self.client.world.record(Entry::RepeatRefused(RepeatRefused {
+                at_ms: self.client.world.now().as_millis(),
+                shopper: self.shopper.to_string(),
+                sku: sku.to_string(),
+                key: key.to_owned(),
+            }));
+        }
     }
 
     /// Releases a reservation that the API has named.

@@ -23,8 +23,8 @@ use crate::world::World;
 
 /// The time after which a surplus hold may still be returned as such, in milliseconds: a step of a slow conductor.
 const SURPLUS_MS: i64 = 40_000;
-/// The largest age of the drop, count or status that an answer is based on, in milliseconds.
-const KNOWLEDGE_MS: i64 = 40_000;
+/// The largest age of the document that a conductor's status is based on, in milliseconds: a slow step.
+const CONDUCTED_MS: i64 = 40_000;
 /// The largest age of a replaced document that an answer is based on, in milliseconds before the request: a
 /// fresh copy of a lagging read.
 const FRESH_MS: i64 = CACHE_MS + READ_LAG_MS;
@@ -60,14 +60,23 @@ struct Seen {
     samples: Vec<Entry>,
     newest: BTreeMap<String, (u64, Timestamp)>,
     fencing: u64,
-    planned: u32,
     /// The drop's documents, each with the time from which it was the newest.
     documents: Vec<(i64, Drop)>,
     over_from: Option<Timestamp>,
-    restocked_ms: Option<i64>,
     taken_back: BTreeSet<String>,
     /// The first time at which each kind of mail to an order's shopper was recorded.
     told: BTreeMap<(OrderId, String), i64>,
+}
+
+impl Seen {
+    /// Whether `says_so` is true of a document of the drop that was the newest at `from_ms` or later.
+    fn a_document_since(&self, from_ms: i64, says_so: impl Fn(&Drop) -> bool) -> bool {
+        let replaced = self.documents.iter().skip(1).map(|(at_ms, _)| *at_ms);
+        (self.documents.iter())
+            .zip(replaced.chain([i64::MAX]))
+            .filter(|(_, until_ms)| *until_ms >= from_ms)
+            .any(|((_, drop), _)| says_so(drop))
+    }
 }
 
 /// Checks promises after writes, and keeps the data that the checks need.
@@ -287,16 +296,10 @@ impl Watch {
         seen.fencing = fencing.max(seen.fencing);
     }
 
-    /// Records a new document of the drop. After a restock, answers may be based on the former number of
-    /// units until every cached copy is replaced.
+    /// Records a new document of the drop.
     pub fn drop_stored(&self, drop: &Drop) {
-        let planned = drop.skus.iter().map(|sku| sku.plan.units()).sum();
         let mut seen = self.seen();
         seen.documents.push((self.world.now_ms(), drop.clone()));
-        if seen.planned > 0 && planned != seen.planned {
-            seen.restocked_ms = Some(self.world.now_ms());
-        }
-        seen.planned = planned;
         seen.over_from = match drop.state {
             DropState::Scheduled => Some(drop.ends_at),
             DropState::Cancelling | DropState::Cancelled => seen.over_from.min(Some(self.world.now())),
@@ -326,7 +329,8 @@ impl Watch {
         self.never_back("the status", (status.fencing, status.as_of));
         for counts in &status.skus {
             if Availability::of(&counts.tally()) == Availability::Gone && counts.allocated > 0 {
-                self.gone(&status.drop, &counts.sku, "the status says");
+                let from_ms = self.world.now_ms() - CONDUCTED_MS;
+                self.gone_since(from_ms, &status.drop, &counts.sku, "the status says");
             }
         }
     }
@@ -350,20 +354,15 @@ impl Watch {
     /// with this state was the newest shortly before a function began to process the request, at `begun_at`,
     /// or later.
     pub fn shut(&self, begun_at: Timestamp, paused: bool, who: &str) {
-        let from_ms = self.world.now_ms() - self.world.now().millis_since(begun_at) - FRESH_MS;
+        let from_ms = self.ms_of(begun_at) - FRESH_MS;
         let by = self.world.now().plus_millis(CLOCK_SKEW_MS / 2);
-        let seen = self.seen();
-        let replaced = seen.documents.iter().skip(1).map(|(at_ms, _)| *at_ms);
-        let says_so = (seen.documents.iter())
-            .zip(replaced.chain([i64::MAX]))
-            .filter(|(_, until_ms)| *until_ms >= from_ms)
-            .any(|((_, drop), _)| {
-                if paused {
-                    drop.paused
-                } else {
-                    matches!(drop.phase(by), None | Some(Phase::Closed | Phase::Cancelled))
-                }
-            });
+        let says_so = self.seen().a_document_since(from_ms, |drop| {
+            if paused {
+                drop.paused
+            } else {
+                matches!(drop.phase(by), None | Some(Phase::Closed | Phase::Cancelled))
+            }
+        });
         if !says_so {
             let state = if paused { "paused" } else { "over" };
             let what =
@@ -372,15 +371,29 @@ impl Watch {
         }
     }
 
-    /// Checks the statement that a SKU is gone: every unit is sold, unless a restock added units shortly
-    /// before.
-    pub fn gone(&self, drop: &DropId, sku: &SkuId, who: &str) {
-        let (allocated, sold) = self.memory.allocated_and_sold(drop, sku);
-        let restocked_ms = self.seen().restocked_ms;
-        let settled = restocked_ms.is_none_or(|at_ms| self.world.now_ms() - at_ms > KNOWLEDGE_MS);
-        if sold < allocated && settled {
-            let what = format!("{who} that {sku} is gone, and {sold} of {allocated} units are sold");
+    /// Checks an answer that a SKU is gone: every unit is sold of a document that was the newest shortly before a function
+    /// began to process the request, at `begun_at`, or later. A process remembers a search without a result for
+    /// [`CACHE_MS`].
+    pub fn gone(&self, begun_at: Timestamp, drop: &DropId, sku: &SkuId, who: &str) {
+        self.gone_since(self.ms_of(begun_at) - FRESH_MS - CACHE_MS, drop, sku, who);
+    }
+
+    fn gone_since(&self, from_ms: i64, drop: &DropId, sku: &SkuId, who: &str) {
+        let (_, sold) = self.memory.allocated_and_sold(drop, sku);
+        let planned = |drop: &Drop| drop.sku(sku).map_or(0, |sku| sku.plan.units());
+        if !self
+            .seen()
+            .a_document_since(from_ms, |drop| planned(drop) <= sold)
+        {
+            let what = format!(
+                "{who} that {sku} is gone, and {sold} units are sold, fewer than in each document of that time"
+            );
             self.world.broken(Promise::Undersold, what);
         }
+    }
+
+    /// The virtual time of `at`.
+    fn ms_of(&self, at: Timestamp) -> i64 {
+        self.world.now_ms() - self.world.now().millis_since(at)
     }
 }

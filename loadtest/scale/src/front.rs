@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Method, Request};
-use loadtest::client::{Answer, Call, IDEMPOTENCY_KEY, Silence};
+use http::Method;
+use loadtest::client::{Answer, Call, Silence};
 use loadtest::world::{Reach, Waiting};
 use ports::payment::PaymentId;
 use replay::function::Function;
@@ -162,8 +162,8 @@ impl Front {
         if !admitted {
             return Served::by_the_front(429);
         }
-        match (function_of(call.uri.path()), request(call)) {
-            (Some(function), Some(request)) => self.fleet.request(function, request).await,
+        match (function_of(call.uri.path()), call.request().map(Body::new)) {
+            (Some(function), request) => self.fleet.request(function, request).await,
             _ => Served::by_the_front(404),
         }
     }
@@ -182,24 +182,6 @@ impl Front {
             body: bytes::Bytes::new(),
         }
     }
-}
-
-fn request(call: Call) -> Option<Request<Body>> {
-    let mut request = Request::builder().method(call.method).uri(call.uri.path());
-    if let Some(bearer) = call.bearer {
-        request = request.header(http::header::AUTHORIZATION, bearer);
-    }
-    if let Some(key) = call.key {
-        request = request.header(IDEMPOTENCY_KEY, key);
-    }
-    let body = match call.body {
-        Some((body, kind)) => {
-            request = request.header(http::header::CONTENT_TYPE, kind);
-            Body::from(body)
-        }
-        None => Body::empty(),
-    };
-    request.body(body).ok()
 }
 
 /// The access of the load test's shoppers to the model.

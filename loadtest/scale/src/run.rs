@@ -303,12 +303,13 @@ impl Stage {
 
     async fn operate(&self, method: Method, path: &str, body: Option<Bytes>) -> anyhow::Result<Answer> {
         let bearer = Keys::bearer(&self.keys.operators, Audience::Operator, "scale");
+        let uri = self.shoppers.addresses.at(path).context("an address")?;
         let call = Call {
             method,
-            uri: self.shoppers.addresses.at(path).context("an address")?,
             bearer,
             key: Some(HeaderValue::from_static("scale")),
             body: body.map(|body| (body, "application/json")),
+            ..Call::get(uri)
         };
         let answer = self.front.answer(call).await;
         if answer.status >= 300 {

@@ -42,7 +42,7 @@ impl<'a> JournalIndex<'a> {
         let mut journal = Self::default();
         for entry in entries {
             match entry {
-                Entry::Drop(_) => {}
+                Entry::Drop(_) | Entry::RepeatRefused(_) => {}
                 Entry::Reserved(reserved) => {
                     if let Vacant(first) = journal.reserved.entry(&reserved.reservation_id) {
                         first.insert(reserved);

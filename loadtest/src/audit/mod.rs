@@ -51,7 +51,9 @@ pub struct Findings {
     pub repeats: u64,
     /// Repeats whose answer named another reservation than the first answer.
     pub repeats_elsewhere: u64,
-    /// `repeats_elsewhere` ÷ `repeats`; `None` without repeats.
+    /// Reservations whose repeats were refused, and answered 201 by no later repeat while the reservation was held.
+    pub repeats_refused: u64,
+    /// The share of the repeats that were answered with another reservation or refused; `None` without repeats.
     pub repeats_not_found: Option<f64>,
     /// Second answers 201 to requests with the same key that were sent at the same time.
     pub double_clicks: u64,
@@ -216,7 +218,8 @@ pub fn audit(facts: &Facts) -> Findings {
         endings_by_deadline: endings.by_deadline,
         repeats: repeats.all,
         repeats_elsewhere: repeats.elsewhere,
-        repeats_not_found: share(repeats.elsewhere, repeats.all),
+        repeats_refused: repeats.refused,
+        repeats_not_found: repeats.not_found(),
         double_clicks: repeats.double_clicks,
         double_clicks_elsewhere: repeats.double_clicks_elsewhere,
         oversold: explained(Promise::Oversold, stock::oversold(facts, &journal)),

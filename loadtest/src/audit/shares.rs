@@ -1,7 +1,7 @@
 //! Computes figures that are no promises: the share of the sellable units that was sold, and the share of repeats
 //! that did not find their reservation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::journal_index::JournalIndex;
 use crate::facts::{Entry, Facts, Reserved};
@@ -33,27 +33,50 @@ pub(super) struct Repeats {
     pub(super) all: u64,
     /// Repeats whose answer named another reservation than the earlier answer.
     pub(super) elsewhere: u64,
+    /// Reservations whose repeats were refused, and answered 201 by no later repeat while the reservation was held.
+    pub(super) refused: u64,
     /// Answers 201 to a request that was sent before the key's earlier 201.
     pub(super) double_clicks: u64,
     /// Double clicks whose answers named two reservations.
     pub(super) double_clicks_elsewhere: u64,
 }
 
-/// Counts repeats from the answers that shoppers received. A repeat that was refused, or whose first answer was
-/// lost, does not count: the journal contains only answers 201.
+impl Repeats {
+    /// The share of the repeats that did not find their reservation.
+    pub(super) fn not_found(&self) -> Option<f64> {
+        share(self.elsewhere + self.refused, self.all + self.refused)
+    }
+}
+
+/// Counts repeats from the answers that shoppers received. A repeat whose first answer was lost does not count, since
+/// the journal does not contain that answer.
 pub(super) fn repeats(facts: &Facts, journal: &JournalIndex<'_>) -> Repeats {
     let mut first: BTreeMap<_, &Reserved> = BTreeMap::new();
     let mut repeats = Repeats::default();
-    let with_key = facts.journal.iter().filter_map(|entry| match entry {
-        Entry::Reserved(reserved) if !reserved.key.is_empty() => Some(reserved),
-        _ => None,
-    });
-    for reserved in with_key {
+    let mut refused = BTreeSet::new();
+    let is_held = |earlier: &Reserved, at_ms: i64| {
+        at_ms < earlier.expires_at_ms && !journal.released.contains(earlier.reservation_id.as_str())
+    };
+    for entry in &facts.journal {
+        let reserved = match entry {
+            Entry::Reserved(reserved) if !reserved.key.is_empty() => reserved,
+            Entry::RepeatRefused(repeat) => {
+                let key = (&repeat.shopper, &repeat.sku, &repeat.key);
+                if first
+                    .get(&key)
+                    .is_some_and(|earlier| is_held(earlier, repeat.at_ms))
+                {
+                    refused.insert(key);
+                }
+                continue;
+            }
+            _ => continue,
+        };
         let key = (&reserved.shopper, &reserved.sku, &reserved.key);
         if let Some(earlier) = first.get(&key)
-            && reserved.at_ms < earlier.expires_at_ms
-            && !journal.released.contains(earlier.reservation_id.as_str())
+            && is_held(earlier, reserved.at_ms)
         {
+            refused.remove(&key);
             let elsewhere = u64::from(reserved.reservation_id != earlier.reservation_id);
             if reserved.asked_ms >= earlier.at_ms {
                 repeats.all += 1;
@@ -66,13 +89,14 @@ pub(super) fn repeats(facts: &Facts, journal: &JournalIndex<'_>) -> Repeats {
             first.insert(key, reserved);
         }
     }
+    repeats.refused = u64::try_from(refused.len()).unwrap_or(u64::MAX);
     repeats
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{audit, fixture};
-    use crate::facts::{Ending, Entry};
+    use crate::facts::{Ending, Entry, RepeatRefused, Reserved};
 
     #[test]
     fn what_could_be_sold_is_on_sale_and_wanted_by_who_can_pay() {
@@ -128,6 +152,38 @@ mod tests {
         );
         assert_eq!(again("ada-3", 15_000), (2, 1, Some(0.5)), "the first had expired");
         assert_eq!(again("ada-3", 15_001), (3, 1, Some(1.0 / 3.0)));
+    }
+
+    #[test]
+    fn a_refused_repeat_counts_unless_a_later_one_finds_the_reservation() {
+        let mut facts = fixture::clean();
+        let ada = fixture::reserved("ada", "A", 2, &fixture::reservation("A", 0, "ada"));
+        let mut refused = |shopper: &str, at_ms: i64| {
+            facts.journal.push(Entry::RepeatRefused(RepeatRefused {
+                at_ms,
+                shopper: shopper.to_owned(),
+                sku: ada.sku.clone(),
+                key: ada.key.clone(),
+            }));
+            let found = audit(&facts);
+            (found.repeats, found.repeats_refused, found.repeats_not_found)
+        };
+        assert_eq!(
+            refused("zoe", ada.at_ms + 1),
+            (0, 0, None),
+            "without a reservation"
+        );
+        assert_eq!(refused("ada", ada.expires_at_ms), (0, 0, None), "too late");
+        assert_eq!(refused("ada", ada.at_ms + 1), (0, 1, Some(1.0)));
+        assert_eq!(
+            refused("ada", ada.at_ms + 2),
+            (0, 1, Some(1.0)),
+            "the same reservation"
+        );
+        let asked_ms = ada.at_ms + 3;
+        facts.journal.push(Entry::Reserved(Reserved { asked_ms, ..ada }));
+        let found = audit(&facts);
+        assert_eq!((found.repeats, found.repeats_refused), (1, 0), "found in the end");
     }
 
     #[test]

@@ -25,8 +25,8 @@ impl Report {
                 percent(f.sold_share),
                 f.sellable,
                 f.endings_by_deadline,
-                f.repeats_elsewhere,
-                f.repeats,
+                f.repeats_elsewhere + f.repeats_refused,
+                f.repeats + f.repeats_refused,
                 f.double_clicks_elsewhere,
                 f.double_clicks
             ),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::Shopper;
 use crate::behaviour::{AfterReserving, Card};
 use crate::client::{Answer, Call};
-use crate::facts::{CheckoutRefused, Ending, Entry, Ordered, Reserved};
+use crate::facts::{CheckoutRefused, Ending, Entry, Ordered, RepeatRefused, Reserved};
 use crate::measure::Endpoint;
 use crate::world::Tally;
 
@@ -93,6 +93,18 @@ impl Shopper {
             }));
         }
         views
+    }
+
+    /// Records that a repeat of the reservation request got no reservation.
+    pub(super) fn note_refused_repeat(&self) {
+        if self.unanswered > 0 {
+            self.world.note(Entry::RepeatRefused(RepeatRefused {
+                at_ms: self.world.now_ms(),
+                shopper: self.plan.shopper.clone(),
+                sku: self.sku_code().to_owned(),
+                key: self.reservation_key(),
+            }));
+        }
     }
 
     pub(super) async fn use_reservation(&mut self, held: &ReservationView) -> Ending {

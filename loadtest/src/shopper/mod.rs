@@ -36,6 +36,12 @@ pub struct Shopper {
     asked_ms: i64,
     /// The number of reservations requested so far. It is part of their idempotency keys.
     attempt: u32,
+    /// Whether the next reservation is requested with the last one's key.
+    keeps_key: bool,
+    /// The number of requests with the current key that got no answer of the function.
+    unanswered: u16,
+    /// Whether no reservation has been requested yet.
+    is_first_click: bool,
     sku: usize,
     quantity: u32,
     looks: u32,
@@ -52,8 +58,9 @@ enum Look {
 /// The result of a reservation request and of its repeats.
 enum Wish {
     Held(Box<api::reservations::ReservationView>),
-    /// The units are not available now: the shopper asks again, or leaves with this ending.
-    Wait(Ending),
+    /// The units are not available now: the shopper asks again after this number of seconds, or leaves with this
+    /// ending.
+    Wait(Ending, Option<u32>),
     /// The SKU is gone, but the shopper has a second choice.
     Another,
     Ended(Ending),
@@ -73,6 +80,9 @@ impl Shopper {
             intended: None,
             asked_ms: 0,
             attempt: 0,
+            keeps_key: false,
+            unanswered: 0,
+            is_first_click: true,
             surprise: None,
         }
     }
@@ -123,11 +133,11 @@ impl Shopper {
             }
             let reservation = match self.reserve().await {
                 Wish::Held(reservation) => reservation,
-                Wish::Wait(without_patience) => {
-                    if !self.has_patience() {
+                Wish::Wait(without_patience, asked) => {
+                    if !self.has_patience_for(asked) {
                         return without_patience;
                     }
-                    self.wait_for_units(None).await;
+                    self.wait_to_ask_again(asked).await;
                     continue;
                 }
                 // The second choice has not been refused yet, so the next status request does not count against
@@ -196,7 +206,7 @@ impl Shopper {
                         self.think(100, 600).await;
                         return Look::Available;
                     }
-                    Availability::AllHeld if self.has_patience() => {
+                    Availability::AllHeld if self.has_patience_for(None) => {
                         self.wait_for_units(status.next_poll_seconds).await
                     }
                     Availability::AllHeld => return Look::Ended(Ending::Impatient),
@@ -225,12 +235,16 @@ impl Shopper {
         second.is_some()
     }
 
-    fn has_patience(&mut self) -> bool {
-        let any = self.looks > 0;
+    /// Whether the shopper waits for another look, or for as many seconds as the server `asked` for if that is longer.
+    fn has_patience_for(&mut self, asked: Option<u32>) -> bool {
+        let asked_ms = u64::from(asked.unwrap_or(0)) * 1_000;
+        let looks = u32::try_from(asked_ms.div_ceil(self.look_ms().max(1))).unwrap_or(u32::MAX);
+        let looks = looks.max(1);
+        let waits = self.looks >= looks;
         if self.looks != u32::MAX {
-            self.looks = self.looks.saturating_sub(1);
+            self.looks = self.looks.saturating_sub(looks);
         }
-        any
+        waits
     }
 
     /// Waits for the opening or the next status request, whichever comes first. Returns true if the opening came
@@ -264,6 +278,17 @@ impl Shopper {
         self.pause(wait).await;
     }
 
+    /// Waits as long as a refusal `asked`, and a short random time; without that, as long as between two looks.
+    async fn wait_to_ask_again(&mut self, asked: Option<u32>) {
+        match asked {
+            Some(seconds) => {
+                let more_ms = self.rng.u64(0..=1_000);
+                self.pause(u64::from(seconds) * 1_000 + more_ms).await;
+            }
+            None => self.wait_for_units(None).await,
+        }
+    }
+
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -273,16 +298,20 @@ impl Shopper {
         (self.world.file.behaviour.look_seconds * 1e3) as u64
     }
 
-    /// Requests the wanted units. All tries have the same key, and their number is limited.
+    /// Requests the wanted units. All tries have the same key, and their number is limited. After the answer that all
+    /// units are held, the next request has this key too: an earlier try may have made a reservation.
     async fn reserve(&mut self) -> Wish {
-        self.attempt += 1;
+        if !std::mem::take(&mut self.keeps_key) {
+            self.attempt += 1;
+            self.unanswered = 0;
+        }
         let Some(call) = self.reservation_call() else {
             self.surprise = Some("no call".to_owned());
             return Wish::Ended(Ending::Unexpected);
         };
         let mut early = 0;
         loop {
-            let first = self.attempt == 1 && early == 0;
+            let first = std::mem::take(&mut self.is_first_click);
             let double = first && self.plan.double_click_reserving;
             let reload = first && self.plan.reloads_reserving;
             let answers = self.insist(Endpoint::Reserve, &call, double, reload).await;
@@ -297,10 +326,12 @@ impl Shopper {
             };
             return match problem.code {
                 Code::SoldOut if problem.availability == Some(Availability::AllHeld) => {
-                    Wish::Wait(Ending::Impatient)
+                    self.keeps_key = true;
+                    self.note_refused_repeat();
+                    Wish::Wait(Ending::Impatient, answer.retry_after)
                 }
                 // These refusals concern the shopper, not the stock.
-                Code::OrderInProgress | Code::HoldsUnused => Wish::Wait(Ending::GaveUp),
+                Code::OrderInProgress | Code::HoldsUnused => Wish::Wait(Ending::GaveUp, answer.retry_after),
                 Code::SoldOut if self.second_wish() => Wish::Another,
                 Code::SoldOut => Wish::Ended(Ending::Gone),
                 Code::FewerLeft => match problem.available {

@@ -57,9 +57,19 @@ impl Shopper {
         let tries = self.world.tries;
         for attempt in 1..=tries {
             let first = attempt == 1;
+            let repeats = endpoint == Endpoint::Reserve;
+            let call = &Call {
+                attempt: if repeats {
+                    self.unanswered.saturating_add(1)
+                } else {
+                    1
+                },
+                ..call.clone()
+            };
             self.asked_ms = self.world.now_ms();
             if first && reload {
                 self.reload(endpoint, call).await;
+                self.unanswered = self.unanswered.saturating_add(repeats.into());
                 continue;
             }
             let answers: Vec<Answer> = if first && double {
@@ -75,6 +85,7 @@ impl Shopper {
             if !settled.is_empty() {
                 return settled;
             }
+            self.unanswered = self.unanswered.saturating_add(repeats.into());
             if attempt < tries {
                 let asked = answers.iter().filter_map(|a| a.retry_after).max();
                 self.back_off(attempt, asked).await;

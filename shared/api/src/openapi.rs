@@ -181,7 +181,9 @@ routes! {
 
     /// Hold units of one SKU. A repeat with the same key returns the same reservation.
     #[utoipa::path(post, path = "/drops/{drop_id}/reservations", tag = "reservations", security(("shopper" = [])),
-        params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = ReserveBody,
+        params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$"),
+            ("Idempotency-Attempt" = Option<u16>, Header, minimum = 1, description = "2 for the first repeat of a request whose answer did not arrive, and so on.")),
+        request_body = ReserveBody,
         responses((status = 201, description = "The units are held, by this request or by an earlier one with its key.", body = ReservationView)))]
     reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress HoldsUnused IdempotencyMismatch;
 

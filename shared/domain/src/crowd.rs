@@ -12,6 +12,10 @@
 //! after which the request may write costs as many as the table gives for each write unit: three for a new
 //! table, and one for a table that gives more writes than reads.
 //!
+//! **Repeats.** A request that says that it repeats an earlier one may look in advance of the budget, to find the
+//! reservation of the earlier one and not to claim units. Later requests of the process wait until the budget has
+//! grown again, so all looks together stay within it.
+//!
 //! **Under throttling** a table gives less than planned, since its keys are badly distributed or other
 //! requests use it. Each refused look halves the process's share of its budget. The share grows again within
 //! a minute.
@@ -44,6 +48,9 @@ const FEWEST_COPIES: u8 = 4;
 const MOST_SPREAD_SECONDS: u32 = 300;
 /// The cost of a look while the process knows that no unit is free, in millionths of a read unit.
 const LOOK: i64 = 1_000_000;
+/// The number of looks that a process may take in advance for repeats. It is larger than the cost of one request's
+/// further looks, so that a repeat finds its reservation in a process that has just searched.
+const LOOKS_IN_ADVANCE: i64 = 6;
 /// The whole of a share: shares are counted in millionths.
 const WHOLE: i64 = 1_000_000;
 /// The smallest share of its budget that a process uses while the table refuses looks.
@@ -282,6 +289,20 @@ impl LookBudget {
         takes
     }
 
+    /// Takes one look from the budget of coming seconds, for a request that repeats an earlier one whose answer did not
+    /// arrive, after [`take`](Self::take) was false. Such a look finds an earlier reservation and claims no units. False
+    /// if the process has already taken that many looks in advance, or if the table refuses looks.
+    pub fn take_in_advance(&mut self, now: Timestamp) -> bool {
+        let is_reduced = self.is_reduced(now);
+        match &mut self.left {
+            Some((left, _)) if !is_reduced && *left >= (1 - LOOKS_IN_ADVANCE) * LOOK => {
+                *left -= LOOK;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Charges the budget for a request's further look at this many `shards`. The further look is made in any
     /// case; if the rest becomes negative, later first looks wait.
     pub fn charge(&mut self, shards: usize) {
@@ -436,6 +457,22 @@ mod tests {
         assert!((7_390..7_430).contains(&(third - second)), "{third}");
     }
 
+    #[test]
+    fn repeats_look_in_advance_and_later_requests_pay() {
+        let crowd = crowd(1_000_000);
+        let mut looks = LookBudget::default();
+        assert!(!looks.take_in_advance(at(0)), "before the first request");
+        assert!(!looks.take(crowd, false, at(0), 0));
+        let taken = (0..100).filter(|_| looks.take_in_advance(at(0))).count();
+        assert_eq!(i64::try_from(taken).unwrap(), LOOKS_IN_ADVANCE);
+        // 539,973 millionths of a look a second: six looks and one more take 13 s.
+        let next = (0..60_000).find(|ms| looks.take(crowd, true, at(*ms), 0));
+        assert!((12_900..13_000).contains(&next.unwrap()), "{next:?}");
+        assert!(looks.take_in_advance(at(13_000)));
+        looks.refused(at(13_000));
+        assert!(!looks.take_in_advance(at(13_000)), "the table refuses looks");
+    }
+
     proptest! {
         /// For every sequence of requests, a process looks no more often than its budget allows, and no less
         /// often while requests come.
@@ -444,15 +481,19 @@ mod tests {
             shoppers in 36_001u32..5_000_000,
             chance: u64,
             waits in proptest::collection::vec(0i64..300, 50..400),
+            repeats: bool,
         ) {
             let (crowd, mut looks) = (crowd(shoppers), LookBudget::default());
             let budget = looks.budget(crowd).unwrap();
             let (mut now, mut taken) = (0, 0);
             for wait in waits {
                 now += wait;
-                taken += i64::from(looks.take(crowd, true, at(now), chance));
+                let takes = looks.take(crowd, true, at(now), chance)
+                    || (repeats && looks.take_in_advance(at(now)));
+                taken += i64::from(takes);
             }
-            let most = budget.max(looks.to_write()) + budget * now / 1_000;
+            let in_advance = if repeats { LOOKS_IN_ADVANCE * LOOK } else { 0 };
+            let most = budget.max(looks.to_write()) + budget * now / 1_000 + in_advance;
             prop_assert!(taken * LOOK <= most, "{taken} looks in {now} ms");
             // The budget that grows while no request comes may be lost: for each look, at most the growth of
             // 299 ms.

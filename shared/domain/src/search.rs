@@ -12,6 +12,7 @@
 //! | [`Look`] at the own shards | read both, and the shopper's purchases item | a claim that settles | done, as the claim determines |
 //! | | | no such claim, and the item names a further shard | read that shard, then as below |
 //! | | | no such claim, and the drop is paused or over | done: paused or closed |
+//! | | | no such claim, and the look is [only to find](Look::only_to_find) | done: all held |
 //! | | | orders and request together exceed the limit | done: limit reached |
 //! | | | a waiting time of the shopper, since holds expired unused | done: wait |
 //! | | | a shard that allows a write | write there, best shard first |
@@ -89,6 +90,8 @@ pub struct Request {
     pub shopper: ShopperId,
     /// The idempotency key, the same for every repeat of the request.
     pub idempotency_key: String,
+    /// Whether the client repeats a request whose answer did not arrive, so that it may have a reservation.
+    pub is_repeat: bool,
 }
 
 /// A reservation that can be checked out, or that an order was made from.
@@ -176,6 +179,15 @@ pub struct Scarcity {
     pub availability: Availability,
 }
 
+impl Scarcity {
+    /// Whether the finding concerns a request for `units` units. A failed search for more units says nothing about a
+    /// request for fewer.
+    #[must_use]
+    pub const fn concerns(&self, units: u32) -> bool {
+        self.units <= units
+    }
+}
+
 impl From<Scarcity> for Refused {
     fn from(scarcity: Scarcity) -> Self {
         match scarcity.availability {
@@ -184,6 +196,9 @@ impl From<Scarcity> for Refused {
         }
     }
 }
+
+/// The refusal of a request for which this process knows no free unit.
+static HELD: Refused = Refused::SoldOut(Availability::AllHeld);
 
 /// A request that the drop admits, at least to find an earlier reservation. It stays unchanged during
 /// the search.
@@ -250,8 +265,7 @@ impl<'a> Wanted<'a> {
     /// [`CACHE_MS`](crate::limits::CACHE_MS).
     #[must_use]
     pub fn search(&'a self, scarcity: Option<Scarcity>, free: Option<u32>) -> Step<'a> {
-        // A failed search for more units says nothing about a request for fewer units.
-        let scarcity = scarcity.filter(|scarcity| scarcity.units <= self.hold.units);
+        let scarcity = scarcity.filter(|scarcity| scarcity.concerns(self.hold.units));
         if scarcity.is_some_and(|scarcity| scarcity.availability == Availability::Gone) {
             return Step::refused(Refused::SoldOut(Availability::Gone));
         }
@@ -277,6 +291,18 @@ impl<'a> Wanted<'a> {
             Some(free) => search.write(first, Act::Claim, free, None, Candidates::new()),
             None => search.look_at(&self.own_shards()),
         }
+    }
+
+    /// Whether the drop admits no new reservation, so that a look can only find an earlier one.
+    #[must_use]
+    pub const fn only_finds(&self) -> bool {
+        self.shut.is_some()
+    }
+
+    /// The refusal of a request that may not look at the stock now.
+    #[must_use]
+    pub fn refused_without_a_look(&self) -> Refused {
+        self.shut.as_ref().unwrap_or(&HELD).clone()
     }
 
     fn key(&self, index: u16) -> ShardKey {
@@ -366,7 +392,8 @@ impl Step<'_> {
 enum Known<'a> {
     /// A recent search in all shards failed. The look may still find units.
     Scarce(Scarcity),
-    /// The drop admits no new reservation, so the look is only for an earlier claim.
+    /// The look is only for an earlier claim: the drop admits no new reservation, or the budget of looks has room for
+    /// no more than that.
     Shut(&'a Refused),
 }
 
@@ -548,6 +575,22 @@ impl<'a> Look<'a> {
         self.search.shown.looked_at.is_empty()
     }
 
+    /// The same look, after which the search ends: it finds an earlier reservation of the request, and claims no
+    /// units.
+    #[must_use]
+    pub fn only_to_find(mut self) -> Self {
+        let why = match self.search.stage {
+            Stage::Own {
+                known: Some(Known::Shut(why)),
+            } => why,
+            _ => &HELD,
+        };
+        self.search.stage = Stage::Own {
+            known: Some(Known::Shut(why)),
+        };
+        self
+    }
+
     /// Takes the result of the read: the shards that exist, in the requested order; the units of the drop
     /// that the shopper has `purchased` in open or paid orders; the shopper's [`Lapses`] in the drop; and the index of
     /// the `remembered` further shard.
@@ -580,7 +623,13 @@ impl<'a> Look<'a> {
             return search.look_at(&[index]);
         }
         shards.append(&mut search.earlier);
-        if wanted.shut.is_some() {
+        let only_finds = matches!(
+            search.stage,
+            Stage::Own {
+                known: Some(Known::Shut(_))
+            }
+        );
+        if only_finds {
             return search.try_in(Candidates::new());
         }
         if purchased.saturating_add(units) > wanted.drop.per_shopper_limit {

@@ -100,6 +100,30 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
+/// The request's `Idempotency-Attempt`: 2 for the first repeat of a request whose answer did not arrive, 3 for the
+/// second, and so on; 1 if the header is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt(pub u16);
+
+impl<S: Send + Sync> FromRequestParts<S> for Attempt {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+        let mut values = parts.headers.get_all("idempotency-attempt").iter();
+        let attempt = match (values.next(), values.next()) {
+            (None, _) => Some(1),
+            (Some(one), None) => one.to_str().ok().and_then(|text| text.parse().ok()),
+            _ => None,
+        };
+        attempt.filter(|attempt| *attempt > 0).map(Self).ok_or_else(|| {
+            let problem = Problem::new(
+                Code::InvalidRequest,
+                "Send the number of the attempt, or nothing.",
+            );
+            problem.field("Idempotency-Attempt", "1 to 65535").into()
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +228,23 @@ mod tests {
         assert!(key(&["a"]).await && key(&["x".repeat(64).as_str()]).await);
         assert!(!key(&[]).await && !key(&[""]).await && !key(&["a b"]).await);
         assert!(!key(&["x".repeat(65).as_str()]).await && !key(&["a", "b"]).await);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn attempts_are_numbers_from_one_on() {
+        async fn attempt(values: &[&str]) -> Option<u16> {
+            let mut request = Request::builder();
+            for value in values {
+                request = request.header("idempotency-attempt", *value);
+            }
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            let attempt = Attempt::from_request_parts(&mut parts, &()).await;
+            attempt.ok().map(|attempt| attempt.0)
+        }
+        assert_eq!(attempt(&[]).await, Some(1));
+        assert_eq!(attempt(&["2"]).await, Some(2));
+        for refused in [&["0"][..], &["-1"], &["65536"], &["two"], &[""], &["2", "2"]] {
+            assert_eq!(attempt(refused).await, None, "{refused:?}");
+        }
     }
 }

@@ -24,7 +24,7 @@ use domain::ids::{OrderId, ReservationId};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 pub use api::problem::{Code, FieldProblem, Problem};
-pub use body::{IdempotencyKey, Json};
+pub use body::{Attempt, IdempotencyKey, Json};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
 pub use failure::Failure;
 pub use identity::{Context, Operator, Shared, Shopper, out_of_scope, with_tokens};

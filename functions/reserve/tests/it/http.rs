@@ -77,6 +77,14 @@ impl Scene {
             .unwrap()
     }
 
+    /// A repeat of the request for one TEE under the key `k`.
+    fn repeat(&self, who: &str, attempt: u16) -> Request<Body> {
+        let mut request = self.ask(who, "k", "TEE", 1);
+        let headers = request.headers_mut();
+        headers.insert("idempotency-attempt", attempt.into());
+        request
+    }
+
     fn on(&self, method: &str, who: &str, id: &str) -> Request<Body> {
         Request::builder()
             .method(method)
@@ -600,8 +608,8 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
 }
 
 /// With a crowd of 1,000,000, each process has 0.54 read units a second for looks, and a look that may claim units costs
-/// three. All other requests are answered that all units are held and when to ask again, and a repeat finds its
-/// reservation with the next look.
+/// three. All other requests are answered that all units are held and when to ask again. A request that says that it is
+/// a repeat finds its reservation nevertheless.
 #[tokio::test(flavor = "current_thread")]
 async fn a_crowd_beyond_the_looks_is_spread_over_time() {
     let scene = scene(&[("TEE", 600)], 1);
@@ -622,23 +630,94 @@ async fn a_crowd_beyond_the_looks_is_spread_over_time() {
         assert_eq!(&body["code"], &json!("sold_out"));
         assert_eq!(&body["availability"], &json!("all_held"));
         let wait = body["retry_after_seconds"].as_u64().unwrap();
-        assert!((1..=278).contains(&wait), "{wait}");
+        assert!((1..=28).contains(&wait), "{wait}");
         waits.insert(wait);
     }
     let looks = scene.store.calls(Op::Peek);
     assert!((7..=9).contains(&looks), "{looks} looks in 40 s");
     let writes = scene.store.calls(Op::Claim);
     assert!(u64::try_from(made.len()).unwrap() >= looks && writes <= 3 * looks + 40);
-    assert!(waits.len() > 100, "spread: {waits:?}");
-    let (n, id) = made.last().unwrap();
-    let found = loop {
-        scene.runtime.advance(100);
-        let (status, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
-        if status == 201 {
-            break body["reservation_id"].clone();
+    assert!(waits.len() > 20, "spread: {waits:?}");
+    for (n, id) in made.iter().rev().take(3) {
+        let (status, body) = scene.send(scene.repeat(&format!("s{n}"), 2)).await;
+        assert_eq!(
+            (status.as_u16(), &body["reservation_id"]),
+            (201, id),
+            "a repeat finds its reservation although no look is left"
+        );
+    }
+    // Who reserved nothing gets nothing by calling a request a repeat.
+    let writes = scene.store.calls(Op::Claim);
+    let mut repeat = 0;
+    let wait = loop {
+        repeat += 1;
+        // No shard is known to be well filled, so that each request needs a look.
+        scene.runtime.advance(CACHE_MS);
+        let looks = scene.store.calls(Op::Peek);
+        let (status, body) = scene.send(scene.repeat(&format!("new{repeat}"), 7)).await;
+        assert_eq!(
+            (status.as_u16(), &body["availability"]),
+            (409, &json!("all_held"))
+        );
+        if scene.store.calls(Op::Peek) == looks {
+            break body["retry_after_seconds"].as_u64().unwrap();
         }
     };
-    assert_eq!(found, *id);
+    assert!(
+        repeat <= 20 && wait <= 3,
+        "the {repeat}th gets no look, and asks another process soon: {wait}"
+    );
+    assert_eq!(scene.store.calls(Op::Claim), writes);
+}
+
+/// While units may be free, a refused shopper is asked to come again soon, and later when all units are held.
+#[tokio::test(flavor = "current_thread")]
+async fn a_crowd_is_spread_over_a_longer_time_when_all_units_are_held() {
+    let scene = scene(&[("TEE", 600)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 600)], 1);
+    scene.store.put_drop(&Drop {
+        expected_shoppers: 1_000_000,
+        ..drop
+    });
+    let mut shards = Vec::new();
+    scene
+        .store
+        .look_at_shards(|key, shard| shards.push((key.clone(), shard.clone())));
+    for (key, shard) in shards {
+        let (free, sold) = (0, shard.allocated);
+        scene.store.put_shard(&key, Shard { free, sold, ..shard });
+    }
+    let (mut short, mut long) = (0, 0);
+    for n in 0..400 {
+        scene.runtime.advance(100);
+        let looks = scene.store.calls(Op::Peek);
+        let (_, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+        let wait = body["retry_after_seconds"].as_u64().unwrap();
+        if scene.store.calls(Op::Peek) > looks {
+            long = long.max(wait);
+        } else {
+            short = short.max(wait);
+        }
+    }
+    assert!(long > 28, "a look found no free unit: {long}");
+    assert!(short > 1, "{short}");
+}
+
+/// A request that may not look learns that the drop is paused.
+#[tokio::test(flavor = "current_thread")]
+async fn a_paused_drop_is_not_called_sold_out_where_no_look_is_left() {
+    let scene = scene(&[("TEE", 600)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 600)], 1);
+    scene.store.put_drop(&Drop {
+        expected_shoppers: 1_000_000,
+        paused: true,
+        ..drop
+    });
+    for n in 0..20 {
+        let (_, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+        assert_eq!(&body["code"], &json!("paused"));
+    }
+    assert!(scene.store.calls(Op::Peek) <= 3);
 }
 
 #[tokio::test(flavor = "current_thread")]

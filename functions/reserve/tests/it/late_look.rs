@@ -90,6 +90,7 @@ async fn ask(counted_ms: i64) -> (bool, u32) {
         units: 1,
         shopper: "ada".parse().unwrap(),
         idempotency_key: "k".to_owned(),
+        is_repeat: false,
     };
     let outcome = create.create(&request, Scope::Any).await;
     if let Err(refused) = &outcome {

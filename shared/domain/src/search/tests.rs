@@ -53,6 +53,7 @@ impl Scene {
             units,
             shopper: ada(),
             idempotency_key: "k".to_owned(),
+            is_repeat: false,
         };
         Self { drop, request }
     }
@@ -223,6 +224,44 @@ fn a_repeat_finds_what_was_accepted_while_the_drop_is_paused_or_just_over_and_ot
             assert_eq!(refusal(with(None)), why);
             assert_eq!(refusal(with(Some(held(2, -9, "k")))), why);
             assert_eq!(refusal(with(Some(ordered(2, "other")))), why);
+        }
+    }
+}
+
+#[test]
+fn a_look_that_is_only_to_find_finds_a_reservation_and_claims_no_units() {
+    let mut scene = ten_shards();
+    for paused in [false, true] {
+        scene.drop.paused = paused;
+        let wanted = scene.wanted();
+        let nothing = match paused {
+            true => Refused::Paused,
+            false => Refused::SoldOut(Availability::AllHeld),
+        };
+        assert_eq!(wanted.only_finds(), paused);
+        assert_eq!(wanted.refused_without_a_look(), nothing);
+        for known in [None, Some(scarce(1, 1, Availability::Available))] {
+            let only_to_find = || Step::Look(look(wanted.search(known, None)).only_to_find());
+            let with = |mine: Option<Claim>| {
+                shows(only_to_find(), |_| {
+                    shard(20, mine.clone().map(|mine| (ada(), mine)))
+                })
+            };
+            let mine = held(2, 9, "k");
+            assert_eq!(done(with(Some(mine.clone()))).0.unwrap().claim, mine);
+            let (outcome, learnt) = done(with(None));
+            assert_eq!((outcome, learnt), (Err(nothing.clone()), None));
+            let index = further_shard(&wanted);
+            let own = look(only_to_find());
+            let shards = own
+                .shards
+                .iter()
+                .map(|key| (key.clone(), shard(20, [])))
+                .collect();
+            let further = look(own.showed(shards, 0, None, Some(index)));
+            let shards = vec![(further.shards[0].clone(), shard(9, [(ada(), mine.clone())]))];
+            let found = done(further.showed(shards, 0, None, Some(index)));
+            assert_eq!(found.0.unwrap().claim, mine);
         }
     }
 }
