@@ -607,17 +607,24 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
     );
 }
 
+/// A drop of 600 units for which 1,000,000 shoppers are expected.
+fn crowd(paused: bool) -> Scene {
+    let scene = scene(&[("TEE", 600)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 600)], 1);
+    scene.store.put_drop(&Drop {
+        expected_shoppers: 1_000_000,
+        paused,
+        ..drop
+    });
+    scene
+}
+
 /// With a crowd of 1,000,000, each process has 0.54 read units a second for looks, and a look that may claim units costs
 /// three. All other requests are answered that all units are held and when to ask again. A request that says that it is
 /// a repeat finds its reservation nevertheless.
 #[tokio::test(flavor = "current_thread")]
 async fn a_crowd_beyond_the_looks_is_spread_over_time() {
-    let scene = scene(&[("TEE", 600)], 1);
-    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 600)], 1);
-    scene.store.put_drop(&Drop {
-        expected_shoppers: 1_000_000,
-        ..drop
-    });
+    let scene = crowd(false);
     let (mut made, mut waits) = (Vec::new(), std::collections::BTreeSet::new());
     for n in 0..400 {
         scene.runtime.advance(100);
@@ -673,12 +680,7 @@ async fn a_crowd_beyond_the_looks_is_spread_over_time() {
 /// While units may be free, a refused shopper is asked to come again soon, and later when all units are held.
 #[tokio::test(flavor = "current_thread")]
 async fn a_crowd_is_spread_over_a_longer_time_when_all_units_are_held() {
-    let scene = scene(&[("TEE", 600)], 1);
-    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 600)], 1);
-    scene.store.put_drop(&Drop {
-        expected_shoppers: 1_000_000,
-        ..drop
-    });
+    let scene = crowd(false);
     let mut shards = Vec::new();
     scene
         .store
@@ -706,13 +708,7 @@ async fn a_crowd_is_spread_over_a_longer_time_when_all_units_are_held() {
 /// A request that may not look learns that the drop is paused.
 #[tokio::test(flavor = "current_thread")]
 async fn a_paused_drop_is_not_called_sold_out_where_no_look_is_left() {
-    let scene = scene(&[("TEE", 600)], 1);
-    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 600)], 1);
-    scene.store.put_drop(&Drop {
-        expected_shoppers: 1_000_000,
-        paused: true,
-        ..drop
-    });
+    let scene = crowd(true);
     for n in 0..20 {
         let (_, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
         assert_eq!(&body["code"], &json!("paused"));
