@@ -151,14 +151,16 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         loop {
             step = match step {
                 Step::Look(look) => {
-                    let only_finds = scarcity.is_some() || wanted.only_finds();
+                    let only_finds = scarcity.is_some() || wanted.shut().is_some();
                     let look = match self.may_look(&look, drop, only_finds, now) {
                         true => look,
                         false if request.is_repeat && self.budget().looks.take_in_advance(now) => {
                             look.only_to_find()
                         }
-                        false if wanted.only_finds() => return Err(wanted.refused_without_a_look().into()),
-                        false => return Err(self.no_look(request, drop, scarcity.is_some()).into()),
+                        false => {
+                            let no_look = || self.no_look(request, drop, scarcity.is_some());
+                            return Err(wanted.shut().cloned().unwrap_or_else(no_look).into());
+                        }
                     };
                     let peeked = self.peek(drop_id, shopper, &look.shards, now).await;
                     // While no unit is known to be free, a look can only find the shopper's earlier reservation. A

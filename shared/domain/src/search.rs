@@ -293,16 +293,10 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// Whether the drop admits no new reservation, so that a look can only find an earlier one.
+    /// Why the drop admits no new reservation, so that a look can only find an earlier one; `None` if it admits one.
     #[must_use]
-    pub const fn only_finds(&self) -> bool {
-        self.shut.is_some()
-    }
-
-    /// The refusal of a request that may not look at the stock now.
-    #[must_use]
-    pub fn refused_without_a_look(&self) -> Refused {
-        self.shut.as_ref().unwrap_or(&HELD).clone()
+    pub const fn shut(&self) -> Option<&Refused> {
+        self.shut.as_ref()
     }
 
     fn key(&self, index: u16) -> ShardKey {
