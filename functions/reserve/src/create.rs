@@ -163,9 +163,10 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                         }
                     };
                     let peeked = self.peek(drop_id, shopper, &look.shards, now).await;
-                    // While no unit is known to be free, a look can only find the shopper's earlier reservation. A
-                    // later request's look finds this reservation as well.
-                    if peeked.as_ref().is_err_and(Transient::is_transient) && scarcity.is_some() {
+                    // While no unit is known to be free, a look can only find the shopper's earlier reservation, and
+                    // only a repeat has one.
+                    let failed = peeked.as_ref().is_err_and(Transient::is_transient);
+                    if failed && scarcity.is_some() && !request.is_repeat {
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }
                     let peek = peeked?;

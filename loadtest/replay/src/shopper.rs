@@ -21,6 +21,8 @@ use crate::plan::{Sends, ShopperPlan, Then, Wish, sku_name};
 pub(crate) const LOOK_MS: u32 = 3_000;
 /// The largest number of new requests of a shopper for one purchase.
 const MOST_ROUNDS: u32 = 12;
+/// The number of the last repeat of a request that was answered with a reservation.
+const MOST_REPEATS: u16 = 4;
 
 /// A shopper on one device, during a visit.
 pub struct Shopper {
@@ -191,14 +193,8 @@ impl Shopper {
         if let Some(view) = self.note_reservations(&key, &answers) {
             if self.client.drawn(0x4e9a, 1, 8) == 1 {
                 self.client.world.note("a request was repeated after its answer");
-                let again = Call { attempt: 2, ..call };
-                let again = self
-                    .client
-                    .insist(&again, Sends::once(wish.sends.patience_ms))
+                self.repeat(Call { attempt: 2, ..call }, wish.sends.patience_ms, &key, &sku)
                     .await;
-                if self.note_reservations(&key, &again).is_none() {
-                    self.note_refused_repeat(&key, &sku, &again);
-                }
             }
             return Asked::Held(Box::new(view));
         }
@@ -292,17 +288,30 @@ impl Shopper {
         })
     }
 
-    /// Records that the repeat of the request with `key` was refused because all units are held.
-    fn note_refused_repeat(&self, key: &str, sku: &SkuId, answers: &[Answer]) {
-        let all_held = |problem: &Problem| problem.availability == Some(Availability::AllHeld);
-        let mut problems = answers.iter().filter_map(Answer::json::<Problem>);
-        if problems.any(|problem| all_held(&problem)) {
+    /// Repeats the request with `key`, which was answered with a reservation. If the repeat is answered that all
+    /// units are held, the shopper asks again when the answer says, for a limited number of times.
+    async fn repeat(&self, mut call: Call, patience_ms: u32, key: &str, sku: &SkuId) {
+        while call.attempt <= MOST_REPEATS {
+            let answers = self.client.insist(&call, Sends::once(patience_ms)).await;
+            if self.note_reservations(key, &answers).is_some() {
+                return;
+            }
+            let mut problems = answers.iter().filter_map(Answer::json::<Problem>);
+            let all_held = |problem: &Problem| problem.availability == Some(Availability::AllHeld);
+            let Some(problem) = problems.find(all_held) else {
+                return;
+            };
             self.client.world.record(Entry::RepeatRefused(RepeatRefused {
                 at_ms: self.client.world.now().as_millis(),
                 shopper: self.shopper.to_string(),
                 sku: sku.to_string(),
                 key: key.to_owned(),
             }));
+            let Some(seconds) = problem.retry_after_seconds else {
+                return;
+            };
+            self.client.world.sleep(i64::from(seconds) * 1_000).await;
+            call.attempt += 1;
         }
     }
 

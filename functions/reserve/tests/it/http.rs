@@ -741,6 +741,9 @@ async fn a_table_that_refuses_looks_gets_fewer_of_them() {
     }
     assert_eq!(scene.free(), 0);
     scene.store.set_plan(refuse);
+    // A repeat may have a reservation, which the refused look did not show.
+    let (status, body) = scene.send(scene.repeat("b0", 2)).await;
+    assert_eq!(status.as_u16(), 503, "{body}");
     for n in 0..50 {
         let (status, body) = scene.send(scene.ask(&format!("c{n}"), "k", "TEE", 1)).await;
         assert_eq!(status.as_u16(), 409, "{body}");
