@@ -199,6 +199,7 @@ class Trial:
 
     def deploy(self):
         self.make("deploy")
+        self.make("smoke")
         self.make("status")
         assert "Say who you are" in self.make("operator-token", expect=2)
         token = self.make("operator-token", "SUBJECT=ada").split()[-1]
@@ -389,7 +390,7 @@ class Trial:
             ("code", code, True),
             ("a literal in the environment", lambda: edited("RUST_LOG: info", "RUST_LOG: warn"), True),
             ("a parameter's value", lambda: self.write_config(StorefrontOrigin="https://trial.example"), True),
-            ("a key", lambda: keys.rotate(stage(), "shopper"), False),
+            ("a key", lambda: self.make("bootstrap", "ROTATE=shopper"), False),
             ("a time limit", lambda: edited("    Timeout: 10\n    AutoPublishAlias", "    Timeout: 11\n    AutoPublishAlias"), True),
             ("a subnet", lambda: self.write_config(StorefrontOrigin="https://trial.example", Subnets="subnet-11111111,subnet-33333333"), True),
             ("the same once more", lambda: None, False),
