@@ -15,7 +15,7 @@
 //! be repeated from a seed.
 //!
 //! **Caches.** [`cached::CachedDrops`], which is built on [`timed_cache::TimedCache`], limits how often a
-//! process reads the same drop.
+//! process reads the same drop. [`renewed::Renewed`] caches one value for minutes, as signing keys and secrets.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -33,6 +33,7 @@ pub mod orders;
 pub mod page;
 pub mod payment;
 pub mod prescale;
+pub mod renewed;
 pub mod retry;
 pub mod runtime;
 pub mod secrets;

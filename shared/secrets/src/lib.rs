@@ -8,7 +8,7 @@
 //!
 //! | age of the last value | [`read`](ports::secrets::ReadSecret::read) returns |
 //! |---|---|
-//! | younger than [`LIFE_MS`] plus up to a fifth, and not refused | the cached value, without a call |
+//! | younger than [`LIFE_MS`] less up to a fifth, and not refused | the cached value, without a call |
 //! | older, or refused | a new value; if the store does not answer, the cached value until it is [`STALE_MS`] old |
 //! | older than [`STALE_MS`], or no value | a new value; if the store does not answer, an error |
 //!

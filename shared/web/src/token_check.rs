@@ -16,11 +16,12 @@
 //! read. So tokens with invented `kid`s cause one read in five seconds for each process, whatever their number.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers};
+use ports::renewed::{Limits, Renewed};
 use ports::retry::{IN_REQUEST, retry};
 use ports::runtime::Runtime;
 use tokens::{Audience, Identity, Published, TokenError, Verifier};
@@ -80,8 +81,12 @@ impl Tokens {
             copy: u8::try_from(copy).unwrap_or(0),
             issuers,
             runtime,
-            known: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            keys: Renewed::new(Limits {
+                life_ms: LIFE_MS,
+                stale_ms: STALE_MS,
+                pause_ms: PAUSE_MS,
+                pause_without_ms: 0,
+            }),
         }))
     }
 
@@ -118,136 +123,26 @@ struct CachedIssuers<I, R> {
     copy: u8,
     issuers: I,
     runtime: R,
-    known: Mutex<Known>,
-    /// Locked during a read, so that a process has at most one read at a time.
-    reading: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct Known {
-    keys: Option<Keys>,
-    /// The time at which the last read ended, and its error if it failed.
-    tried: Option<(Timestamp, Option<StoreError>)>,
-}
-
-#[derive(Clone)]
-struct Keys {
-    verifier: Arc<Verifier>,
-    /// The time at which the read of these keys began.
-    read_at: Timestamp,
-    life_ms: i64,
-}
-
-impl Keys {
-    /// Whether the keys were read less than `ms` ago. Keys with a read time in the future are not younger: the clock
-    /// has moved back.
-    fn is_younger_than(&self, ms: i64, now: Timestamp) -> bool {
-        (0..ms).contains(&now.millis_since(self.read_at))
-    }
-}
-
-impl Known {
-    fn fresh(&self, now: Timestamp) -> Option<&Keys> {
-        let keys = self.keys.as_ref();
-        keys.filter(|keys| keys.is_younger_than(keys.life_ms, now))
-    }
-
-    fn stale(&self, now: Timestamp) -> Option<&Keys> {
-        let keys = self.keys.as_ref();
-        keys.filter(|keys| keys.is_younger_than(STALE_MS, now))
-    }
-
-    /// The result of the last read if it ended after `began`, or so recently that no new read may begin.
-    fn just_tried(&self, began: Timestamp, now: Timestamp) -> Option<Result<Keys, StoreError>> {
-        let (ended, error) = self.tried.as_ref()?;
-        let pauses = self.stale(now).is_some() && (0..PAUSE_MS).contains(&now.millis_since(*ended));
-        if !pauses && *ended < began {
-            return None;
-        }
-        match error {
-            Some(error) => Some(Err(error.clone())),
-            None => self.keys.clone().map(Ok),
-        }
-    }
+    keys: Renewed<Arc<Verifier>, StoreError>,
 }
 
 impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The keys for a check at `now`.
-    async fn keys(&self, now: Timestamp) -> Result<Keys, StoreError> {
-        if let Some(keys) = self.known().fresh(now) {
-            return Ok(keys.clone());
-        }
-        let _mine = match self.reading.try_lock() {
-            Ok(mine) => mine,
-            Err(_) => {
-                // A request with usable keys does not wait for a read in progress.
-                if let Some(keys) = self.known().stale(now) {
-                    return Ok(keys.clone());
-                }
-                self.reading.lock().await
-            }
-        };
-        let tried = self.known().just_tried(now, self.runtime.now());
-        let found = match tried {
-            Some(found) => found,
-            None => self.read().await,
-        };
-        found.or_else(|error| self.known().stale(now).cloned().ok_or(error))
-    }
-
-    /// The keys that replace `former`; `None` if a read that has just ended returned no other keys.
-    async fn newer(&self, former: &Keys, now: Timestamp) -> Result<Option<Keys>, StoreError> {
-        let _mine = self.reading.lock().await;
-        let is_newer = |keys: &Keys| !Arc::ptr_eq(&keys.verifier, &former.verifier);
-        let current = self.known().keys.clone().filter(is_newer);
-        if current.is_some() {
-            return Ok(current);
-        }
-        let tried = self.known().just_tried(now, self.runtime.now());
-        match tried {
-            Some(found) => found.map(|_| None),
-            None => self.read().await.map(Some),
-        }
-    }
-
-    /// Reads the document and caches its keys.
-    async fn read(&self) -> Result<Keys, StoreError> {
-        let read_at = self.runtime.now();
+    /// Reads the document, and makes the verifier of its keys.
+    async fn read(&self) -> Result<Arc<Verifier>, StoreError> {
+        let list = self.list.as_str();
         let read = retry(&self.runtime, IN_REQUEST, || {
             self.issuers.issuers(self.list, self.copy)
         })
         .await;
-        let keys = read.and_then(|document| {
-            let jitter_ms = (self.runtime.random() % (LIFE_MS.unsigned_abs() / 5)).cast_signed();
-            Ok(Keys {
-                verifier: Arc::new(self.verifier(document)?),
-                read_at,
-                life_ms: LIFE_MS - jitter_ms,
-            })
-        });
-        let now = self.runtime.now();
-        let mut known = self.known();
-        known.tried = Some((now, keys.as_ref().err().cloned()));
-        match &keys {
-            Ok(keys) => known.keys = Some(keys.clone()),
-            Err(error) => {
-                let age_ms = known.stale(now).map(|keys| now.millis_since(keys.read_at));
-                let list = self.list.as_str();
-                match age_ms {
-                    Some(age_ms) => {
-                        tracing::warn!(list, %error, age_ms, "the issuers' keys cannot be read; the keys of this age stay in use")
-                    }
-                    None => {
-                        tracing::error!(list, %error, "the issuers' keys cannot be read, and no request can be authenticated")
-                    }
-                }
+        let verifier = read.and_then(|document| self.verifier(document));
+        verifier.map(Arc::new).inspect_err(|error| match self.keys.age_ms(self.runtime.now()) {
+            Some(age_ms) => {
+                tracing::warn!(list, %error, age_ms, "the issuers' keys cannot be read; the keys of this age stay in use")
             }
-        }
-        keys
+            None => {
+                tracing::error!(list, %error, "the issuers' keys cannot be read, and no request can be authenticated")
+            }
+        })
     }
 
     /// The verifier of `document`. The error for an unusable document is temporary, since the document may be replaced
@@ -274,11 +169,15 @@ impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
 impl<I: ReadIssuers + 'static, R: Runtime> Check for CachedIssuers<I, R> {
     fn check<'a>(&'a self, token: &'a str, now: Timestamp) -> Checked<'a> {
         Box::pin(async move {
-            let keys = self.keys(now).await.map_err(Unidentified::Unknown)?;
-            let verify = |keys: &Keys| keys.verifier.verify(token, now.as_seconds());
+            let runtime = &self.runtime;
+            let keys = self.keys.get(runtime, || self.read()).await;
+            let keys = keys.map_err(Unidentified::Unknown)?;
+            let verify = |keys: &Verifier| keys.verify(token, now.as_seconds());
             let verified = match verify(&keys) {
                 Err(TokenError::UnknownKey) => {
-                    let newer = self.newer(&keys, now).await.map_err(Unidentified::Unknown)?;
+                    let is_former = |cached: &Arc<Verifier>| Arc::ptr_eq(cached, &keys);
+                    let newer = self.keys.newer(runtime, is_former, || self.read()).await;
+                    let newer = newer.map_err(Unidentified::Unknown)?;
                     newer.map_or(Err(TokenError::UnknownKey), |newer| verify(&newer))
                 }
                 verified => verified,
