@@ -16,8 +16,9 @@ pub const CLAIM_BYTES: usize = 20;
 
 /// The most units that one stock shard may be allocated.
 pub const MAX_SHARD_UNITS: u32 = 24;
-/// The most shards that one SKU may have, over its first allocation and all restocks.
-pub const MAX_SHARDS_PER_SKU: u16 = 4096;
+/// The most shards that one SKU may have, over its first allocation and all restocks. An item of free counts has a byte
+/// for each, and costs one read unit at most.
+pub const MAX_SHARDS_PER_SKU: u16 = 4_000;
 /// The most SKUs that one drop may have.
 pub const MAX_SKUS: usize = 40;
 /// The most segments of one SKU's plan: the first allocation, and one segment for each restock.
@@ -33,6 +34,8 @@ pub const MAX_ORDER_MINOR: i64 = 99_999_999;
 /// The largest size of an item that a write stores for one write unit, in bytes (DynamoDB's definition of a
 /// write unit).
 pub const WRITE_UNIT_BYTES: usize = 1024;
+/// The largest size of an item that a read returns for one read unit, in bytes (DynamoDB's definition of a read unit).
+pub const READ_UNIT_BYTES: usize = 4 * WRITE_UNIT_BYTES;
 
 /// The largest difference between the clocks of two processes, in milliseconds. Each clock is within two
 /// seconds of the true time, so two clocks differ by at most four.
@@ -207,6 +210,18 @@ pub const FULL_SHARD_BYTES: usize = {
     key + numbers + claims
 };
 
+/// The stored size of the free counts of a SKU with the most shards, in bytes, by the same rules.
+pub const COUNTS_BYTES: usize = {
+    let key = "pk".len() + DROP_ID_MAX_BYTES + "#counts#".len() + SKU_ID_MAX_BYTES + 1 + 3;
+    let free = "free".len() + MAX_SHARDS_PER_SKU as usize;
+    let order = "fencing".len() + 11 + "as_of".len() + 8;
+    key + free + order
+};
+
+const _: () = assert!(
+    COUNTS_BYTES <= READ_UNIT_BYTES,
+    "the free counts of a SKU must cost one read unit"
+);
 const _: () = assert!(FULL_SHARD_BYTES == 948, "what a full shard takes has changed");
 const _: () = assert!(
     FULL_SHARD_BYTES < WRITE_UNIT_BYTES,

@@ -221,7 +221,10 @@ mod tests {
         );
         assert_eq!(plan.extend(u32::MAX, 1, 1_000, None), Err(PlanError::TooMany));
         assert_eq!(plan, ShardPlan::default());
-        assert_eq!(plan.extend(24 * 4096, 1, 1_000, None), Ok(()));
+        assert_eq!(
+            plan.extend(24 * u32::from(MAX_SHARDS_PER_SKU), 1, 1_000, None),
+            Ok(())
+        );
         assert_eq!(
             plan.extend(1, 1, 1_000, Some("r".into())),
             Err(PlanError::TooMany)

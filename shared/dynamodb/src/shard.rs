@@ -143,7 +143,7 @@ mod tests {
         let key = ShardKey {
             drop: "d".repeat(20).parse().unwrap(),
             sku: "S".repeat(16).parse().unwrap(),
-            index: 4095,
+            index: MAX_SHARDS_PER_SKU - 1,
         };
         let bytes = item_size(&shard_item(&key, &shard));
         // `FULL_SHARD_BYTES` includes 3 bytes for counts that have more digits than the counts of this shard.

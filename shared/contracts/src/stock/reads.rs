@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::ids::ShardKey;
+use domain::limits::MAX_SHARDS_PER_SKU;
 use domain::shard::Shard;
 use ports::stock::{AllocateStock, ClaimStock, Consistency, Peek, PeekStock, ReadClaim, SurveyStock};
 
@@ -54,6 +55,7 @@ pub async fn a_peek_shows_what_exists_in_the_order_asked_for(database: &impl Dat
 
 pub async fn a_remembered_shard_belongs_to_a_shopper_and_a_sku(database: &impl Database) {
     let stock = database.stock();
+    const LAST: u16 = MAX_SHARDS_PER_SKU - 1;
     let (ada, bob) = (shopper("ada"), shopper("bob"));
     let cap = ShardKey {
         sku: id("CAP"),
@@ -61,7 +63,7 @@ pub async fn a_remembered_shard_belongs_to_a_shopper_and_a_sku(database: &impl D
     };
     let of = async |who, keys: &[ShardKey]| answered(stock.peek(&drop_id(), who, keys).await).remembered;
     assert_eq!(of(&ada, &[key(0)]).await, None);
-    for index in [7, 4095] {
+    for index in [7, LAST] {
         answered(stock.remember(&key(index), &ada).await);
         assert_eq!(of(&ada, &[key(0)]).await, Some(index));
     }
@@ -79,7 +81,7 @@ pub async fn a_remembered_shard_belongs_to_a_shopper_and_a_sku(database: &impl D
             )
             .await,
     );
-    assert_eq!(of(&ada, &[key(0), key(1)]).await, Some(4095));
+    assert_eq!(of(&ada, &[key(0), key(1)]).await, Some(LAST));
     assert_eq!(of(&ada, &[cap]).await, Some(3));
     let peek = answered(stock.peek(&drop_id(), &ada, &[key(0)]).await);
     assert_eq!((peek.purchased, peek.lapses), (0, None));
