@@ -35,8 +35,8 @@ pub enum NotReserved {
 /// in milliseconds.
 const LOG_INTERVAL_MS: i64 = 10_000;
 
-/// The time within which a repeat is asked to come again when the process has no look for it, in milliseconds. The next
-/// request probably reaches another process.
+/// The time within which a repeat is asked to come again when the process has no look for it, in milliseconds, since it
+/// may have a reservation. The next request probably reaches another process.
 const REPEAT_AGAIN_WITHIN_MS: u64 = 3_000;
 /// A request that is refused without a look, while units may be free, is asked to come again within this part of the
 /// time over which a crowd is spread when all units are held.
@@ -116,7 +116,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         }
     }
 
-    /// The refusal of a request for which this process has no look. Units may be free, unless `scarce`.
+    /// The refusal of a request for which this process has no look, or whose look the table refused. Units may be free,
+    /// unless `scarce`.
     fn no_look(&self, request: &Request, drop: &Drop, scarce: bool) -> Refused {
         match self.budget().looks.spread_seconds(demand(drop)) {
             _ if request.is_repeat => self.ask_again_within(REPEAT_AGAIN_WITHIN_MS),
@@ -147,6 +148,10 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         let scarcity = known.scarce.fresh(&of_sku, now);
         let scarcity = scarcity.filter(|scarcity| scarcity.concerns(request.units));
         let free = known.free.fresh(&wanted.first_shard(), now);
+        let unseen = || match wanted.shut() {
+            Some(shut) => shut.clone(),
+            None => self.no_look(request, drop, scarcity.is_some()),
+        };
         let mut step = wanted.search(scarcity, free);
         loop {
             step = match step {
@@ -157,17 +162,13 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
                         false if request.is_repeat && self.budget().looks.take_in_advance(now) => {
                             look.only_to_find()
                         }
-                        false => {
-                            let no_look = || self.no_look(request, drop, scarcity.is_some());
-                            return Err(wanted.shut().cloned().unwrap_or_else(no_look).into());
-                        }
+                        false => return Err(unseen().into()),
                     };
                     let peeked = self.peek(drop_id, shopper, &look.shards, now).await;
-                    // While no unit is known to be free, a look can only find the shopper's earlier reservation, and
-                    // only a repeat has one.
-                    let failed = peeked.as_ref().is_err_and(Transient::is_transient);
-                    if failed && scarcity.is_some() && !request.is_repeat {
-                        return Err(Refused::SoldOut(Availability::AllHeld).into());
+                    // While no unit is known to be free, a look can only find the shopper's earlier reservation. A
+                    // later request's look finds this reservation as well.
+                    if peeked.as_ref().is_err_and(Transient::is_transient) && scarcity.is_some() {
+                        return Err(unseen().into());
                     }
                     let peek = peeked?;
                     for (key, shard) in &peek.shards {
