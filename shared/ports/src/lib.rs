@@ -15,7 +15,7 @@
 //! be repeated from a seed.
 //!
 //! **Caches.** [`cached::CachedDrops`], which is built on [`timed_cache::TimedCache`], limits how often a
-//! process reads the same drop. [`renewed::Renewed`] caches one value for minutes, as signing keys and secrets.
+//! process reads the same drop. [`renewed::Renewed`] caches one value that changes rarely, such as a secret.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
