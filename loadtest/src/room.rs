@@ -2,7 +2,8 @@
 //!
 //! Usually the processes of a stack are busy computing, and more processes than the cores can use bring no benefit. A
 //! fault of DynamoDB makes a process wait: for a slow table, for an answer that never arrives, for the pause before a
-//! repeat. Then Lambda starts another environment. The stack starts another process, as far as memory allows.
+//! repeat. Then Lambda starts another environment. The stack starts another process, as far as memory and idle cores
+//! allow.
 
 use stack_api::faults::{Fault, FaultPlan};
 

@@ -88,7 +88,7 @@ impl Meter {
         for (table, used) in &uses {
             add(&mut entry.tables, table, used);
         }
-        // An invocation that the account's concurrency limit refused never ran, so it has no run time.
+        // A refused invocation never ran, so it has no run time.
         if !duration.is_zero() {
             let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
             update(&mut books.run_times, function, times_of_a_function, |times| {

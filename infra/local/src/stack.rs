@@ -1,6 +1,7 @@
 //! Starts all parts of a stack in the order in which they need each other, and stops them.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use domain::limits::MAX_GATEWAY_CALLS_PER_SECOND;
 use stack_api::StackFile;
 use time::OffsetDateTime;
 use tokens::{Audience, SigningKey};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -36,6 +37,10 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
 /// The operator's name in the token of `stack.json`.
 pub const OPERATOR: &str = "local-operator";
+
+/// The number of connections that a server's queue holds until they are accepted. Linux limits it to
+/// `net.core.somaxconn`, which is 4,096 by default. Of a connection beyond it the client sends everything again.
+const BACKLOG: u32 = 4_096;
 
 /// The API key of the functions for the sandbox gateway.
 const GATEWAY_API_KEY: &str = "sk_test_local";
@@ -73,7 +78,8 @@ pub struct Options {
     /// ms to its start for the platform's work. With control planes, the ledger's server gets the size that they hold.
     #[arg(long, value_name = "PLATFORM_MS")]
     pub as_aws: Option<u64>,
-    /// The largest number of concurrent invocations of all functions together, waiting ones included.
+    /// The largest number of processes that are started on demand for all functions together. Without `--as-aws` a
+    /// function gets up to 16 processes whatever the number is, within `--concurrency`.
     #[arg(long, default_value_t = 64)]
     pub account_concurrency: usize,
     /// The functions' log level, for instance `warn`; without it the template's level.
@@ -170,17 +176,22 @@ struct Each<T> {
 
 impl Each<TcpListener> {
     /// Binds the listeners of all servers, before any server starts.
-    async fn bind() -> Result<Self> {
-        let bind = async || TcpListener::bind(("127.0.0.1", 0)).await.context("a free port");
+    fn bind() -> Result<Self> {
+        let bind = || -> std::io::Result<TcpListener> {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            socket.listen(BACKLOG)
+        };
+        let bind = || bind().context("a free port");
         Ok(Self {
-            api: bind().await?,
-            control: bind().await?,
-            control_planes: bind().await?,
-            dynamodb: bind().await?,
-            gateway: bind().await?,
-            mail: bind().await?,
-            secrets: bind().await?,
-            sqs: bind().await?,
+            api: bind()?,
+            control: bind()?,
+            control_planes: bind()?,
+            dynamodb: bind()?,
+            gateway: bind()?,
+            mail: bind()?,
+            secrets: bind()?,
+            sqs: bind()?,
         })
     }
 
@@ -379,7 +390,7 @@ impl Stack {
             .with_context(|| format!("the template {}", options.template.display()))?;
         let place = Place::take(&options.out)?;
         let spawner = Spawner::start()?;
-        let listeners = Each::bind().await?;
+        let listeners = Each::bind()?;
         let urls = listeners.urls()?;
         let operator = place.make_keys()?;
         let mut draft = Draft::new(options, &place, &urls, template)?;

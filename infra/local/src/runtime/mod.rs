@@ -8,10 +8,10 @@
 //!
 //! # Where this differs from Lambda, and why
 //! Lambda starts another environment as soon as all environments are busy, up to 1,000 on as many machines. Here all
-//! processes share a few cores, where more processes only add context switches. So an invocation waits briefly before a
-//! start, the number of processes per function is limited, and the queue in front of them is bounded: an API request
-//! that waited [`QUEUE_LIMIT`] gets the gateway's 503. Processes are neither frozen between requests nor removed when
-//! idle. Provisioned concurrency beyond the process limit is not started.
+//! processes share a few cores. So an invocation waits briefly before a start, and a function gets at most the
+//! configured number of processes, and more than [`BUSY_CONCURRENCY`] only while cores are idle. The queue in front of
+//! them is bounded: an API request that waited [`QUEUE_LIMIT`] gets the gateway's 503. Processes are neither frozen
+//! between requests nor removed when idle. Provisioned concurrency beyond the process limit is not started.
 //!
 //! With [`OnDemand::AsLambda`] invocations do not wait before a start, the limits are Lambda's, and each start on
 //! demand takes the platform's stated share longer. One remaining difference is more favourable than Lambda: a request
@@ -21,6 +21,7 @@
 mod api;
 mod pool;
 mod process;
+mod processor;
 mod provisioned;
 mod scaling;
 
@@ -35,6 +36,7 @@ use bytes::Bytes;
 pub use pool::{Failure, Invocation};
 pub use process::standard_variables;
 pub use provisioned::Allocation;
+use scaling::Places;
 pub use scaling::{OnDemand, REQUESTS_PER_PROCESS, STARTS};
 use stack_api::Processes;
 
@@ -58,8 +60,9 @@ pub const QUEUE_LENGTH: usize = 2_048;
 /// The default number of processes per function.
 pub const DEFAULT_CONCURRENCY: usize = 8;
 
-/// How many provisioned processes start at a time. More would take cores from processes that already serve.
-const STARTING_AHEAD: usize = 4;
+/// How many processes a function may have, within its limit, while the cores are busy. Some of them wait, for instance
+/// for a table.
+pub const BUSY_CONCURRENCY: usize = 2 * DEFAULT_CONCURRENCY;
 
 /// The largest answer of a function, by Lambda's limit.
 pub const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
@@ -74,7 +77,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How processes are started for requests that find no idle process.
     pub on_demand: OnDemand,
-    /// The largest number of concurrent invocations of all functions together.
+    /// The largest number of processes that are started on demand for all functions together. Without
+    /// [`OnDemand::AsLambda`] a function gets up to [`BUSY_CONCURRENCY`] processes whatever the number is.
     pub account_concurrency: usize,
     /// The environment variables of every function in addition to the template's: endpoints and credentials.
     pub environment: BTreeMap<String, String>,
@@ -85,7 +89,6 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Functions {
     pools: BTreeMap<String, Arc<pool::Pool>>,
-    account: tokio::sync::Semaphore,
     meter: Arc<Meter>,
     run: u32,
     next: AtomicU64,
@@ -105,10 +108,10 @@ impl Functions {
     #[must_use]
     pub fn new(model: &Model, settings: Settings, spawner: Spawner, meter: Arc<Meter>) -> Self {
         let settings = Arc::new(settings);
-        let starting = Arc::new(tokio::sync::Semaphore::new(STARTING_AHEAD));
+        let places = Places::new(settings.account_concurrency);
         let pool = |function: &Function| {
-            let (settings, starting) = (Arc::clone(&settings), Arc::clone(&starting));
-            pool::Pool::new(function.clone(), settings, spawner.clone(), starting)
+            let (settings, places) = (Arc::clone(&settings), places.clone());
+            pool::Pool::new(function.clone(), settings, spawner.clone(), places)
         };
         Self {
             pools: model
@@ -116,7 +119,6 @@ impl Functions {
                 .iter()
                 .map(|(name, f)| (name.clone(), pool(f)))
                 .collect(),
-            account: tokio::sync::Semaphore::new(settings.account_concurrency),
             meter,
             run: fastrand::u32(..),
             next: AtomicU64::new(1),
@@ -191,19 +193,9 @@ impl Functions {
         let Some(pool) = self.pools.get(function) else {
             return (Err(Failure::Unknown), Duration::ZERO);
         };
-        let place = match waiting {
-            Waiting::Patiently => self.account.acquire().await.ok(),
-            Waiting::Briefly => tokio::time::timeout(QUEUE_LIMIT, self.account.acquire())
-                .await
-                .ok()
-                .and_then(Result::ok),
-        };
         let number = invocation.number;
         self.meter.begin(number);
-        let ran = match place {
-            Some(_place) => pool.invoke(invocation, event, waiting).await,
-            None => pool.throttled(),
-        };
+        let ran = pool.invoke(invocation, event, waiting).await;
         self.meter
             .end(number, function, route, outcome(&ran.result), ran.duration);
         (ran.result, ran.modelled)

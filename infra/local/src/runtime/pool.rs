@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stack_api::Processes;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::process::{self, Process};
 use super::provisioned::Provisioned;
-use super::scaling::Bucket;
-use super::{INIT_LIMIT, MAX_ANSWER_BYTES, PATIENCE, QUEUE_LENGTH, QUEUE_LIMIT, Settings, Waiting};
+use super::scaling::{Bucket, Places};
+use super::{
+    BUSY_CONCURRENCY, INIT_LIMIT, MAX_ANSWER_BYTES, PATIENCE, QUEUE_LENGTH, QUEUE_LIMIT, Settings, Waiting,
+};
 use crate::child::Spawner;
 use crate::template::Function;
 
@@ -62,8 +64,7 @@ impl Failure {
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) result: Result<Bytes, Failure>,
-    /// The time since a process took the invocation; since its arrival, if no process took it. Zero if the account's
-    /// concurrency limit refused it.
+    /// The time since a process took the invocation. Zero if it was refused: Lambda does not bill a refused invocation.
     pub(super) duration: Duration,
     /// The part of the waiting time that was the platform's modelled share of a start.
     pub(super) modelled: Duration,
@@ -118,8 +119,7 @@ pub(super) struct Pool {
     pub(super) function: Function,
     pub(super) settings: Arc<Settings>,
     spawner: Spawner,
-    /// Limits how many provisioned processes start at a time, over all functions.
-    pub(super) starting: Arc<Semaphore>,
+    pub(super) places: Places,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -137,14 +137,14 @@ impl Pool {
         function: Function,
         settings: Arc<Settings>,
         spawner: Spawner,
-        starting: Arc<Semaphore>,
+        places: Places,
     ) -> Arc<Self> {
         let state = State::new(function.reserved, Instant::now());
         Arc::new(Self {
             function,
             settings,
             spawner,
-            starting,
+            places,
             state: Mutex::new(state),
             changed: Notify::new(),
         })
@@ -164,18 +164,6 @@ impl Pool {
         }
     }
 
-    /// Counts an invocation beyond the account's concurrency, and returns its refusal.
-    pub(super) fn throttled(&self) -> Ran {
-        let mut state = self.state();
-        state.figures.invocations += 1;
-        state.figures.throttles += 1;
-        Ran {
-            result: Err(Failure::Throttled),
-            duration: Duration::ZERO,
-            modelled: Duration::ZERO,
-        }
-    }
-
     pub(super) async fn invoke(
         self: &Arc<Self>,
         invocation: Invocation,
@@ -191,15 +179,19 @@ impl Pool {
         let mut state = self.state();
         state.figures.running -= 1;
         state.figures.invocations += 1;
+        let mut duration = start.at.elapsed();
         match &result {
             Ok(_) => {}
-            Err(Failure::Throttled) => state.figures.throttles += 1,
+            Err(Failure::Throttled) => {
+                state.figures.throttles += 1;
+                duration = Duration::ZERO;
+            }
             Err(_) => state.figures.errors += 1,
         }
         drop(state);
         Ran {
             result,
-            duration: start.at.elapsed(),
+            duration,
             modelled: start.modelled,
         }
     }
@@ -277,7 +269,7 @@ impl Pool {
             Ok(taken) => taken,
             Err(_) => {
                 grown = self.grow();
-                if grown == Grown::TooFast {
+                if grown == Grown::Refused {
                     return Err(Failure::Throttled);
                 }
                 match waiting {
@@ -326,7 +318,8 @@ impl Pool {
             .min(state.reserved.unwrap_or(usize::MAX))
     }
 
-    /// Starts another process on demand, unless the limit is reached or enough processes are starting.
+    /// Starts another process on demand, unless a limit is reached, enough processes are starting, or too many would
+    /// compete for the cores.
     fn grow(self: &Arc<Self>) -> Grown {
         let process = {
             let mut state = self.state();
@@ -337,10 +330,18 @@ impl Pool {
             if starting >= state.waiting.len() {
                 return Grown::Enough;
             }
-            if self.settings.on_demand.is_as_lambda() && !state.starts.take(Instant::now()) {
-                return Grown::TooFast;
+            let place = self.places.take();
+            let now = Instant::now();
+            if self.settings.on_demand.is_as_lambda() {
+                if place.is_none() || !state.starts.take(now) {
+                    return Grown::Refused;
+                }
+            } else if state.processes.len() >= BUSY_CONCURRENCY
+                && (place.is_none() || !self.places.take_idle_cores(now))
+            {
+                return Grown::Full;
             }
-            let process = Arc::new(Process::on_demand());
+            let process = Arc::new(Process::on_demand(place));
             state.processes.push(Arc::clone(&process));
             state.figures.cold_starts += 1;
             process
@@ -447,10 +448,10 @@ enum Grown {
     Started,
     /// As many processes are starting as requests wait.
     Enough,
-    /// The process limit is reached.
+    /// The process limit is reached, or the processes compete for the cores.
     Full,
-    /// Lambda's limit for the start rate is reached.
-    TooFast,
+    /// Lambda's limit for the start rate or the account's concurrency is reached.
+    Refused,
 }
 
 /// The process that took an invocation, or the channel that will report it.

@@ -88,27 +88,30 @@ pub(super) struct Process {
     provisioned: bool,
     /// The bucket that limits the process's request rate, as on Lambda.
     requests: Mutex<Bucket>,
+    /// The place of a process on demand.
+    _place: Option<OwnedSemaphorePermit>,
     /// Receivers are notified only of the first request for work and of the end. The other changes happen at every
     /// invocation, and no receiver waits for them.
     phase: watch::Sender<Phase>,
 }
 
 impl Process {
-    fn new(provisioned: bool) -> Self {
+    fn new(provisioned: bool, place: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             provisioned,
             requests: Mutex::new(Bucket::of_requests(Instant::now())),
+            _place: place,
             phase: watch::Sender::new(Phase::Starting { turn: None }),
         }
     }
 
     /// A process that is started because a request waits for it.
-    pub(super) fn on_demand() -> Self {
-        Self::new(false)
+    pub(super) fn on_demand(place: Option<OwnedSemaphorePermit>) -> Self {
+        Self::new(false, place)
     }
 
     pub(super) fn provisioned() -> Self {
-        Self::new(true)
+        Self::new(true, None)
     }
 
     pub(super) const fn is_provisioned(&self) -> bool {
@@ -260,7 +263,7 @@ pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Proce
 async fn comes(pool: &Pool, process: &Process) -> bool {
     let before = async {
         if process.provisioned {
-            if let Ok(turn) = Arc::clone(&pool.starting).acquire_owned().await {
+            if let Ok(turn) = Arc::clone(&pool.places.starting).acquire_owned().await {
                 process.begins(turn);
             }
         } else {

@@ -1,6 +1,15 @@
-//! Defines how processes are started on demand, and the limits of Lambda's rates for starts and for requests.
+//! Defines how processes are started on demand, the limits over all functions, and the limits of Lambda's rates for
+//! starts and for requests.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::processor::IdleCores;
+
+/// How many provisioned processes start at a time. More would take cores from processes that already serve.
+const STARTING_AHEAD: usize = 4;
 
 /// How processes are started for requests that find no idle process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +52,37 @@ pub const STARTS: u32 = 1_000;
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>, requests for each execution environment.
 pub const REQUESTS_PER_PROCESS: u32 = 10;
+
+/// The places that the processes of all functions share.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// One permit for each provisioned process that may start at the same time.
+    pub(super) starting: Arc<Semaphore>,
+    on_demand: Arc<Semaphore>,
+    idle_cores: Arc<Mutex<IdleCores>>,
+}
+
+impl Places {
+    /// Places for so many processes on demand.
+    pub(super) fn new(on_demand: usize) -> Self {
+        Self {
+            starting: Arc::new(Semaphore::new(STARTING_AHEAD)),
+            on_demand: Arc::new(Semaphore::new(on_demand)),
+            idle_cores: Arc::new(Mutex::new(IdleCores::new(Instant::now()))),
+        }
+    }
+
+    /// A place for a process on demand, which is free again when the permit is dropped; `None` if all are taken.
+    pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.on_demand).try_acquire_owned().ok()
+    }
+
+    /// Books a start on idle cores. Returns false if the cores are busy.
+    pub(super) fn take_idle_cores(&self, now: Instant) -> bool {
+        let idle_cores = self.idle_cores.lock();
+        idle_cores.unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+}
 
 /// A token bucket, which limits a rate and allows short bursts.
 #[derive(Debug)]

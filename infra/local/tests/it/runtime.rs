@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::support::{Bench, empty, probe};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use stack_api::Processes;
-use stampede_local::runtime::{Allocation, Failure, Waiting};
+use stampede_local::runtime::{Allocation, BUSY_CONCURRENCY, Failure, Waiting};
 use stampede_local::template::Model;
 
 fn model(timeout: Duration) -> Model {
@@ -18,11 +19,15 @@ fn model(timeout: Duration) -> Model {
 }
 
 async fn invoke(bench: &Bench, path: &str) -> Result<Value, Failure> {
+    invoke_one_of(bench, "f", path).await
+}
+
+async fn invoke_one_of(bench: &Bench, function: &str, path: &str) -> Result<Value, Failure> {
     let event = Bytes::from(json!({"rawPath": path}).to_string());
     let functions = &bench.functions;
     let answer = functions
         .invoke(
-            "f",
+            function,
             "GET /x",
             functions.identify(),
             event,
@@ -72,6 +77,44 @@ async fn a_busy_process_makes_another_one_start_up_to_the_limit() {
     assert_eq!(second, Err(Failure::TimedOut));
     assert!(third.is_ok(), "{third:?}");
     assert_eq!(figures(&bench).cold_starts, 3);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_cores_let_a_function_have_more_processes() {
+    let most = BUSY_CONCURRENCY + 2;
+    let bench = Bench::new(&model(Duration::from_secs(30)), most);
+    let requests = (0..2_000).map(|n| {
+        let bench = &bench;
+        async move {
+            tokio::time::sleep(Duration::from_millis(5 * n)).await;
+            invoke(bench, "/hang").await
+        }
+    });
+    let all_run = crate::support::until("every process runs", || async {
+        figures(&bench).processes == most
+    });
+    tokio::select! {
+        done = join_all(requests) => panic!("{done:?}"),
+        () = all_run => {}
+    }
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_wait_for_one_function_delay_no_other_function() {
+    let mut model = model(Duration::from_secs(30));
+    model.functions.insert("g".to_owned(), probe("g"));
+    let bench = Bench::new(&model, 1);
+    let crowd = join_all((0..200).map(|_| invoke(&bench, "/hang")));
+    let other = async {
+        crate::support::until("all requests wait", || async { figures(&bench).running == 200 }).await;
+        invoke_one_of(&bench, "g", "/ok").await
+    };
+    tokio::select! {
+        done = crowd => panic!("{done:?}"),
+        answer = other => assert!(answer.is_ok(), "{answer:?}"),
+    }
     bench.functions.stop().await;
 }
 
