@@ -39,7 +39,7 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
 pub const OPERATOR: &str = "local-operator";
 
 /// The number of connections that a server's queue holds until they are accepted. Linux limits it to
-/// `net.core.somaxconn`, which is 4,096 by default. Of a connection beyond it the client sends everything again.
+/// `net.core.somaxconn`, which is 4,096 by default. A client repeats the packets of a connection beyond it.
 const BACKLOG: u32 = 4_096;
 
 /// The API key of the functions for the sandbox gateway.
