@@ -177,12 +177,11 @@ struct Each<T> {
 impl Each<TcpListener> {
     /// Binds the listeners of all servers, before any server starts.
     fn bind() -> Result<Self> {
-        let bind = || -> std::io::Result<TcpListener> {
+        let bind = || {
             let socket = TcpSocket::new_v4()?;
             socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-            socket.listen(BACKLOG)
+            socket.listen(BACKLOG).context("a free port")
         };
-        let bind = || bind().context("a free port");
         Ok(Self {
             api: bind()?,
             control: bind()?,

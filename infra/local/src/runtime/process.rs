@@ -88,7 +88,7 @@ pub(super) struct Process {
     provisioned: bool,
     /// The bucket that limits the process's request rate, as on Lambda.
     requests: Mutex<Bucket>,
-    /// The place of a process on demand.
+    /// The place of a process on demand, which is free again when this value is dropped.
     _place: Option<OwnedSemaphorePermit>,
     /// Receivers are notified only of the first request for work and of the end. The other changes happen at every
     /// invocation, and no receiver waits for them.
